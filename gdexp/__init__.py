@@ -1,0 +1,39 @@
+"""Gradient-descent experiments as combinations of YAML files, every run recorded in MLflow.
+
+>>> from gdexp import run
+>>> result = run("step=manual", "iters=10", "tracking=off")
+>>> print(result.outcome, f"{result.trajectory.loss[0]:.1f}")
+completed 30.0
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gdexp.experiment import Result
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "run"]
+
+
+def run(*overrides: str, config_dir: str | None = None) -> Result:
+    """Run one experiment and return its outcome and its trajectory as arrays.
+
+    The overrides are those of the command line, so ``run("step=autograd", "lr=0.05")`` is
+    ``python -m gdexp step=autograd lr=0.05`` without the printing: same defaults, same checks,
+    same record in MLflow (``"tracking=off"`` runs without).
+
+    Args:
+        overrides: Hydra overrides, one string each.
+        config_dir: a folder with options of your own, as with ``--config-dir``.
+
+    Raises:
+        ConfigError: a setting is unknown, of the wrong type or out of range.
+        StoreError: the tracking store cannot be used.
+    """
+    from gdexp.experiment import run_overrides
+
+    return run_overrides(list(overrides), config_dir)
+
+

@@ -1,0 +1,127 @@
+"""The command line: Hydra's entry, and errors as sentences and exit codes.
+
+Exit codes: 0 done, 1 a run failed, 2 bad input (nothing was started), 130 or 143 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from argparse import Namespace
+from typing import Any
+
+import hydra
+from hydra._internal.utils import get_args_parser
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from gdexp import __version__, experiment, overrides
+from gdexp.compose import ROOT, VERSION_BASE, Composer, checked_dir, conf_dir, session
+from gdexp.errors import GdexpError, Interrupted
+from gdexp.interrupts import handled
+from gdexp.paths import absolute, check_writable
+from gdexp.report import report_job, report_sweep
+
+
+def main() -> None:
+    """Run the command line and end the process with its exit code."""
+    args = get_args_parser().parse_args()
+    if args.help:
+        from gdexp.help import help_text
+
+        print(help_text(args.config_dir))
+        sys.exit(0)
+    sys.exit(_guarded(args))
+
+
+def _guarded(args: Namespace) -> int:
+    """Run Hydra; every way to end is an exit code."""
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # exceptions come to us, not to Hydra's printer
+    try:
+        with handled():
+            if args.config_dir is not None:
+                checked_dir(args.config_dir)
+            _application()
+            if args.multirun:
+                report_sweep()
+    except Interrupted as stop:
+        print(f"\ninterrupted by {'Ctrl-C' if stop.signum == 2 else 'SIGTERM'}", file=sys.stderr)
+        return stop.exit_code
+    except RunFailed:
+        return 1
+    except GdexpError as error:
+        return refuse(error)
+    except (HydraException, OmegaConfBaseException, ValueError, AssertionError) as error:
+        return _explain(error, args)
+    return 0
+
+
+def _explain(error: Exception, args: Namespace) -> int:
+    """Hydra refused the input: say it better, or in Hydra's first line."""
+    try:
+        with session():
+            typed = [word for word in args.overrides if word]
+            overrides.check(typed, Composer(args.config_dir), multirun=args.multirun)
+    except GdexpError as better:
+        return refuse(better)
+    lines = [str(e).strip().splitlines()[0] for e in (error, error.__cause__) if e and str(e)]
+    return refuse(": ".join(lines) or repr(error))
+
+
+def refuse(error: object) -> int:
+    """Print a sentence; the exit code of bad input."""
+    print(f"gdexp: {error}", file=sys.stderr)
+    return 2
+
+
+class RunFailed(Exception):
+    """A run failed and has been reported; what is left is the exit code."""
+
+
+@hydra.main(config_path=conf_dir(), config_name=ROOT, version_base=VERSION_BASE)
+def _application(cfg: DictConfig) -> float | None:
+    """One job: the result's final loss is what a sweeper like Optuna minimises."""
+    job = HydraConfig.get()
+    with open_dict(cfg):
+        cfg.hydra = job
+    typed = list(job.overrides.task)
+    in_sweep = not OmegaConf.is_missing(job.job, "num")
+    try:
+        result = experiment.run(cfg, typed, None if in_sweep else sys.stdout)
+    except GdexpError:
+        raise
+    except Exception as error:
+        traceback.print_exc()
+        raise RunFailed(str(error)) from error
+    report_job(cfg, typed, result, in_sweep)
+    return float(result.trajectory.loss[-1]) if result.trajectory.length else None
+
+
+class Preflight(Callback):
+    """Checks the whole input before Hydra creates a folder for it.
+
+    Hydra turns a callback's Exception into a warning, so a refusal leaves as SystemExit.
+    """
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Check the one run that is about to start."""
+        typed = list(config.hydra.overrides.task)
+        self._check(config, typed, config.hydra.run.dir, multirun=False)
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Check every job of the sweep that is about to start."""
+        typed = list(config.hydra.overrides.task)
+        self._check(config, typed, config.hydra.sweep.dir, multirun=True)
+
+    def _check(self, config: DictConfig, typed: list[str], folder: str, *, multirun: bool) -> None:
+        try:
+            if multirun or any("." in word.split("=")[0] or word[0] in "+~" for word in typed):
+                overrides.check(typed, Composer(), multirun=multirun)
+            check_writable(absolute(folder), "outputs")
+            experiment.prepare(config)
+        except GdexpError as error:
+            sys.exit(refuse(error))

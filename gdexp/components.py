@@ -1,0 +1,184 @@
+"""The chosen options as components: their settings checked, and the one place that builds them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, get_type_hints
+
+import numpy as np
+from hydra.utils import get_object, instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from gdexp import manual, schema
+from gdexp.data import Dataset
+from gdexp.errors import ConfigError, did_you_mean
+from gdexp.types import Array, Gradient, Loss, Predictor, Start, Updater
+
+BUILT = ("data", *schema.FAMILIES)
+SHOWN_BY_NO_EXAMPLE = {"predictor.init": Start, "loss.reduction": Literal["mean", "sum"]}
+
+
+def check(cfg: DictConfig) -> None:
+    """Hold a whole configuration against ranges, constructors and what goes together.
+
+    Raises:
+        ConfigError: a setting is out of range, or two choices do not go together.
+    """
+    schema.check_settings({key: cfg[key] for key in schema.HINTS})
+    for family in BUILT:
+        node = cfg[family]
+        if not isinstance(node, DictConfig) or "_target_" not in node:
+            raise ConfigError(f"{family}: the chosen option names no _target_ to build.")
+        for name in node:
+            if not str(name).startswith("_"):
+                check_setting(cfg, f"{family}.{name}", node[name])
+    _check_manual_gradient(cfg)
+    schema.check_tracking(cfg.tracking)
+
+
+def check_setting(cfg: DictConfig, key: str, value: Any) -> None:
+    """Hold one setting of a component against its constructor.
+
+    Settings of torch's own classes are held against the value in their YAML file, so that a
+    mistyped number is found without importing torch; their ranges are torch's to check.
+
+    Raises:
+        ConfigError: the constructor has no such parameter, or not for this value.
+    """
+    family, _, name = key.partition(".")
+    node = cfg[family]
+    if OmegaConf.is_config(value):
+        value = OmegaConf.to_container(value, resolve=True)
+    if family not in BUILT or "." in name:
+        schema.check(key, value, schema.TRACKING.get(name, Any) if family == "tracking" else Any)
+        return
+    target = str(node.get("_target_"))
+    if _is_torch(target):
+        _check_by_example(key, value, node[name])
+        return
+    build = _target(family, target)
+    parameters = inspect.signature(build).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return
+    if name not in parameters:
+        raise ConfigError(
+            f"{key}: {target} takes no {name!r}.{did_you_mean(name, parameters, prefix=family + '.')}"
+        )
+    hints = get_type_hints(build.__init__ if inspect.isclass(build) else build, include_extras=True)
+    schema.check(key, value, hints.get(name, Any))
+
+
+def _target(family: str, target: str) -> Any:
+    try:
+        return get_object(target)
+    except Exception as error:
+        raise ConfigError(
+            f"{family}: {target} cannot be imported: {str(error).splitlines()[0]}"
+        ) from error
+
+
+def _check_by_example(key: str, value: Any, example: Any) -> None:
+    kinds = ((bool, bool), (int | float, float), (str, str))
+    hint = next((hint for kind, hint in kinds if isinstance(example, kind)), Any)
+    schema.check(key, value, SHOWN_BY_NO_EXAMPLE.get(key, hint))
+
+
+def _check_manual_gradient(cfg: DictConfig) -> None:
+    """A formula derived by hand holds for the predictors and losses that its class names."""
+    target = str(cfg.gradient._target_)
+    if not target.startswith("gdexp.manual."):
+        return
+    source = get_object(target)
+    for family in ("predictor", "loss"):
+        known = getattr(source, f"{family}_targets")
+        if cfg[family]._target_ not in known:
+            raise ConfigError(
+                f"gradient={choice(cfg, 'gradient')}: the formula is derived for the mean squared "
+                f"error of a linear predictor, not for {family}={choice(cfg, family)}. "
+                "Type gradient=autograd."
+            )
+
+
+def choice(cfg: DictConfig, group: str) -> str:
+    """The name of the chosen option of a group, as typed on the command line."""
+    return str(cfg.hydra.runtime.choices.get(group))
+
+
+@dataclass
+class Components:
+    """What a configuration has been built into, ready to descend."""
+
+    dataset: Dataset
+    x: Array
+    y: Array
+    at: Array
+    predictor: Predictor
+    gradient: Gradient
+    loss: Loss
+    updater: Updater
+
+    def prediction(self) -> float:
+        """``f(predict_at)`` with the parameters as they are now."""
+        return float(self.predictor(self.at)[0].item())
+
+    def factor(self) -> float:
+        """How many times the derivative of the loss the gradient source gives; 1 is right."""
+        mine = getattr(self.gradient, "reduction", None)
+        of_loss = getattr(self.loss, "reduction", "mean")
+        if mine in (None, of_loss):
+            return 1.0
+        n = len(self.dataset.y)
+        return float(n) if mine == "sum" else 1 / n
+
+
+def build(cfg: DictConfig) -> Components:
+    """Build the data and the four families, as tensors where one of the four is torch's.
+
+    Raises:
+        ConfigError: a constructor refuses its settings.
+    """
+    dataset = _instantiate(cfg, "data").astype(cfg.dtype)
+    torch_based = any(_is_torch(str(cfg[family]._target_)) for family in schema.FAMILIES)
+    if torch_based or cfg.predictor.get("init") == "torch":
+        from gdexp import pytorch
+
+        with pytorch.seeded(cfg.seed):
+            predictor = _instantiate(cfg, "predictor")
+        if predictor.init == "torch" and isinstance(predictor, manual.Predictor):
+            predictor.parameters = pytorch.initial("b" in predictor.parameters, cfg.seed)
+    else:
+        predictor = _instantiate(cfg, "predictor")
+    gradient, loss, updater = (_instantiate(cfg, f) for f in ("gradient", "loss", "updater"))
+    x, y, at = dataset.x, dataset.y, np.array([cfg.predict_at], dtype=cfg.dtype)
+    if torch_based:
+        x, y, at = pytorch.tensors(x, y, at)
+        pytorch.adopt(predictor, cfg.dtype, tracked=getattr(gradient, "tracked", False))
+        with _refusing("updater"):
+            updater = pytorch.adapt(updater, predictor)
+    return Components(dataset, x, y, at, predictor, gradient, loss, updater)
+
+
+def _is_torch(target: str) -> bool:
+    return target.startswith(("torch.", "gdexp.pytorch."))
+
+
+def _instantiate(cfg: DictConfig, family: str) -> Any:
+    with _refusing(family):
+        return instantiate(cfg[family], _convert_="all")
+
+
+@contextmanager
+def _refusing(family: str) -> Iterator[None]:
+    """Turn a constructor's complaint into a sentence about the family."""
+    try:
+        yield
+    except ConfigError:
+        raise
+    except Exception as error:
+        cause = error.__cause__ or error
+        if isinstance(cause, ConfigError):
+            raise cause from None
+        raise ConfigError(f"{family}: {str(cause).splitlines()[0]}") from error

@@ -1,0 +1,64 @@
+"""Everything gdexp raises on purpose.
+
+::
+
+    Exception
+    └── GdexpError             a plain sentence; the command line prints it, exit code 2
+        ├── ConfigError        a setting is unknown, of the wrong type or out of range
+        └── StoreError         the tracking store cannot be opened or written
+    BaseException
+    └── Interrupted            Ctrl-C or SIGTERM, exit code 128 + the signal's number
+
+The messages are complete sentences: which setting, the value given, what is expected and what to
+type instead.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class GdexpError(Exception):
+    """A sentence for the user; no traceback is needed to understand it."""
+
+
+class ConfigError(GdexpError, ValueError):
+    """A setting is unknown, of the wrong type or out of its range."""
+
+
+class StoreError(GdexpError, OSError):
+    """The tracking store, or the folder it lives in, cannot be used."""
+
+
+class Interrupted(BaseException):
+    """Ctrl-C or SIGTERM reached the process.
+
+    A BaseException, like KeyboardInterrupt, so that no ``except Exception`` on the way swallows it.
+    """
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signum)
+        self.signum = signum
+
+    @property
+    def exit_code(self) -> int:
+        """The shell's convention for a process ended by a signal: 130 or 143."""
+        return 128 + self.signum
+
+
+def did_you_mean(given: str, known: Iterable[str], *, prefix: str = "") -> str:
+    """The end of an error sentence that names the nearest valid name, or nothing.
+
+    >>> did_you_mean("lrr", ["lr", "iters"])
+    ' Did you mean lr?'
+    >>> did_you_mean("autogradd", ["manual", "autograd"], prefix="step=")
+    ' Did you mean step=autograd?'
+    >>> did_you_mean("zebra", ["lr"])
+    ''
+    """
+    lowered = {name.lower(): name for name in known}
+    nearest = difflib.get_close_matches(given.lower(), lowered, n=1, cutoff=0.5)
+    if not nearest:  # `loss=mse` means MSELoss, which is too long for the ratio above
+        nearest = [name for name in lowered if name.startswith(given.lower()) and given][:1]
+    return f" Did you mean {prefix}{lowered[nearest[0]]}?" if nearest else ""

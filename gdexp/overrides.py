@@ -1,0 +1,161 @@
+"""What a command line asks for, checked override by override before anything is created.
+
+Hydra refuses an unknown name in its own words and lets an added key or an odd value pass. Here
+every override is held against the groups, the YAML files and the annotations, and what is wrong
+becomes one sentence with the nearest valid name.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from gdexp import components, schema
+from gdexp.compose import Composer
+from gdexp.errors import ConfigError, did_you_mean
+
+
+def check(overrides: Sequence[str], composer: Composer, *, multirun: bool) -> None:
+    """Refuse the first override that names something unknown or gives a value out of range.
+
+    In a sweep, every value of every axis is checked, on every combination of options.
+
+    Raises:
+        ConfigError: which one, and what to type instead.
+    """
+    parsed = [_parsed(text) for text in overrides]
+    groups = set(composer.groups())
+    choices = [o for o in parsed if _group(o) in groups]
+    keys = [o for o in parsed if _group(o) not in groups and not _is_hydra(o)]
+    hydras = [o.input_line for o in parsed if _is_hydra(o) and o.input_line]
+    for override in parsed:
+        if override.is_sweep_override() and not multirun:
+            raise ConfigError(
+                f"{override.input_line} names several values. Add -m to run each of them: "
+                f"python -m gdexp -m {override.input_line}"
+            )
+    for override in choices:
+        for option in _values(override):
+            _check_option(_group(override), option, composer, override)
+    for combination in itertools.product(*map(_strings, choices)):
+        base = _base(composer, [*hydras, *combination], keys)
+        for override in keys:
+            for value in _values(override):
+                _check_key(override, value, base)
+        _check_first(base, keys)
+
+
+def _check_first(base: DictConfig, keys: Sequence[Override]) -> None:
+    """Check what belongs together, with the first value of every axis."""
+    for override in keys:
+        if not override.is_delete():
+            OmegaConf.update(base, override.key_or_group, next(_values(override)))
+    components.check(base)
+
+
+def _parsed(text: str) -> Override:
+    try:
+        return OverridesParser.create().parse_override(text)
+    except HydraException as error:
+        raise ConfigError(
+            f"{text!r} cannot be read as key=value, as in lr=0.05: {_first_line(error)}"
+        ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or repr(error)).splitlines()[0]
+
+
+def _group(override: Override) -> str:
+    return str(override.key_or_group)
+
+
+def _is_hydra(override: Override) -> bool:
+    return _group(override).split("/")[0].split(".")[0] == "hydra"
+
+
+def _values(override: Override) -> Iterator[Any]:
+    """The values an override may take: the axis of a sweep, or its single value."""
+    if override.is_discrete_sweep():
+        for text in override.sweep_string_iterator():
+            yield OverridesParser.create().parse_override(f"key={text}").value()
+    elif not override.is_sweep_override():
+        yield override.value()
+
+
+def _strings(override: Override) -> list[str]:
+    """An override once for each of its values, as one would type it."""
+    key = override.get_key_element()
+    if override.is_discrete_sweep():
+        return [f"{key}={text}" for text in override.sweep_string_iterator()]
+    return [str(override.input_line)]
+
+
+def _check_option(group: str, option: Any, composer: Composer, override: Override) -> None:
+    options = composer.options(group)
+    names = option if isinstance(option, list) else [option]
+    for name in names:
+        if name is None and override.is_delete():
+            continue
+        if name not in options:
+            raise ConfigError(
+                f"{group}={schema.shown(name)}: there is no such option. {group} is one of: "
+                f"{', '.join(options)}.{did_you_mean(str(name), options, prefix=f'{group}=')}"
+            )
+
+
+def _base(composer: Composer, choices: list[str], keys: Sequence[Override]) -> DictConfig:
+    """The configuration of these options alone, before any key is set."""
+    try:
+        return composer.compose(choices)
+    except HydraException as error:
+        cause = f" ({_first_line(error.__cause__)})" if error.__cause__ else ""
+        raise ConfigError(f"{_first_line(error)}{cause}") from error
+
+
+def _check_key(override: Override, value: Any, base: DictConfig) -> None:
+    """Hold one key and one value against the configuration it would change."""
+    key = _group(override)
+    parent, _, name = key.rpartition(".")
+    try:
+        node = OmegaConf.select(base, parent) if parent else base
+        siblings = [str(k) for k in node] if isinstance(node, DictConfig) else []
+    except HydraException:
+        siblings = []
+    known = name in siblings or isinstance(node, ListConfig)
+    if not known or key == "hydra":
+        raise ConfigError(_unknown(key, parent, name, siblings, base))
+    if override.is_delete():
+        raise ConfigError(f"~{key}: {key} cannot be removed, every run needs it.")
+    if parent == "":
+        if key in schema.HINTS:
+            schema.check(key, value, schema.HINTS[key])
+        else:
+            raise ConfigError(f"{key}: {value!r} is not an option. Type one by its name.")
+    elif isinstance(node, DictConfig):
+        components.check_setting(base, key, value)
+
+
+def _unknown(key: str, parent: str, name: str, siblings: list[str], base: DictConfig) -> str:
+    visible = [s for s in siblings if not s.startswith("_") and s != "hydra"]
+    if parent:
+        prefix = f"{parent}."
+        choice = base.hydra.runtime.choices.get(parent)
+        what = f"{parent}={choice}" if choice else parent
+        listed = f" It has: {', '.join(visible)}." if visible else " It has no settings."
+    else:
+        prefix, what, listed = "", "a run", ""
+        nested = [f"{g}.{k}" for g in visible if isinstance(base[g], DictConfig) for k in base[g]]
+        visible += [n for n in nested if "._" not in n]
+        if not did_you_mean(name, visible):
+            listed = " python -m gdexp --help lists every setting."
+    return (
+        f"{key}: {what} has no setting {name!r}.{listed}"
+        f"{did_you_mean(name, visible, prefix=prefix)}"
+    )

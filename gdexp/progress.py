@@ -1,0 +1,62 @@
+"""A progress bar on stderr, for runs that take longer than a moment, on a terminal."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Any
+
+PATIENCE = 1.0  # seconds before a bar is worth showing
+
+
+class Progress:
+    """A bar that appears after a second, if stderr is a terminal, and leaves no trace.
+
+    Args:
+        total: the number of iterations.
+    """
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._started = time.perf_counter()
+        self._bar: Any = None
+        self._wanted = sys.stderr.isatty()
+
+    def update(self, done: int) -> None:
+        """Move the bar to this many iterations."""
+        if not self._wanted:
+            return
+        if self._bar is None and time.perf_counter() - self._started > PATIENCE:
+            self._bar = _bar()
+            self._task = self._bar.add_task("descending", total=self._total)
+            self._bar.start()
+        if self._bar is not None:
+            self._bar.update(self._task, completed=done)
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+
+def _bar() -> Any:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as RichProgress
+
+    return RichProgress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )

@@ -1,0 +1,157 @@
+"""A run's life in MLflow: opened before the first epoch, written in batches, always closed."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from mlflow.entities import Metric, RunStatus
+from numpy.typing import NDArray
+from omegaconf import DictConfig, OmegaConf
+
+from gdexp.interrupts import shielded
+from gdexp.tracking import wording
+from gdexp.tracking.store import Store, connect
+from gdexp.trajectory import Trajectory
+
+if TYPE_CHECKING:
+    from gdexp.components import Components
+    from gdexp.experiment import Result
+
+BATCH = 1000  # rows that MLflow takes in one call
+EVERY = 5.0  # seconds between writes while a run goes on
+STATUS = {"failed": RunStatus.FAILED, "interrupted": RunStatus.KILLED}
+
+
+class Record:
+    """One run in the store.
+
+    Attributes:
+        run_id: the run's id in MLflow.
+        name: the run's name, the overrides it was started with.
+    """
+
+    def __init__(self, store: Store, cfg: DictConfig, typed: Sequence[str]) -> None:
+        self.store = store
+        self.name = wording.run_name(cfg, typed)
+        self._cfg = cfg
+        self._typed = typed
+        self._started = time.time()
+        self._written = time.perf_counter()
+        self._sent = 0
+        self._wanted = curve_epochs(cfg.iters, cfg.tracking.max_points)
+        run = store.client.create_run(
+            store.experiment_id,
+            start_time=int(self._started * 1000),
+            tags=wording.tags(cfg, typed),
+            run_name=self.name,
+        )
+        self.run_id: str = run.info.run_id
+
+    def update(self, trajectory: Trajectory) -> None:
+        """Write the new points, if the last write was a while ago."""
+        if time.perf_counter() - self._written > EVERY:
+            with shielded():
+                self._send_curves(trajectory, self._wanted)
+            self._written = time.perf_counter()
+
+    def close(self, result: Result) -> None:
+        """Write what is left and end the run; a signal waits until this is done."""
+        status = STATUS.get(result.outcome, RunStatus.FINISHED)
+        with shielded():
+            try:
+                last = np.array([result.trajectory.length])
+                self._send_curves(result.trajectory, np.union1d(self._wanted, last))
+                self._send_summary(result)
+                self._send_artifacts(result)
+            finally:
+                self.store.client.set_terminated(self.run_id, RunStatus.to_string(status))
+
+    def _send_curves(self, trajectory: Trajectory, wanted: NDArray[np.int64]) -> None:
+        epochs = wanted[(wanted > self._sent) & (wanted <= trajectory.length)]
+        rows = list(self._metrics(trajectory, epochs))
+        for start in range(0, len(rows), BATCH):
+            self.store.client.log_batch(self.run_id, metrics=rows[start : start + BATCH])
+        self._sent = trajectory.length
+
+    def _metrics(self, trajectory: Trajectory, epochs: NDArray[np.int64]) -> Iterator[Metric]:
+        """The curves' points; an epoch's time is interpolated between start and now."""
+        pace = (time.time() - self._started) / max(1, trajectory.length)
+        stamps = ((self._started + pace * epochs) * 1000).astype(int).tolist()
+        steps = epochs.tolist()
+        for name, values in trajectory.columns().items():
+            points = zip(values[epochs - 1].tolist(), stamps, steps, strict=True)
+            yield from (Metric(name, value, stamp, step) for value, stamp, step in points)
+
+    def _send_summary(self, result: Result) -> None:
+        now, last = int(time.time() * 1000), result.trajectory.length
+        metrics = [Metric(n, v, now, last) for n, v in wording.final_metrics(result).items()]
+        tags = wording.final_tags(self._cfg, self._typed, result)
+        self.store.client.log_batch(self.run_id, metrics=metrics, tags=tags)
+
+    def _send_artifacts(self, result: Result) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder, "transcript.txt").write_text(result.transcript)
+            write_trajectory(result.trajectory, Path(folder, "trajectory.parquet"))
+            self.store.client.log_artifacts(self.run_id, folder)
+
+
+def open_record(cfg: DictConfig, built: Components, typed: Sequence[str]) -> Record:
+    """Create the run with its parameters, tags, configuration and data set.
+
+    Raises:
+        StoreError: the store cannot be used.
+    """
+    store = connect(cfg.tracking)
+    with shielded():
+        record = Record(store, cfg, typed)
+        client = store.client
+        try:
+            client.log_batch(record.run_id, params=wording.params(cfg))
+            client.log_inputs(record.run_id, [wording.dataset_input(built.dataset)])
+            client.log_text(record.run_id, OmegaConf.to_yaml(settings(cfg)), "config.yaml")
+        except BaseException:
+            client.set_terminated(record.run_id, "FAILED")
+            raise
+    return record
+
+
+def settings(cfg: DictConfig) -> DictConfig:
+    """The resolved configuration without Hydra's node."""
+    plain = {key: cfg[key] for key in cfg if key != "hydra"}
+    resolved = OmegaConf.create(
+        {
+            key: OmegaConf.to_container(value, resolve=True)
+            if isinstance(value, DictConfig)
+            else value
+            for key, value in plain.items()
+        }
+    )
+    assert isinstance(resolved, DictConfig)
+    return resolved
+
+
+def curve_epochs(iters: int, points: int) -> NDArray[np.int64]:
+    """The epochs a curve shows: all of them, or as many as points, first and last included.
+
+    >>> curve_epochs(5, 1000)
+    array([1, 2, 3, 4, 5])
+    >>> curve_epochs(1_000_000, 3)
+    array([      1,  500000, 1000000])
+    """
+    if iters <= points:
+        return np.arange(1, iters + 1)
+    return np.linspace(1, iters, points).astype(np.int64)
+
+
+def write_trajectory(trajectory: Trajectory, path: Path) -> None:
+    """Every epoch in one Parquet file: epoch, train/loss, param/<name>, grad/<name>."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = {"epoch": trajectory.epochs, **trajectory.columns()}
+    pq.write_table(pa.table({n: pa.array(v) for n, v in columns.items()}), path)
