@@ -35,5 +35,3 @@ def run(*overrides: str, config_dir: str | None = None) -> Result:
     from gdexp.experiment import run_overrides
 
     return run_overrides(list(overrides), config_dir)
-
-

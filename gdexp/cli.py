@@ -19,22 +19,21 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from gdexp import __version__, experiment, overrides
+from gdexp import experiment, overrides
 from gdexp.compose import ROOT, VERSION_BASE, Composer, checked_dir, conf_dir, session
 from gdexp.errors import GdexpError, Interrupted
 from gdexp.interrupts import handled
 from gdexp.paths import absolute, check_writable
 from gdexp.report import report_job, report_sweep
 
+SEE_HELP = "python -m gdexp --help lists what can be typed."
+
 
 def main() -> None:
     """Run the command line and end the process with its exit code."""
-    args = get_args_parser().parse_args()
-    if args.help:
-        from gdexp.help import help_text
-
-        print(help_text(args.config_dir))
-        sys.exit(0)
+    parser = get_args_parser()
+    setattr(parser, "error", lambda message: sys.exit(refuse(f"{message}. {SEE_HELP}")))  # noqa: B010
+    args = parser.parse_args()
     sys.exit(_guarded(args))
 
 
@@ -45,13 +44,18 @@ def _guarded(args: Namespace) -> int:
         with handled():
             if args.config_dir is not None:
                 checked_dir(args.config_dir)
+            if args.help:
+                from gdexp.help import help_text
+
+                print(help_text(args.config_dir))
+                return 0
             _application()
             if args.multirun:
                 report_sweep()
     except Interrupted as stop:
         print(f"\ninterrupted by {'Ctrl-C' if stop.signum == 2 else 'SIGTERM'}", file=sys.stderr)
         return stop.exit_code
-    except RunFailed:
+    except RunFailedError:
         return 1
     except GdexpError as error:
         return refuse(error)
@@ -78,7 +82,7 @@ def refuse(error: object) -> int:
     return 2
 
 
-class RunFailed(Exception):
+class RunFailedError(Exception):
     """A run failed and has been reported; what is left is the exit code."""
 
 
@@ -96,7 +100,7 @@ def _application(cfg: DictConfig) -> float | None:
         raise
     except Exception as error:
         traceback.print_exc()
-        raise RunFailed(str(error)) from error
+        raise RunFailedError(str(error)) from error
     report_job(cfg, typed, result, in_sweep)
     return float(result.trajectory.loss[-1]) if result.trajectory.length else None
 
@@ -125,3 +129,6 @@ class Preflight(Callback):
             experiment.prepare(config)
         except GdexpError as error:
             sys.exit(refuse(error))
+        except Exception:  # a defect: stop here, where Hydra would warn and go on
+            traceback.print_exc()
+            sys.exit(1)

@@ -32,8 +32,8 @@ def check(cfg: DictConfig) -> None:
         node = cfg[family]
         if not isinstance(node, DictConfig) or "_target_" not in node:
             raise ConfigError(f"{family}: the chosen option names no _target_ to build.")
-        for name in node:
-            if not str(name).startswith("_"):
+        for name in map(str, node):
+            if not name.startswith("_"):
                 check_setting(cfg, f"{family}.{name}", node[name])
     _check_manual_gradient(cfg)
     schema.check_tracking(cfg.tracking)
@@ -64,9 +64,8 @@ def check_setting(cfg: DictConfig, key: str, value: Any) -> None:
     if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         return
     if name not in parameters:
-        raise ConfigError(
-            f"{key}: {target} takes no {name!r}.{did_you_mean(name, parameters, prefix=family + '.')}"
-        )
+        nearest = did_you_mean(name, parameters, prefix=f"{family}.")
+        raise ConfigError(f"{key}: {target} takes no {name!r}.{nearest}")
     hints = get_type_hints(build.__init__ if inspect.isclass(build) else build, include_extras=True)
     schema.check(key, value, hints.get(name, Any))
 
@@ -152,6 +151,9 @@ def build(cfg: DictConfig) -> Components:
     else:
         predictor = _instantiate(cfg, "predictor")
     gradient, loss, updater = (_instantiate(cfg, f) for f in ("gradient", "loss", "updater"))
+    x: Array
+    y: Array
+    at: Array
     x, y, at = dataset.x, dataset.y, np.array([cfg.predict_at], dtype=cfg.dtype)
     if torch_based:
         x, y, at = pytorch.tensors(x, y, at)

@@ -35,7 +35,7 @@ def points(x: Sequence[float], y: Sequence[float], name: str) -> Dataset:
         name: what the table is called in MLflow.
 
     Raises:
-        ConfigError: the two differ in length, are empty, or hold something that is no finite number.
+        ConfigError: the two differ in length, are empty, or hold what is no finite number.
     """
     for key, values in (("data.x", x), ("data.y", y)):
         if not isinstance(values, Sequence) or isinstance(values, str) or not values:

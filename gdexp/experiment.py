@@ -15,13 +15,13 @@ from gdexp import components, overrides
 from gdexp.components import Components, choice
 from gdexp.compose import Composer, session
 from gdexp.descent import descend
-from gdexp.errors import ConfigError, Interrupted
+from gdexp.errors import Interrupted
 from gdexp.progress import Progress
 from gdexp.trajectory import Trajectory
 from gdexp.transcript import Transcript
 
 if TYPE_CHECKING:
-    from gdexp.tracking import Record
+    from gdexp.tracking.record import Record
 
 GREW = 10.0  # a run that ends at this many times its first loss has diverged
 
@@ -61,9 +61,9 @@ def prepare(cfg: DictConfig) -> None:
     components.check(cfg)
     components.build(cfg)
     if cfg.tracking.enabled:
-        from gdexp import tracking
+        from gdexp.tracking.store import connect
 
-        tracking.connect(cfg.tracking)
+        connect(cfg.tracking)
 
 
 def run(cfg: DictConfig, typed: Sequence[str], stream: TextIO | None = None) -> Result:
@@ -114,9 +114,9 @@ def run_overrides(typed: list[str], config_dir: str | None = None) -> Result:
 def _open(cfg: DictConfig, built: Components, typed: Sequence[str]) -> Record | None:
     if not cfg.tracking.enabled:
         return None
-    from gdexp import tracking
+    from gdexp.tracking.record import open_record
 
-    return tracking.open_record(cfg, built, typed)
+    return open_record(cfg, built, typed)
 
 
 def _descend(

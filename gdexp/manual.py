@@ -80,7 +80,7 @@ class GradientSum(Gradient):
     def __call__(
         self, parameters: Parameters, x: Array, y: Array, y_pred: Array, loss: Array
     ) -> Parameters:
-        """n times the gradient of w and, where there is one, of b."""
+        """N times the gradient of w and, where there is one, of b."""
         residual = y_pred - y
         gradients = {"w": _number((2 * x * residual).sum())}
         if "b" in parameters:

@@ -20,6 +20,8 @@ from gdexp import components, schema
 from gdexp.compose import Composer
 from gdexp.errors import ConfigError, did_you_mean
 
+CHOSEN = ("step", *components.BUILT, "tracking")
+
 
 def check(overrides: Sequence[str], composer: Composer, *, multirun: bool) -> None:
     """Refuse the first override that names something unknown or gives a value out of range.
@@ -61,11 +63,12 @@ def _check_first(base: DictConfig, keys: Sequence[Override]) -> None:
 
 def _parsed(text: str) -> Override:
     try:
-        return OverridesParser.create().parse_override(text)
+        override = OverridesParser.create().parse_override(text)
+        if not override.key_or_group:
+            raise HydraException("no key")
+        return override
     except HydraException as error:
-        raise ConfigError(
-            f"{text!r} cannot be read as key=value, as in lr=0.05: {_first_line(error)}"
-        ) from error
+        raise ConfigError(f"{text!r} cannot be read as key=value, as in lr=0.05.") from error
 
 
 def _first_line(error: BaseException) -> str:
@@ -99,15 +102,21 @@ def _strings(override: Override) -> list[str]:
 
 def _check_option(group: str, option: Any, composer: Composer, override: Override) -> None:
     options = composer.options(group)
+    if override.is_add() and group in CHOSEN:
+        raise ConfigError(f"+{group}: every run has a {group}. Type {group}={_typed(option)}.")
     names = option if isinstance(option, list) else [option]
     for name in names:
         if name is None and override.is_delete():
             continue
         if name not in options:
             raise ConfigError(
-                f"{group}={schema.shown(name)}: there is no such option. {group} is one of: "
+                f"{group}={_typed(name)}: there is no such option. {group} is one of: "
                 f"{', '.join(options)}.{did_you_mean(str(name), options, prefix=f'{group}=')}"
             )
+
+
+def _typed(value: Any) -> str:
+    return value if isinstance(value, str) else schema.shown(value)
 
 
 def _base(composer: Composer, choices: list[str], keys: Sequence[Override]) -> DictConfig:
@@ -144,6 +153,12 @@ def _check_key(override: Override, value: Any, base: DictConfig) -> None:
 
 def _unknown(key: str, parent: str, name: str, siblings: list[str], base: DictConfig) -> str:
     visible = [s for s in siblings if not s.startswith("_") and s != "hydra"]
+    if parent and OmegaConf.select(base, parent) is None:
+        groups = [str(g) for g in base if isinstance(base[g], DictConfig) and g != "hydra"]
+        return (
+            f"{key}: there is no group {parent!r}.{did_you_mean(parent, groups)} "
+            "python -m gdexp --help lists every setting."
+        )
     if parent:
         prefix = f"{parent}."
         choice = base.hydra.runtime.choices.get(parent)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -90,7 +90,7 @@ def adapt(updater: Any, predictor: Predictor) -> Updater:
     return untracked(updater)
 
 
-def untracked(updater: Updater) -> Callable[[Parameters, Parameters], None]:
+def untracked(updater: Updater) -> Updater:
     """An updater by hand, under ``no_grad``: the update is not part of what is differentiated."""
 
     def update(parameters: Parameters, gradients: Parameters) -> None:
@@ -102,7 +102,7 @@ def untracked(updater: Updater) -> Callable[[Parameters, Parameters], None]:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """torch's generator seeded for this block; the caller's state returns at the end."""
+    """Torch's generator seeded for this block; the caller's state returns at the end."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield

@@ -15,19 +15,20 @@ def report_job(cfg: DictConfig, typed: Sequence[str], result: Result, in_sweep: 
     if in_sweep:
         loss = f"loss {result.trajectory.loss[-1]:.6g}, " if result.trajectory.length else ""
         ended = f"{loss}f({cfg.predict_at:g}) = {result.prediction:.6g}"
-        say(f"#{cfg.hydra.job.num} {' '.join(typed)}: {result.outcome}, {ended}")
+        say(f"#{cfg.hydra.job.num} {' '.join(typed) or 'defaults'}: {result.outcome}, {ended}")
         return
     if result.outcome != "completed":
         say(f"{result.outcome}: {result.reason}")
     if result.note:
         say(f"note: {result.note}")
     if result.run_id is not None:
-        from gdexp.tracking import connect
-        from gdexp.tracking.store import hide_password
+        from gdexp.tracking.store import connect, hide_password
 
         store = connect(cfg.tracking)
-        say(f"recorded as run {result.run_id} in experiment {store.experiment} of "
-            f"{hide_password(store.uri)}")
+        say(
+            f"recorded as run {result.run_id} in experiment {store.experiment} of "
+            f"{hide_password(store.uri)}"
+        )
         say("see it with: python -m gdexp.ui")
 
 

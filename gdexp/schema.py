@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from annotated_types import Ge, Gt, Le, Lt
+from annotated_types import Ge, Gt, Le
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
@@ -51,8 +51,8 @@ HINTS: dict[str, Any] = {
 }
 TRACKING: dict[str, Any] = {
     "enabled": bool,
-    "uri": str | None,
-    "experiment": str | None,
+    "uri": None | str,
+    "experiment": None | str,
     "max_points": Annotated[int, Ge(2)],
 }
 
@@ -63,16 +63,17 @@ def check(key: str, value: Any, hint: Any) -> None:
     """Refuse a value that its annotation does not allow.
 
     Raises:
-        ConfigError: "lr: -1 is not a number > 0."
+        ConfigError: "lr: -1 is not a finite number > 0."
 
     >>> check("lr", 0.1, HINTS["lr"])
     >>> check("lr", -1, HINTS["lr"])
     Traceback (most recent call last):
-    gdexp.errors.ConfigError: lr: -1 is not a number > 0.
+    gdexp.errors.ConfigError: lr: -1 is not a finite number > 0. Type for example lr=0.01.
     """
     if _accepts(hint, value):
         return
-    hinted = ""
+    default = getattr(Settings, key, None)
+    hinted = f" Type for example {key}={default}." if default is not None else ""
     if isinstance(value, float) and value.is_integer() and _accepts(hint, int(value)):
         hinted = f" Did you mean {key}={int(value)}?"
     raise ConfigError(f"{key}: {shown(value)} is not {describe(hint)}.{hinted}")
@@ -106,24 +107,22 @@ def describe(hint: Any) -> str:
     'a whole number from 1 to 100000000'
     """
     kind, constraints = _split(hint)
-    bounds = [c for c in constraints if isinstance(c, Gt | Ge | Lt | Le)]
     text = _kind(kind, [c for c in constraints if get_origin(c) is Literal])
-    low = next((c for c in bounds if isinstance(c, Gt | Ge)), None)
-    high = next((c for c in bounds if isinstance(c, Lt | Le)), None)
-    if isinstance(low, Ge) and isinstance(high, Le):
-        return f"{text} from {low.ge} to {high.le}"
-    for bound in (low, high):
-        if bound is not None:
-            sign = {Gt: ">", Ge: ">=", Lt: "<", Le: "<="}[type(bound)]
-            text += f" {sign} {next(iter(vars(bound).values()))}"
+    match [c for c in constraints if isinstance(c, Gt | Ge | Le)]:
+        case [Ge(ge=low), Le(le=high)]:
+            return f"{text} from {low} to {high}"
+        case [Gt(gt=low)]:
+            return f"{text} > {low}"
+        case [Ge(ge=low)]:
+            return f"{text} >= {low}"
     return text
 
 
 def _split(hint: Any) -> tuple[Any, tuple[Any, ...]]:
     """An annotation as its type and its constraints."""
-    return get_args(hint)[:1][0] if get_origin(hint) is Annotated else hint, getattr(
-        hint, "__metadata__", ()
-    )
+    if get_origin(hint) is Annotated:
+        return get_args(hint)[0], hint.__metadata__
+    return hint, ()
 
 
 def _accepts(hint: Any, value: Any) -> bool:
@@ -160,8 +159,6 @@ def _within(constraint: Any, value: Any) -> bool:
             return bool(value > bound)
         case Ge(ge=bound):
             return bool(value >= bound)
-        case Lt(lt=bound):
-            return bool(value < bound)
         case Le(le=bound):
             return bool(value <= bound)
     return value in get_args(constraint) if get_origin(constraint) is Literal else True
@@ -175,7 +172,7 @@ def _kind(kind: Any, choices: list[Any]) -> str:
     if get_origin(kind) is Literal:
         names = list(map(str, get_args(kind)))
         return names[0] if len(names) == 1 else "one of " + ", ".join(names)
-    words = {float: "a number", int: "a whole number", bool: "true or false", str: "a text"}
+    words = {float: "a finite number", int: "a whole number", bool: "true or false", str: "a text"}
     return "null" if kind is NoneType else words.get(kind, f"a {getattr(kind, '__name__', kind)}")
 
 

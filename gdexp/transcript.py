@@ -55,6 +55,4 @@ def _line(epoch: int, trajectory: Trajectory) -> str:
     parameters = ", ".join(f"{n} = {v[row]:.3f}" for n, v in trajectory.parameters.items())
     slopes = [f"{values[row]:.3f}" for values in trajectory.gradients.values()]
     gradient = slopes[0] if len(slopes) == 1 else f"({', '.join(slopes)})"
-    return (
-        f"epoch {epoch}: {parameters}, loss = {trajectory.loss[row]:.8f}, gradient = {gradient}"
-    )
+    return f"epoch {epoch}: {parameters}, loss = {trajectory.loss[row]:.8f}, gradient = {gradient}"
