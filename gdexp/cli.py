@@ -123,7 +123,7 @@ class Preflight(Callback):
 
     def _check(self, config: DictConfig, typed: list[str], folder: str, *, multirun: bool) -> None:
         try:
-            if multirun or any("." in word.split("=")[0] or word[0] in "+~" for word in typed):
+            if multirun or overrides.leave_doubt(typed, config):
                 overrides.check(typed, Composer(), multirun=multirun)
             check_writable(absolute(folder), "outputs")
             experiment.prepare(config)

@@ -56,7 +56,7 @@ def check_setting(cfg: DictConfig, key: str, value: Any) -> None:
         schema.check(key, value, schema.TRACKING.get(name, Any) if family == "tracking" else Any)
         return
     target = str(node.get("_target_"))
-    if _is_torch(target):
+    if is_torch(cfg, family):
         _check_by_example(key, value, node[name])
         return
     build = _target(family, target)
@@ -140,7 +140,7 @@ def build(cfg: DictConfig) -> Components:
         ConfigError: a constructor refuses its settings.
     """
     dataset = _instantiate(cfg, "data").astype(cfg.dtype)
-    torch_based = any(_is_torch(str(cfg[family]._target_)) for family in schema.FAMILIES)
+    torch_based = any(is_torch(cfg, family) for family in schema.FAMILIES)
     if torch_based or cfg.predictor.get("init") == "torch":
         from gdexp import pytorch
 
@@ -163,8 +163,9 @@ def build(cfg: DictConfig) -> Components:
     return Components(dataset, x, y, at, predictor, gradient, loss, updater)
 
 
-def _is_torch(target: str) -> bool:
-    return target.startswith(("torch.", "gdexp.pytorch."))
+def is_torch(cfg: DictConfig, family: str) -> bool:
+    """Whether the chosen option of a family is torch's, told by its target, without importing it."""
+    return str(cfg[family].get("_target_")).startswith(("torch.", "gdexp.pytorch."))
 
 
 def _instantiate(cfg: DictConfig, family: str) -> Any:

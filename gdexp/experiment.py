@@ -106,8 +106,13 @@ def run_overrides(typed: list[str], config_dir: str | None = None) -> Result:
     """Compose, check and run these overrides; see :func:`gdexp.run`."""
     with session():
         composer = Composer(config_dir)
-        overrides.check(typed, composer, multirun=False)
-        cfg = composer.compose(typed)
+        try:
+            cfg = composer.compose(typed)
+        except Exception:
+            overrides.check(typed, composer, multirun=False)
+            raise
+        if overrides.leave_doubt(typed, cfg):
+            overrides.check(typed, composer, multirun=False)
     return run(cfg, typed)
 
 

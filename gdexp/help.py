@@ -70,11 +70,11 @@ def _run_settings() -> str:
 
 def _group(group: str, roots: list[Path]) -> str:
     lines = [f"{group}=OPTION"]
-    options = {
-        p.stem: p.read_text().splitlines() for r in roots for p in (r / group).glob("*.yaml")
-    }
-    by = _meaning if group == "step" else str  # the steps in the tutorial's order, else by name
-    for name, text in sorted(options.items(), key=lambda item: by(item[group == "step"])):
+    files = {p.stem: p.read_text().splitlines() for r in roots for p in (r / group).glob("*.yaml")}
+    # The steps in the tutorial's order, which their first comment gives; all else by name.
+    names = sorted(files, key=lambda name: _meaning(files[name]) if group == "step" else name)
+    for name in names:
+        text = files[name]
         lines.append(f"  {name:<30} {_meaning(text)}")
         if group != "step":
             for key, value, meaning in _settings(text):

@@ -53,6 +53,18 @@ def check(overrides: Sequence[str], composer: Composer, *, multirun: bool) -> No
         _check_first(base, keys)
 
 
+def leave_doubt(overrides: Sequence[str], cfg: DictConfig) -> bool:
+    """Whether a configuration composed without complaint may still hold what :func:`check` refuses.
+
+    Added and removed keys may be anything; settings of torch's classes have no annotation of ours.
+    """
+    keys = [text.partition("=")[0] for text in overrides]
+    families = {key.partition(".")[0] for key in keys if "." in key}
+    return any(key[:1] in "+~" for key in keys) or any(
+        components.is_torch(cfg, family) for family in families if family in components.BUILT
+    )
+
+
 def _check_first(base: DictConfig, keys: Sequence[Override]) -> None:
     """Check what belongs together, with the first value of every axis."""
     for override in keys:

@@ -32,7 +32,7 @@ class Settings:
     )
     predict_at: Annotated[float, "input x at which f(x) is printed and recorded"] = 5.0
     print_every: Annotated[
-        int | None, Ge(1), "epochs from one printed line to the next; null: about 20 lines"
+        None | int, Ge(1), "epochs from one printed line to the next; null: about 20 lines"
     ] = None
 
     data: Any = MISSING
