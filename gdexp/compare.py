@@ -7,7 +7,6 @@ import csv
 import io
 import json
 import math
-import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeAlias
@@ -66,7 +65,7 @@ def _compare(args: argparse.Namespace) -> int:
     elif args.desc:
         rows.reverse()
     rows = [{column: row.get(column) for column in columns} for row in rows]
-    _write(as_json(rows) if args.json else as_csv(rows) if args.csv else as_table(rows))
+    recorded.show(as_json(rows) if args.json else as_csv(rows) if args.csv else as_table(rows))
     return 0
 
 
@@ -186,7 +185,7 @@ def as_table(rows: Sequence[Row]) -> str:
         table.add_row(*(_cell(column, row[column]) for column in row), style=colour)
     with console.capture() as capture:
         console.print(table)
-    return "\n".join(line.rstrip() for line in capture.get().strip("\n").splitlines())
+    return "\n".join(map(str.rstrip, capture.get().splitlines())).strip("\n")
 
 
 def _cell(column: str, value: Value) -> str:
@@ -194,13 +193,6 @@ def _cell(column: str, value: Value) -> str:
         return text(value)[:SHORT]
     metric = isinstance(value, float) and "/" in column  # params keep every digit
     return f"{value:.6g}" if metric else text(value)
-
-
-def _write(output: str) -> None:
-    try:
-        print(output, flush=True)
-    except BrokenPipeError:  # the reader has seen enough (`| head`)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -53,6 +53,14 @@ def guarded(action: Callable[[], int]) -> int:
         return 2
 
 
+def show(text: str) -> None:
+    """Print on stdout, to a reader who may have seen enough (``| head``)."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def open_store(uri: str | None, experiment: str | None) -> Store:
     """The store that runs are recorded in, as it is: nothing is created by looking.
 
@@ -83,7 +91,7 @@ def open_store(uri: str | None, experiment: str | None) -> Store:
     except Exception as error:
         raise StoreError(
             f"{stores.hide_password(uri)} cannot be read as an MLflow store: "
-            f"{' '.join(str(error).split())[:300]}"
+            f"{' '.join(str(getattr(error, 'orig', error)).split())[:300]}"
         ) from error
     name = experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or "gdexp"
     return stores.Store(client, uri, name, _experiment(name, known).experiment_id)
@@ -129,7 +137,7 @@ def select(
     last: int | None = None,
     everything: bool = False,
 ) -> list[Run]:
-    """The runs named, in the order they were started in.
+    """The runs named: ids in the order given, others in the order they were started in.
 
     Args:
         store: where to look.

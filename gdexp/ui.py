@@ -54,10 +54,13 @@ def _show(args: argparse.Namespace) -> int:
 
     def announce(base: str) -> None:
         found = addresses(base, store, runs)
-        for what, address in found.items():
-            print(f"{what}: {address}", flush=True)
+        recorded.show("\n".join(f"{what + ':':<12}{where}" for what, where in found.items()))
+        if "comparison" not in found:
+            print(f"{len(runs)} runs are too many for a comparison page", file=sys.stderr)
         if args.open:
-            threading.Thread(target=webbrowser.open, args=[[*found.values()][-1]]).start()
+            threading.Thread(
+                target=webbrowser.open, args=[[*found.values()][-1]], daemon=True
+            ).start()
 
     if store.uri.startswith("http"):
         announce(re.sub("//[^/]*@", "//", store.uri.rstrip("/")))  # no password in sight
@@ -81,7 +84,8 @@ def addresses(base: str, store: Store, runs: Sequence[Run]) -> dict[str, str]:
     if len(runs) <= LONGEST:
         ids = json.dumps([run.info.run_id for run in runs])
         places = json.dumps(sorted({run.info.experiment_id for run in runs}))
-        found["comparison"] = f"{base}/#/compare-runs?runs={quote(ids)}&experiments={quote(places)}"
+        chosen = f"runs={quote(ids)}&experiments={quote(places)}"
+        found["comparison"] = f"{base}/#/compare-runs?{chosen}&{workflow}"
     return found
 
 
