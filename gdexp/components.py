@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import pkgutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, get_type_hints
 
 import numpy as np
-from hydra.utils import get_object, instantiate
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from gdexp import manual, schema
@@ -32,6 +33,8 @@ def check(cfg: DictConfig) -> None:
         node = cfg[family]
         if not isinstance(node, DictConfig) or "_target_" not in node:
             raise ConfigError(f"{family}: the chosen option names no _target_ to build.")
+        if not is_torch(cfg, family):
+            _target(family, str(node._target_))
         for name in map(str, node):
             if not name.startswith("_"):
                 check_setting(cfg, f"{family}.{name}", node[name])
@@ -72,11 +75,10 @@ def check_setting(cfg: DictConfig, key: str, value: Any) -> None:
 
 def _target(family: str, target: str) -> Any:
     try:
-        return get_object(target)
+        return pkgutil.resolve_name(target)
     except Exception as error:
-        raise ConfigError(
-            f"{family}: {target} cannot be imported: {str(error).splitlines()[0]}"
-        ) from error
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"{family}: {target} cannot be imported: {reason}.") from error
 
 
 def _check_by_example(key: str, value: Any, example: Any) -> None:
@@ -90,7 +92,7 @@ def _check_manual_gradient(cfg: DictConfig) -> None:
     target = str(cfg.gradient._target_)
     if not target.startswith("gdexp.manual."):
         return
-    source = get_object(target)
+    source = pkgutil.resolve_name(target)
     for family in ("predictor", "loss"):
         known = getattr(source, f"{family}_targets")
         if cfg[family]._target_ not in known:
@@ -164,7 +166,7 @@ def build(cfg: DictConfig) -> Components:
 
 
 def is_torch(cfg: DictConfig, family: str) -> bool:
-    """Whether the chosen option of a family is torch's, told by its target, without importing it."""
+    """Whether the chosen option of a family is torch's: told by its target, nothing is imported."""
     return str(cfg[family].get("_target_")).startswith(("torch.", "gdexp.pytorch."))
 
 

@@ -119,9 +119,12 @@ def run_overrides(typed: list[str], config_dir: str | None = None) -> Result:
 def _open(cfg: DictConfig, built: Components, typed: Sequence[str]) -> Record | None:
     if not cfg.tracking.enabled:
         return None
-    from gdexp.tracking.record import open_record
+    from gdexp.tracking.store import connect
 
-    return open_record(cfg, built, typed)
+    store = connect(cfg.tracking)
+    from gdexp.tracking.record import open_record  # imports MLflow, so the store is checked first
+
+    return open_record(store, cfg, built, typed)
 
 
 def _descend(

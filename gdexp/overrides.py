@@ -50,7 +50,7 @@ def check(overrides: Sequence[str], composer: Composer, *, multirun: bool) -> No
         for override in keys:
             for value in _values(override):
                 _check_key(override, value, base)
-        _check_first(base, keys)
+        _check_together(base, keys)
 
 
 def leave_doubt(overrides: Sequence[str], cfg: DictConfig) -> bool:
@@ -65,12 +65,18 @@ def leave_doubt(overrides: Sequence[str], cfg: DictConfig) -> bool:
     )
 
 
-def _check_first(base: DictConfig, keys: Sequence[Override]) -> None:
-    """Check what belongs together, with the first value of every axis."""
+def _check_together(base: DictConfig, keys: Sequence[Override]) -> None:
+    """Build with the first value of every axis, and with each value that only torch can judge."""
     for override in keys:
-        if not override.is_delete():
-            OmegaConf.update(base, override.key_or_group, next(_values(override)))
+        OmegaConf.update(base, _group(override), next(_values(override), None))
     components.check(base)
+    components.build(base)
+    for override in keys:
+        family = _group(override).partition(".")[0]
+        if family in components.BUILT and components.is_torch(base, family):
+            for value in _values(override):
+                OmegaConf.update(base, _group(override), value)
+                components.build(base)
 
 
 def _parsed(text: str) -> Override:
@@ -114,12 +120,12 @@ def _strings(override: Override) -> list[str]:
 
 def _check_option(group: str, option: Any, composer: Composer, override: Override) -> None:
     options = composer.options(group)
+    if override.is_delete() and group in CHOSEN:
+        raise ConfigError(f"~{group}: {group} cannot be removed, every run needs it.")
     if override.is_add() and group in CHOSEN:
         raise ConfigError(f"+{group}: every run has a {group}. Type {group}={_typed(option)}.")
     names = option if isinstance(option, list) else [option]
     for name in names:
-        if name is None and override.is_delete():
-            continue
         if name not in options:
             raise ConfigError(
                 f"{group}={_typed(name)}: there is no such option. {group} is one of: "

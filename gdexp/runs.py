@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import os
+import sqlite3
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -109,8 +111,10 @@ def _check_tables(uri: str, scheme: str) -> None:
             raise GdexpError(
                 f"nothing recorded yet: {place} is not there; run python -m gdexp first."
             )
-        uri = f"sqlite:///{path.as_uri()}?mode=ro&uri=true"
-    engine = sqlalchemy.create_engine(uri)
+        reading = functools.partial(sqlite3.connect, f"{path.as_uri()}?mode=ro", uri=True)
+        engine = sqlalchemy.create_engine("sqlite://", creator=reading)
+    else:
+        engine = sqlalchemy.create_engine(uri)
     try:
         if not sqlalchemy.inspect(engine).has_table("experiments"):
             raise GdexpError(

@@ -32,7 +32,7 @@ class Settings:
     )
     predict_at: Annotated[float, "input x at which f(x) is printed and recorded"] = 5.0
     print_every: Annotated[
-        None | int, Ge(1), "epochs from one printed line to the next; null: about 20 lines"
+        int | None, Ge(1), "epochs from one printed line to the next; null: about 20 lines"
     ] = None
 
     data: Any = MISSING
@@ -51,8 +51,8 @@ HINTS: dict[str, Any] = {
 }
 TRACKING: dict[str, Any] = {
     "enabled": bool,
-    "uri": None | str,
-    "experiment": None | str,
+    "uri": str | None,
+    "experiment": str | None,
     "max_points": Annotated[int, Ge(2)],
 }
 
@@ -168,7 +168,7 @@ def _kind(kind: Any, choices: list[Any]) -> str:
     if choices:
         return _kind(choices[0], [])
     if get_origin(kind) in (Union, UnionType):
-        return " or ".join(_kind(k, []) for k in get_args(kind))
+        return " or ".join(_kind(k, []) for k in reversed(get_args(kind)))
     if get_origin(kind) is Literal:
         names = list(map(str, get_args(kind)))
         return names[0] if len(names) == 1 else "one of " + ", ".join(names)

@@ -1,4 +1,4 @@
-"""Fixtures: an empty working folder, the command line in this process and as a process, PostgreSQL."""
+"""Fixtures: an empty working folder, the command line, PostgreSQL."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def required(what: str) -> NoReturn:
     pytest.skip(f"needs {what}")
 
 
-@pytest.fixture()
+@pytest.fixture
 def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder to work in, without the caller's MLflow settings."""
     monkeypatch.chdir(tmp_path)
@@ -50,7 +50,7 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "outputs" / "mlflow.db"
 
 
-@pytest.fixture()
+@pytest.fixture
 def store(workdir: Path, migrated: Path) -> Path:
     """A working folder whose outputs/ has a store already, with one run of step=manual in it."""
     (workdir / "outputs").mkdir()
@@ -77,7 +77,7 @@ def process(*args: str, cwd: Path | None = None, module: str = "gdexp", **env: s
     return Ended(done.returncode, done.stdout, done.stderr)
 
 
-@pytest.fixture()
+@pytest.fixture
 def cli(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., Ended]:
@@ -119,8 +119,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], 
     initdb = [f"{folder}/initdb", "-A", "trust", "--no-sync", "-U", "gdexp", "-D", cluster]
     subprocess.run(initdb, check=True, cwd=data, **quiet, **user)  # type: ignore[call-overload]
     server = subprocess.Popen(  # type: ignore[call-overload]
-        [f"{folder}/postgres", "-D", cluster, "-p", str(port), "-h", "127.0.0.1"]
-        + ["-c", sockets, "-c", "fsync=off"],
+        f"{folder}/postgres -D {cluster} -p {port} -h 127.0.0.1 -c {sockets} -c fsync=off".split(),
         cwd=data,
         **quiet,
         **user,
@@ -141,18 +140,18 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], 
 
 
 def _execute(port: int, statement: str) -> None:
-    import psycopg2
+    import psycopg
 
     deadline = time.monotonic() + 30
     while True:
         try:
-            connection = psycopg2.connect(f"postgresql://gdexp@127.0.0.1:{port}/postgres")
+            connection = psycopg.connect(
+                f"postgresql://gdexp@127.0.0.1:{port}/postgres", autocommit=True
+            )
             break
-        except psycopg2.OperationalError:
+        except psycopg.OperationalError:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.1)
-    connection.autocommit = True
-    with connection.cursor() as cursor:
-        cursor.execute(statement)
+    connection.execute(statement)
     connection.close()

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from gdexp.interrupts import shielded
 from gdexp.tracking import wording
-from gdexp.tracking.store import Store, connect
+from gdexp.tracking.store import Store
 from gdexp.trajectory import Trajectory
 
 if TYPE_CHECKING:
@@ -100,13 +100,8 @@ class Record:
             self.store.client.log_artifacts(self.run_id, folder)
 
 
-def open_record(cfg: DictConfig, built: Components, typed: Sequence[str]) -> Record:
-    """Create the run with its parameters, tags, configuration and data set.
-
-    Raises:
-        StoreError: the store cannot be used.
-    """
-    store = connect(cfg.tracking)
+def open_record(store: Store, cfg: DictConfig, built: Components, typed: Sequence[str]) -> Record:
+    """Create the run with its parameters, tags, configuration and data set."""
     with shielded():
         record = Record(store, cfg, typed)
         client = store.client

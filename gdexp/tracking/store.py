@@ -96,6 +96,11 @@ def _connect(uri: str, experiment: str) -> Store:
             experiment_id = _experiment_id(client, experiment, scheme)
     except StoreError:
         raise
+    except ModuleNotFoundError as error:
+        raise StoreError(
+            f"tracking.uri: {scheme} needs the package {error.name}. For PostgreSQL: pip install "
+            "'gdexp[postgres]'"
+        ) from error
     except Exception as error:
         raise StoreError(
             f"tracking.uri: {hide_password(uri)} cannot be opened as an MLflow store: "
@@ -150,9 +155,15 @@ def _check_reachable(uri: str, scheme: str) -> None:
         raise StoreError(f"tracking.uri: {shown} is malformed: {error}.") from error
     except OSError as error:
         raise StoreError(
-            f"tracking.uri: {shown} does not answer ({error}). Start the server, name another "
-            "store, or type tracking=off."
+            f"tracking.uri: {shown} does not answer ({_reason(error)}). Start the server, name "
+            "another store, or type tracking=off."
         ) from error
+
+
+def _reason(error: OSError) -> str:
+    """What went wrong, without the wrapping: "Connection refused"."""
+    inner = getattr(error, "reason", error)
+    return str(getattr(inner, "strerror", None) or inner)
 
 
 def _ask(uri: str) -> None:

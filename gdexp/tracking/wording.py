@@ -119,11 +119,12 @@ def final_metrics(result: Result) -> dict[str, float]:
     best = int(loss.argmin())
     found = {
         "final/loss": float(loss[-1]),
-        "final/prediction": result.prediction,
         "best/loss": float(loss[best]),
         "best/epoch": float(best + 1),
     }
-    return {name: value for name, value in found.items() if math.isfinite(value)}
+    if not result.trajectory.diverged and math.isfinite(result.prediction):
+        found["final/prediction"] = result.prediction
+    return found
 
 
 def final_tags(cfg: DictConfig, typed: Sequence[str], result: Result) -> list[RunTag]:

@@ -1,0 +1,219 @@
+"""Bad input is refused with a sentence and exit code 2, and nothing is created."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import Ended, process
+
+from gdexp import run
+from gdexp.errors import ConfigError, StoreError
+
+CLI = Callable[..., Ended]
+
+REFUSED = {
+    "lr=abc": "lr: 'abc' is not a finite number > 0. Type for example lr=0.01.",
+    "lr=-1": "lr: -1.0 is not a finite number > 0. Type for example lr=0.01.",
+    "lr=0": "lr: 0.0 is not a finite number > 0. Type for example lr=0.01.",
+    "lr=nan": "lr: nan is not a finite number > 0. Type for example lr=0.01.",
+    "lr=inf": "lr: inf is not a finite number > 0. Type for example lr=0.01.",
+    "lr=": "lr: '' is not a finite number > 0. Type for example lr=0.01.",
+    "lr=true": "lr: true is not a finite number > 0. Type for example lr=0.01.",
+    "lr=null": "lr: null is not a finite number > 0. Type for example lr=0.01.",
+    "lr": "'lr' cannot be read as key=value, as in lr=0.05.",
+    "=3": "'=3' cannot be read as key=value, as in lr=0.05.",
+    "iters=0": "iters: 0 is not a whole number from 1 to 100000000. Type for example iters=20.",
+    "iters=1.5": "iters: 1.5 is not a whole number from 1 to 100000000. Type for example iters=20.",
+    "iters=-3": "iters: -3 is not a whole number from 1 to 100000000. Type for example iters=20.",
+    "iters=1e3": "iters: 1000.0 is not a whole number from 1 to 100000000. "
+    "Did you mean iters=1000?",
+    "seed=-1": "seed: -1 is not a whole number from 0 to 4294967295. Type for example seed=0.",
+    "dtype=float16": "dtype: 'float16' is not one of float32, float64. "
+    "Type for example dtype=float32.",
+    "print_every=0": "print_every: 0 is not null or a whole number >= 1.",
+    "predict_at=nan": "predict_at: nan is not a finite number. Type for example predict_at=5.0.",
+    "lrr=0.1": "lrr: a run has no setting 'lrr'. Did you mean lr?",
+    "+lrr=0.1": "lrr: a run has no setting 'lrr'. Did you mean lr?",
+    "momentum=0.9": "momentum: a run has no setting 'momentum'. "
+    "python -m gdexp --help lists every setting.",
+    "++updater.momentm=0.9": "updater.momentm: updater=manual has no setting 'momentm'. "
+    "It has: lr.",
+    "step=optimizer ++updater.momentm=0.9": "updater.momentm: updater=SGD has no setting "
+    "'momentm'. It has: lr, momentum, dampening, weight_decay, nesterov, maximize, foreach, "
+    "differentiable, fused. Did you mean updater.momentum?",
+    "step=optimizer updater.momentum=-1": "updater: Invalid momentum value: -1",
+    "step=optimizer updater.momentum=x": "updater.momentum: 'x' is not a finite number.",
+    "step=optimizer updater.nesterov=3": "updater.nesterov: 3 is not true or false.",
+    "step=optimizer updater.nesterov=true": "updater: Nesterov momentum requires a momentum and "
+    "zero dampening",
+    "step=optimizer loss.reduction=none": "loss.reduction: 'none' is not one of mean, sum.",
+    "updater.lr=x": "updater.lr: 'x' is not a finite number > 0.",
+    "step=model updater.lr=x": "updater.lr: 'x' is not a finite number.",
+    "predictor.bias=maybe": "predictor.bias: 'maybe' is not true or false.",
+    "predictor.init=tor": "predictor.init: 'tor' is not torch or a finite number.",
+    "step=model predictor.init=tor": "predictor.init: 'tor' is not torch or a finite number.",
+    "data.x=[1,2]": "data.x has 2 numbers and data.y has 4: give each input one target.",
+    "data.x=3": "data.x: 3 is not a list of numbers. Type data.x=[1,2,3].",
+    "data.x=[1,2,3,a]": "data.x: 'a' is not a number. Type data.x=[1,2,3].",
+    "data.x=[1,2,3,inf]": "data.x: inf is not a finite number.",
+    "step=autogradd": "step=autogradd: there is no such option. step is one of: autograd, manual, "
+    "model, optimizer. Did you mean step=autograd?",
+    "loss=mse": "loss=mse: there is no such option. loss is one of: MSELoss, manual. "
+    "Did you mean loss=MSELoss?",
+    "data=nothing": "data=nothing: there is no such option. data is one of: tutorial.",
+    "updater=null": "updater=null: there is no such option. updater is one of: SGD, manual.",
+    "+step=model": "+step: every run has a step. Type step=model.",
+    "~lr": "~lr: lr cannot be removed, every run needs it.",
+    "~updater": "~updater: updater cannot be removed, every run needs it.",
+    "foo.bar=1": "foo.bar: there is no group 'foo'. python -m gdexp --help lists every setting.",
+    "predictr.bias=true": "predictr.bias: there is no group 'predictr'. Did you mean predictor? "
+    "python -m gdexp --help lists every setting.",
+    "step=manual,autograd": "step=manual,autograd names several values. Add -m to run each of "
+    "them: python -m gdexp -m step=manual,autograd",
+    "-m lr=0.1,-1": "lr: -1 is not a finite number > 0. Type for example lr=0.01.",
+    "-m lr=0.1,abc step=manual": "lr: 'abc' is not a finite number > 0. Type for example lr=0.01.",
+    "-m step=manual,autogradd": "step=autogradd: there is no such option. step is one of: "
+    "autograd, manual, model, optimizer. Did you mean step=autograd?",
+    "-m step=manual,optimizer updater.momentum=0.9": "updater.momentum: updater=manual has no "
+    "setting 'momentum'. It has: lr.",
+    "-m step=optimizer updater.momentum=0.5,-1": "updater: Invalid momentum value: -1",
+    "tracking.max_points=1": "tracking.max_points: 1 is not a whole number >= 2.",
+    "tracking=off tracking.uri=x": "tracking.uri: tracking=off has no setting 'uri'. "
+    "It has: enabled.",
+    "tracking.uri=foo": "tracking.uri: 'foo' is no store. Type sqlite:///foo for a SQLite file, "
+    "postgresql://user@host/name or http://host:5000.",
+    "tracking.uri=sqlit:///a.db": "tracking.uri: 'sqlit:///a.db' is no store. Type one like "
+    "sqlite:///runs.db, postgresql://user@host/name or http://host:5000. Did you mean sqlite?",
+    "tracking.uri=http://127.0.0.1:9": "tracking.uri: http://127.0.0.1:9 does not answer "
+    "(Connection refused). Start the server, name another store, or type tracking=off.",
+    "tracking.uri=http://127.0.0.1:x": "tracking.uri: http://127.0.0.1:x is malformed: Port could "
+    "not be cast to integer value as 'x'.",
+    "tracking.uri=postgresql://me:secret@127.0.0.1:9/runs": "tracking.uri: "
+    "postgresql://me:***@127.0.0.1:9/runs does not answer (Connection refused). Start the "
+    "server, name another store, or type tracking=off.",
+    "hydra/launcher=nothing": "In 'hydra/config': Could not find 'hydra/launcher/nothing'",
+    "--bogus": "unrecognized arguments: --bogus. python -m gdexp --help lists what can be typed.",
+}
+
+
+@pytest.mark.parametrize(("typed", "sentence"), REFUSED.items(), ids=list(REFUSED))
+def test_bad_input_is_refused_before_anything_is_created(
+    typed: str, sentence: str, workdir: Path, cli: CLI
+) -> None:
+    ended = cli(*typed.split())
+    assert ended.err == f"gdexp: {sentence}\n"
+    assert ended.code == 2
+    assert ended.out == ""
+    assert not any(workdir.iterdir())
+
+
+def test_a_config_dir_that_does_not_exist(workdir: Path, cli: CLI) -> None:
+    for flags in (["--config-dir", "missing"], ["--config-dir", "missing", "--help"]):
+        ended = cli(*flags)
+        assert ended.err == (
+            f"gdexp: --config-dir: there is no folder {workdir}/missing. Name a folder that holds "
+            "your options, as in loss/mine.yaml.\n"
+        )
+        assert ended.code == 2
+
+
+@pytest.mark.parametrize("tracking", ["mlflow", "off"])
+def test_an_outputs_that_is_no_folder(workdir: Path, cli: CLI, tracking: str) -> None:
+    (workdir / "outputs").write_text("mine")
+    ended = cli(f"tracking={tracking}")
+    assert ended.err == (
+        f"gdexp: outputs: {workdir}/outputs is in the way: it is not a folder. Move it.\n"
+    )
+    assert (ended.code, (workdir / "outputs").read_text()) == (2, "mine")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="as root only: becomes a user who may not write here")
+def test_an_outputs_that_may_not_be_written(workdir: Path) -> None:
+    for parent in [workdir, *workdir.parents][:4]:
+        parent.chmod(0o755)
+    program = (
+        "import sys; from gdexp import run\n"
+        "import os, gdexp.tracking.store; run('tracking=off'); os.setuid(65534)\n"
+        "try: run('iters=1')\n"
+        "except OSError as error: sys.exit(str(error))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert f"the folder {workdir} cannot be written. Change its permissions" in done.stderr
+    assert not any(workdir.iterdir())
+
+
+def test_a_store_that_is_no_store_is_left_as_it_is(workdir: Path, cli: CLI) -> None:
+    (workdir / "outputs").mkdir()
+    (workdir / "outputs" / "mlflow.db").write_text("my diary" * 1000)
+    ended = cli()
+    assert "mlflow.db cannot be opened as an MLflow store" in ended.err
+    assert "file is not a database" in ended.err
+    assert len(ended.err.splitlines()) == 1
+    assert ended.code == 2
+    assert (workdir / "outputs" / "mlflow.db").read_text() == "my diary" * 1000
+    assert not (workdir / "outputs" / "runs").exists()
+
+
+def test_a_server_that_hangs_is_reported_within_ten_seconds(workdir: Path, cli: CLI) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        started = time.monotonic()
+        ended = cli(f"tracking.uri={address}")
+        assert time.monotonic() - started < 10
+    assert ended.err == (
+        f"gdexp: tracking.uri: {address} does not answer (timed out). Start the server, name "
+        "another store, or type tracking=off.\n"
+    )
+    assert (ended.code, list(workdir.iterdir())) == (2, [])
+
+
+def test_something_that_is_no_http_server(workdir: Path, cli: CLI) -> None:
+    with socket.socket() as odd:
+        odd.bind(("127.0.0.1", 0))
+        odd.listen()
+
+        def babble() -> None:
+            connection, _ = odd.accept()
+            connection.recv(1000)
+            connection.sendall(b"220 hello\r\n\r\n")
+            connection.close()
+
+        threading.Thread(target=babble, daemon=True).start()
+        ended = cli(f"tracking.uri=http://127.0.0.1:{odd.getsockname()[1]}")
+    assert "does not answer (it speaks no HTTP" in ended.err
+    assert ended.code == 2
+
+
+def test_a_users_option_that_cannot_be_imported(workdir: Path, cli: CLI) -> None:
+    (workdir / "mine" / "loss").mkdir(parents=True)
+    (workdir / "mine" / "loss" / "odd.yaml").write_text("_target_: no_such_module.Loss\n")
+    ended = cli("--config-dir", "mine", "step=autograd", "loss=odd")
+    assert ended.err.startswith("gdexp: loss: no_such_module.Loss cannot be imported: ")
+    assert (ended.code, len(ended.err.splitlines())) == (2, 1)
+    assert not (workdir / "outputs").exists()
+
+
+def test_in_python_bad_input_is_an_exception_of_ours(workdir: Path) -> None:
+    with pytest.raises(ConfigError, match=r"lr: -1\.0 is not a finite number > 0"):
+        run("lr=-1")
+    with pytest.raises(ConfigError, match="Did you mean lr"):
+        run("+lrr=1")
+    with pytest.raises(StoreError, match="'nowhere' is no store"):
+        run("tracking.uri=nowhere")
+    assert not any(workdir.iterdir())
+
+
+def test_as_a_process_too(workdir: Path) -> None:
+    ended = process("lr=-1", cwd=workdir)
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err == f"gdexp: {REFUSED['lr=-1']}\n"
