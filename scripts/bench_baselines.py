@@ -1,0 +1,147 @@
+"""Programs that the benchmark times gdexp against: what one writes without it.
+
+``python bench_baselines.py NAME URI ITERS`` trains step 2 of the tutorial and records its loss, w
+and gradient in an MLflow store that exists. It prints the seconds its loop took.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+
+EXPERIMENT = "gdexp"
+PARAMS = {
+    "step": "autograd",
+    "data": "tutorial",
+    "predictor": "manual",
+    "gradient": "autograd",
+    "loss": "manual",
+    "updater": "manual",
+    "lr": 0.01,
+    "iters": 10_000,
+    "seed": 0,
+    "dtype": "float32",
+    "predict_at": 5.0,
+    "data.x": "[1, 2, 3, 4]",
+    "data.y": "[2, 4, 6, 8]",
+    "data.name": "tutorial",
+    "predictor.bias": False,
+    "predictor.init": 0.0,
+    "updater.lr": 0.01,
+}
+CURVES = ("train/loss", "param/w", "grad/w")
+
+
+def tutorial(iters: int) -> Iterator[tuple[float, float, float]]:
+    """The bare loop of step 2; yields loss, w and gradient as numbers."""
+    import torch
+
+    x = torch.tensor([1, 2, 3, 4], dtype=torch.float32)
+    y = torch.tensor([2, 4, 6, 8], dtype=torch.float32)
+    w = torch.tensor(0.0, dtype=torch.float32, requires_grad=True)
+    for _ in range(iters):
+        loss = ((w * x - y) ** 2).mean()
+        loss.backward()
+        with torch.no_grad():
+            w -= 0.01 * w.grad
+        yield loss.item(), w.item(), w.grad.item()
+        w.grad.zero_()
+
+
+def log_metric(uri: str, iters: int) -> float:
+    """Three ``mlflow.log_metric`` in every iteration."""
+    import mlflow
+
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_experiment(EXPERIMENT)
+    with mlflow.start_run():
+        mlflow.log_params(PARAMS)
+        started = time.perf_counter()
+        for epoch, values in enumerate(tutorial(iters), start=1):
+            for name, value in zip(CURVES, values, strict=True):
+                mlflow.log_metric(name, value, step=epoch)
+        return time.perf_counter() - started
+
+
+def log_batch(uri: str, iters: int) -> float:
+    """Everything kept in lists, then the rows and values that gdexp sends, in batches."""
+    import numpy as np
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric, Param
+
+    client = MlflowClient(tracking_uri=uri)
+    run = client.create_run(client.get_experiment_by_name(EXPERIMENT).experiment_id).info.run_id
+    client.log_batch(run, params=[Param(k, str(v)) for k, v in PARAMS.items()])
+    started = time.perf_counter()
+    values = list(tutorial(iters))
+    loop = time.perf_counter() - started
+    now = int(time.time() * 1000)
+    epochs = np.unique(np.linspace(1, iters, 1000).astype(int)).tolist()
+    for i, name in enumerate(CURVES):
+        client.log_batch(run, metrics=[Metric(name, values[e - 1][i], now, e) for e in epochs])
+    losses = [loss for loss, _, _ in values]
+    best = min(losses)
+    final = {
+        "final/loss": losses[-1],
+        "final/prediction": 5 * values[-1][1],
+        "best/loss": best,
+        "best/epoch": losses.index(best) + 1,
+    }
+    client.log_batch(run, metrics=[Metric(k, v, now, iters) for k, v in final.items()])
+    client.set_terminated(run)
+    return loop
+
+
+def lightning(uri: str, iters: int) -> float:
+    """Lightning's own loop with its MLFlowLogger, every step logged."""
+    import logging
+    import warnings
+
+    warnings.simplefilter("ignore")
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    import torch
+    from lightning.pytorch import LightningModule, Trainer
+    from lightning.pytorch.loggers import MLFlowLogger
+
+    class Step2(LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.w = torch.nn.Parameter(torch.tensor(0.0))
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), lr=0.01)
+
+        def training_step(self, batch, _):
+            x, y = batch
+            loss = ((self.w * x - y) ** 2).mean()
+            self.log("train/loss", loss)
+            return loss
+
+        def on_before_optimizer_step(self, _):
+            self.log_dict({"param/w": self.w.detach(), "grad/w": self.w.grad})
+
+        def on_train_start(self):
+            self.started = time.perf_counter()
+
+        def on_train_end(self):
+            self.took = time.perf_counter() - self.started
+
+    model = Step2()
+    batch = torch.tensor([1.0, 2, 3, 4]), torch.tensor([2.0, 4, 6, 8])
+    trainer = Trainer(
+        accelerator="cpu",
+        max_epochs=1,
+        logger=MLFlowLogger(EXPERIMENT, tracking_uri=uri),
+        log_every_n_steps=1,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=False,
+    )
+    trainer.fit(model, torch.utils.data.DataLoader([batch] * iters, batch_size=None))
+    return model.took
+
+
+if __name__ == "__main__":
+    name, uri, iters = sys.argv[1:]
+    print({f.__name__: f for f in (log_metric, log_batch, lightning)}[name](uri, int(iters)))

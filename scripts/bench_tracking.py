@@ -1,0 +1,120 @@
+"""Rows: a tracked run of 10,000 iterations, against other ways to have its curves in MLflow.
+
+Every side is a whole process on a SQLite store that exists, a copy of the same one. A program that
+talks to MLflow in every iteration would take minutes, so it runs for fewer iterations and the time
+of its loop is scaled; its start and end are taken as measured. Two ratios are made of that:
+
+- each iteration: what one more iteration costs, start and end left out on both sides;
+- whole process: start and end included on both sides.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+from bench_measure import (
+    Bench,
+    Measured,
+    Row,
+    Target,
+    UnavailableError,
+    clocked,
+    side_by_side,
+)
+
+ITERS = 10_000
+SAMPLE = 500  # iterations measured of what takes minutes
+BASELINES = Path(__file__).with_name("bench_baselines.py")
+INSTALL = "not installed: pip install -c scripts/constraints.txt '.[bench]'"
+
+
+def gdexp(bench: Bench, folder: Path, iters: int = ITERS) -> float:
+    """How long a tracked run takes, with its process."""
+    return bench.seconds(folder, "-m", "gdexp", "step=autograd", f"iters={iters}")
+
+
+def baseline(bench: Bench, folder: Path, name: str, iters: int) -> tuple[float, float]:
+    """How long a baseline takes: its process, and its loop."""
+    loop: list[float] = []
+    words = (str(BASELINES), name, f"sqlite:///{folder}/outputs/mlflow.db", str(iters))
+    took = clocked(lambda: loop.append(float(bench.process(folder, *words).stdout)))
+    return took, loop[0]
+
+
+@dataclass(frozen=True)
+class Round:
+    """Both sides once, back to back, in seconds."""
+
+    ours: float
+    ours_of_one: float  # a run of a single iteration: what start and end take
+    theirs: float
+    theirs_loop: float
+
+
+@functools.cache
+def _rounds(bench: Bench, name: str, iters: int) -> list[Round]:
+    """Measured once for the rows that share a baseline."""
+    ours, theirs = bench.with_store("ours"), bench.with_store("theirs")
+    return [
+        Round(gdexp(bench, ours), gdexp(bench, ours, 1), *baseline(bench, theirs, name, iters))
+        for _ in range(bench.rounds(3))
+    ]
+
+
+def against(name: str, whole: bool, bench: Bench) -> Measured:
+    """Against a program that talks to MLflow in every iteration."""
+    if name == "lightning" and importlib.util.find_spec(name) is None:
+        raise UnavailableError(INSTALL)
+    iters = 20 if bench.quick else SAMPLE
+    rounds = _rounds(bench, name, iters)
+    if whole:
+        more = (ITERS - iters) / iters
+        ratio = median(r.ours / (r.theirs + r.theirs_loop * more) for r in rounds)
+        how = f"theirs: {iters} iterations, the loop's time scaled to {ITERS}"
+    else:
+        ours = median((r.ours - r.ours_of_one) / (ITERS - 1) for r in rounds)
+        ratio = ours / median(r.theirs_loop / iters for r in rounds)
+        how = f"ours: iters={ITERS} less iters=1; theirs: the loop of {iters} iterations"
+    return Measured(ratio, f"{len(rounds)} interleaved pairs of processes; {how}")
+
+
+def batched(bench: Bench) -> Measured:
+    """Against a program that sends the same rows in batches."""
+    ours, theirs = bench.with_store("ours"), bench.with_store("theirs")
+    rounds = bench.rounds(9)
+    ratio = side_by_side(
+        lambda: gdexp(bench, ours),
+        lambda: baseline(bench, theirs, "log_batch", ITERS)[0],
+        rounds,
+        warm=False,
+    )
+    return Measured(ratio, f"{rounds} interleaved pairs of processes; same rows sent")
+
+
+PEERS = {
+    "log_metric": "torch loop + 3 mlflow.log_metric each",
+    "lightning": "Lightning + MLFlowLogger, every step",
+}
+ROWS = [
+    *(
+        Row(
+            f"tracked, step=autograd, {'whole process' if whole else 'each iteration'}",
+            PEERS[name],
+            Target(times_faster=50),
+            partial(against, name, whole),
+        )
+        for name in PEERS
+        for whole in (False, True)
+    ),
+    Row(
+        "tracked, step=autograd, whole process",
+        "torch loop + MlflowClient.log_batch",
+        Target(at_most=1.2),
+        batched,
+    ),
+]

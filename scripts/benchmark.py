@@ -1,0 +1,79 @@
+"""How fast gdexp is, as ratios measured side by side, each against its target.
+
+    python scripts/benchmark.py [--quick] [--only NAME]
+
+To add a row, add a Row to the ROWS of a module below.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import bench_loops
+import bench_startup
+import bench_tracking
+from bench_measure import ROOT, Bench, Row, UnavailableError
+
+ROWS = [*bench_loops.ROWS, *bench_tracking.ROWS, *bench_startup.ROWS]
+HEADS = ("what", "against", "ratio", "target", "", "how measured")
+
+
+def main() -> None:
+    """Measure the chosen rows and print the table, line by line."""
+    args = _arguments()
+    rows = [row for row in ROWS if args.only in f"{row.what}, {row.against}"]
+    if not rows:
+        sys.exit(f"no row is called {args.only!r}. The rows are: {'; '.join(r.what for r in ROWS)}")
+    sys.path.insert(0, str(ROOT))
+    widths = _widths(rows)
+    _print(HEADS, widths)
+    with tempfile.TemporaryDirectory(prefix="gdexp-benchmark-") as folder:
+        bench = Bench(Path(folder), args.quick)
+        for row in rows:
+            _print(_cells(row, bench), widths)
+    print(_machine())
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="a rough look: few, short rounds")
+    parser.add_argument("--only", metavar="NAME", default="", help="rows with NAME in their names")
+    return parser.parse_args()
+
+
+def _cells(row: Row, bench: Bench) -> Sequence[str]:
+    """Measure a row."""
+    try:
+        found = row.measure(bench)
+    except UnavailableError as reason:
+        return row.what, row.against, "-", str(row.target), "-", str(reason)
+    verdict = "ok" if row.target.met(found.ratio) and not found.wrong else "miss"
+    how = f"{found.how}; {found.wrong}" if found.wrong else found.how
+    return row.what, row.against, row.target.shown(found.ratio), str(row.target), verdict, how
+
+
+def _widths(rows: Sequence[Row]) -> Sequence[int]:
+    """The columns' widths, known before anything is measured."""
+    known = [HEADS, *((row.what, row.against, "1.23e+03x faster", str(row.target)) for row in rows)]
+    return [max(map(len, column)) for column in zip(*(k[:4] for k in known), strict=True)] + [4, 0]
+
+
+def _print(cells: Sequence[str], widths: Sequence[int]) -> None:
+    print("  ".join(f"{c:{w}}" for c, w in zip(cells, widths, strict=True)).rstrip(), flush=True)
+
+
+def _machine() -> str:
+    versions = [f"{name} {importlib.metadata.version(name)}" for name in ("numpy", "torch")]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return ", ".join([f"{cores} cores", f"Python {platform.python_version()}", *versions])
+
+
+if __name__ == "__main__":
+    main()
