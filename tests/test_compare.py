@@ -331,6 +331,17 @@ def test_a_file_that_is_no_store(
     assert file.read_bytes() == content
 
 
+def test_an_empty_database_stays_empty(clean: None, postgres: Callable[[], str]) -> None:
+    import sqlalchemy
+
+    uri = postgres()
+    with pytest.raises(GdexpError, match="nothing recorded yet: the store is an empty database"):
+        runs.open_store(uri, None)
+    engine = sqlalchemy.create_engine(uri)
+    assert sqlalchemy.inspect(engine).get_table_names() == []
+    engine.dispose()
+
+
 def test_a_reader_that_has_seen_enough(sweep: Path) -> None:
     command = [sys.executable, "-m", "gdexp.compare", "--json"]
     with subprocess.Popen(
