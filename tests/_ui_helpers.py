@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -31,6 +33,7 @@ def gdexp(module: str, *args: str, cwd: Path) -> subprocess.CompletedProcess[str
 def recorded_sweep() -> Path:
     """The folder in which four real runs were started, once for all tests."""
     folder = Path(tempfile.mkdtemp(prefix="gdexp-sweep-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     done = gdexp("gdexp", *SWEEP, cwd=folder)
     assert done.returncode == 0, done.stderr
     return folder
