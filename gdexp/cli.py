@@ -59,6 +59,8 @@ def _guarded(args: Namespace) -> int:
         return 1
     except GdexpError as error:
         return refuse(error)
+    except BrokenPipeError:  # the reader has seen enough (`| head`)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (HydraException, OmegaConfBaseException, ValueError, AssertionError) as error:
         return _explain(error, args)
     return 0
@@ -67,6 +69,8 @@ def _guarded(args: Namespace) -> int:
 def _explain(error: Exception, args: Namespace) -> int:
     """Hydra refused the input: say it better, or in Hydra's first line."""
     try:
+        if args.shell_completion:
+            raise GdexpError(error)
         with session():
             typed = [word for word in args.overrides if word]
             overrides.check(typed, Composer(args.config_dir), multirun=args.multirun)

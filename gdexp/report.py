@@ -7,7 +7,10 @@ from collections.abc import Sequence
 
 from omegaconf import DictConfig
 
+from gdexp.components import choice
 from gdexp.experiment import Result
+
+_noted: set[str] = set()
 
 
 def report_job(cfg: DictConfig, typed: Sequence[str], result: Result, in_sweep: bool) -> None:
@@ -16,6 +19,9 @@ def report_job(cfg: DictConfig, typed: Sequence[str], result: Result, in_sweep: 
         loss = f"loss {result.trajectory.loss[-1]:.6g}, " if result.trajectory.length else ""
         ended = f"{loss}f({cfg.predict_at:g}) = {result.prediction:.6g}"
         say(f"#{cfg.hydra.job.num} {' '.join(typed) or 'defaults'}: {result.outcome}, {ended}")
+        if result.note and choice(cfg, "gradient") not in _noted:
+            _noted.add(choice(cfg, "gradient"))  # once in a sweep is enough
+            say(f"note: {result.note}")
         return
     if result.outcome != "completed":
         say(f"{result.outcome}: {result.reason}")
