@@ -79,11 +79,11 @@ def open_store(uri: str | None, experiment: str | None) -> Store:
     uri = stores.resolve(uri)
     scheme = uri.split("://")[0].split("+")[0]
     if scheme != "sqlite":
-        stores._check_reachable(uri, scheme)
+        stores.check_reachable(uri, scheme)
     try:
         if scheme not in stores.SERVERS:
             _check_tables(uri, scheme)
-        stores._quiet()
+        stores.quiet()
         from mlflow import MlflowClient
 
         client = MlflowClient(tracking_uri=uri)

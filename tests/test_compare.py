@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from _ui_helpers import NAMES, environment, gdexp, recorded_sweep
+from _ui_helpers import NAMES, gdexp, recorded_sweep
+from conftest import clean_environment
 
 from gdexp import compare, runs
 from gdexp.errors import GdexpError
@@ -33,7 +34,7 @@ Compare = Callable[..., Ended]
 
 @pytest.fixture
 def clean(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in set(os.environ) - set(environment()):
+    for name in set(os.environ) - set(clean_environment()):
         monkeypatch.delenv(name)
 
 
@@ -345,7 +346,7 @@ def test_an_empty_database_stays_empty(clean: None, postgres: Callable[[], str])
 def test_a_reader_that_has_seen_enough(sweep: Path) -> None:
     command = [sys.executable, "-m", "gdexp.compare", "--json"]
     with subprocess.Popen(
-        command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command, env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout
         assert process.stderr

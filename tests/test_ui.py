@@ -18,7 +18,8 @@ from urllib.parse import unquote
 from urllib.request import urlopen
 
 import pytest
-from _ui_helpers import NAMES, environment, gdexp, missing, recorded_sweep
+from _ui_helpers import NAMES, gdexp, recorded_sweep
+from conftest import clean_environment, required
 
 from gdexp import runs, ui
 from gdexp.errors import GdexpError
@@ -51,7 +52,7 @@ def started(folder: Path, *args: str, **env: str) -> Iterator[Server]:
     process = subprocess.Popen(
         command,
         cwd=folder,
-        env=environment() | env,
+        env=clean_environment() | env,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -106,7 +107,7 @@ def free_port() -> int:
 
 @pytest.fixture
 def sweep(monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in set(os.environ) - set(environment()):
+    for name in set(os.environ) - set(clean_environment()):
         monkeypatch.delenv(name)
     folder = recorded_sweep()
     monkeypatch.chdir(folder)
@@ -173,7 +174,7 @@ def test_a_server_is_pointed_to_not_started(sweep: Path) -> None:
 def test_a_server_that_cannot_start_says_why(sweep: Path, tmp_path: Path) -> None:
     (tmp_path / "uvicorn.py").write_text("raise ImportError('uvicorn is broken here')")
     command = [sys.executable, "-m", "gdexp.ui"]
-    env = environment() | {"PYTHONPATH": str(tmp_path)}
+    env = clean_environment() | {"PYTHONPATH": str(tmp_path)}
     done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=PATIENCE)
     assert (done.returncode, done.stdout) == (1, "")
     assert "gdexp: MLflow's server cannot be started: " in done.stderr
@@ -237,7 +238,7 @@ def test_too_many_runs_for_an_address(store: Store) -> None:
 @pytest.mark.slow
 def test_the_pages_show_the_sweep(sweep: Path, tmp_path: Path) -> None:
     """In a real browser, every run with its params and metrics, by name."""
-    chromium = shutil.which("chromium") or missing("Chromium (apt-get install chromium)")
+    chromium = shutil.which("chromium") or required("Chromium (apt-get install chromium)")
     sync_api = pytest.importorskip("playwright.sync_api")
     artifacts = Path(os.environ.get("GDEXP_TEST_ARTIFACTS") or tmp_path)
     artifacts.mkdir(parents=True, exist_ok=True)

@@ -81,11 +81,11 @@ def _connect(uri: str, experiment: str) -> Store:
     if scheme == "sqlite":
         check_writable(_sqlite_path(uri).parent, "tracking.uri")
     else:
-        _check_reachable(uri, scheme)
+        check_reachable(uri, scheme)
     if scheme not in SERVERS:
         check_writable(absolute(OUTPUTS), "outputs")
         absolute(OUTPUTS).mkdir(parents=True, exist_ok=True)
-    _quiet()
+    quiet()
     from filelock import FileLock
     from mlflow import MlflowClient
 
@@ -141,8 +141,12 @@ def hide_password(uri: str) -> str:
     return uri.replace(f":{parts.password}@", ":***@") if parts.password else uri
 
 
-def _check_reachable(uri: str, scheme: str) -> None:
-    """Ask for an answer now: MLflow itself would try for minutes."""
+def check_reachable(uri: str, scheme: str) -> None:
+    """Ask for an answer now: MLflow itself would try for minutes.
+
+    Raises:
+        StoreError: none came within five seconds.
+    """
     shown = hide_password(uri)
     try:
         parts = urllib.parse.urlsplit(uri)
@@ -179,7 +183,7 @@ def _ask(uri: str) -> None:
         raise OSError(f"it speaks no HTTP: {error!r}") from error
 
 
-def _quiet() -> None:
+def quiet() -> None:
     """No telemetry, no migration log on stderr, and retries that end within seconds."""
     import logging
 
