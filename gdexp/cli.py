@@ -16,13 +16,14 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from gdexp import experiment, overrides
 from gdexp.compose import ROOT, VERSION_BASE, Composer, checked_dir, conf_dir, session
 from gdexp.errors import GdexpError, Interrupted
 from gdexp.interrupts import handled
+from gdexp.job import Job
 from gdexp.paths import absolute, check_writable
 from gdexp.report import report_job, report_sweep
 
@@ -93,19 +94,18 @@ class RunFailedError(Exception):
 @hydra.main(config_path=conf_dir(), config_name=ROOT, version_base=VERSION_BASE)
 def _application(cfg: DictConfig) -> float | None:
     """One job: the result's final loss is what a sweeper like Optuna minimises."""
-    job = HydraConfig.get()
+    hydra_config = HydraConfig.get()
     with open_dict(cfg):
-        cfg.hydra = job
-    typed = list(job.overrides.task)
-    in_sweep = not OmegaConf.is_missing(job.job, "num")
+        cfg.hydra = hydra_config
+    job = Job.of(cfg, list(hydra_config.overrides.task))
     try:
-        result = experiment.run(cfg, typed, None if in_sweep else sys.stdout)
+        result = experiment.run(job, sys.stdout if job.number is None else None)
     except GdexpError:
         raise
     except Exception as error:
         traceback.print_exc()
         raise RunFailedError(str(error)) from error
-    report_job(cfg, typed, result, in_sweep)
+    report_job(job, result)
     return float(result.trajectory.loss[-1]) if result.trajectory.length else None
 
 
@@ -127,10 +127,15 @@ class Preflight(Callback):
 
     def _check(self, config: DictConfig, typed: list[str], folder: str, *, multirun: bool) -> None:
         try:
-            if multirun or overrides.leave_doubt(typed, config):
+            try:
+                job = Job.of(config, typed)
+                doubt = overrides.leave_doubt(job)
+            except OmegaConfBaseException:  # something every run needs has been removed
+                doubt = True
+            if multirun or doubt:
                 overrides.check(typed, Composer(), multirun=multirun)
             check_writable(absolute(folder), "outputs")
-            experiment.prepare(config)
+            experiment.prepare(job)
         except GdexpError as error:
             sys.exit(refuse(error))
         except Exception:  # a defect: stop here, where Hydra would warn and go on

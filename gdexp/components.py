@@ -7,42 +7,42 @@ import pkgutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal, cast, get_type_hints
 
 import numpy as np
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
 
 from gdexp import manual, schema
 from gdexp.data import Dataset
 from gdexp.errors import ConfigError, did_you_mean
+from gdexp.job import Job
 from gdexp.types import Array, Gradient, Loss, Predictor, Start, Updater
 
 BUILT = ("data", *schema.FAMILIES)
 SHOWN_BY_NO_EXAMPLE = {"predictor.init": Start, "loss.reduction": Literal["mean", "sum"]}
 
 
-def check(cfg: DictConfig) -> None:
-    """Hold a whole configuration against ranges, constructors and what goes together.
+def check(job: Job) -> None:
+    """Hold a job's settings against ranges, constructors and what goes together.
 
     Raises:
         ConfigError: a setting is out of range, or two choices do not go together.
     """
-    schema.check_settings({key: cfg[key] for key in schema.HINTS})
+    schema.check_settings(job.settings)
     for family in BUILT:
-        node = cfg[family]
-        if not isinstance(node, DictConfig) or "_target_" not in node:
+        node = job.settings[family]
+        if not isinstance(node, dict) or "_target_" not in node:
             raise ConfigError(f"{family}: the chosen option names no _target_ to build.")
-        if not is_torch(cfg, family):
-            _target(family, str(node._target_))
-        for name in map(str, node):
+        if not is_torch(job, family):
+            _target(family, str(node["_target_"]))
+        for name in node:
             if not name.startswith("_"):
-                check_setting(cfg, f"{family}.{name}", node[name])
-    _check_manual_gradient(cfg)
-    schema.check_tracking(cfg.tracking)
+                check_setting(job, f"{family}.{name}", node[name])
+    _check_manual_gradient(job)
+    schema.check_tracking(job.settings["tracking"])
 
 
-def check_setting(cfg: DictConfig, key: str, value: Any) -> None:
+def check_setting(job: Job, key: str, value: Any) -> None:
     """Hold one setting of a component against its constructor.
 
     Settings of torch's own classes are held against the value in their YAML file, so that a
@@ -52,14 +52,12 @@ def check_setting(cfg: DictConfig, key: str, value: Any) -> None:
         ConfigError: the constructor has no such parameter, or not for this value.
     """
     family, _, name = key.partition(".")
-    node = cfg[family]
-    if OmegaConf.is_config(value):
-        value = OmegaConf.to_container(value, resolve=True)
+    node = job.settings[family]
     if family not in BUILT or "." in name:
         schema.check(key, value, schema.TRACKING.get(name, Any) if family == "tracking" else Any)
         return
     target = str(node.get("_target_"))
-    if is_torch(cfg, family):
+    if is_torch(job, family):
         _check_by_example(key, value, node[name])
         return
     build = _target(family, target)
@@ -87,25 +85,19 @@ def _check_by_example(key: str, value: Any, example: Any) -> None:
     schema.check(key, value, SHOWN_BY_NO_EXAMPLE.get(key, hint))
 
 
-def _check_manual_gradient(cfg: DictConfig) -> None:
+def _check_manual_gradient(job: Job) -> None:
     """A formula derived by hand holds for the predictors and losses that its class names."""
-    target = str(cfg.gradient._target_)
+    target = str(job.settings["gradient"]["_target_"])
     if not target.startswith("gdexp.manual."):
         return
     source = pkgutil.resolve_name(target)
     for family in ("predictor", "loss"):
-        known = getattr(source, f"{family}_targets")
-        if cfg[family]._target_ not in known:
+        if job.settings[family]["_target_"] not in getattr(source, f"{family}_targets"):
             raise ConfigError(
-                f"gradient={choice(cfg, 'gradient')}: the formula is derived for the mean squared "
-                f"error of a linear predictor, not for {family}={choice(cfg, family)}. "
+                f"gradient={job.choices['gradient']}: the formula is derived for the mean squared "
+                f"error of a linear predictor, not for {family}={job.choices[family]}. "
                 "Type gradient=autograd."
             )
-
-
-def choice(cfg: DictConfig, group: str) -> str:
-    """The name of the chosen option of a group, as typed on the command line."""
-    return str(cfg.hydra.runtime.choices.get(group))
 
 
 @dataclass
@@ -135,44 +127,55 @@ class Components:
         return float(n) if mine == "sum" else 1 / n
 
 
-def build(cfg: DictConfig) -> Components:
+def build(job: Job) -> Components:
     """Build the data and the four families, as tensors where one of the four is torch's.
 
     Raises:
         ConfigError: a constructor refuses its settings.
     """
-    dataset = _instantiate(cfg, "data").astype(cfg.dtype)
-    torch_based = any(is_torch(cfg, family) for family in schema.FAMILIES)
-    if torch_based or cfg.predictor.get("init") == "torch":
+    settings = job.settings
+    dataset = _instantiate(job, "data").astype(settings["dtype"])
+    predictor = _predictor(job)
+    gradient, loss, updater = (_instantiate(job, f) for f in ("gradient", "loss", "updater"))
+    x: Array = dataset.x
+    y: Array = dataset.y
+    at: Array = np.array([settings["predict_at"]], dtype=settings["dtype"])
+    if is_torch_based(job):
         from gdexp import pytorch
 
-        with pytorch.seeded(cfg.seed):
-            predictor = _instantiate(cfg, "predictor")
-        if predictor.init == "torch" and isinstance(predictor, manual.Predictor):
-            predictor.parameters = pytorch.initial("b" in predictor.parameters, cfg.seed)
-    else:
-        predictor = _instantiate(cfg, "predictor")
-    gradient, loss, updater = (_instantiate(cfg, f) for f in ("gradient", "loss", "updater"))
-    x: Array
-    y: Array
-    at: Array
-    x, y, at = dataset.x, dataset.y, np.array([cfg.predict_at], dtype=cfg.dtype)
-    if torch_based:
         x, y, at = pytorch.tensors(x, y, at)
-        pytorch.adopt(predictor, cfg.dtype, tracked=getattr(gradient, "tracked", False))
+        pytorch.adopt(predictor, settings["dtype"], tracked=getattr(gradient, "tracked", False))
         with _refusing("updater"):
             updater = pytorch.adapt(updater, predictor)
     return Components(dataset, x, y, at, predictor, gradient, loss, updater)
 
 
-def is_torch(cfg: DictConfig, family: str) -> bool:
+def _predictor(job: Job) -> Predictor:
+    if not (is_torch_based(job) or job.settings["predictor"].get("init") == "torch"):
+        return cast(Predictor, _instantiate(job, "predictor"))
+    from gdexp import pytorch
+
+    seed = job.settings["seed"]
+    with pytorch.seeded(seed):
+        predictor = _instantiate(job, "predictor")
+    if isinstance(predictor, manual.Predictor) and predictor.init == "torch":
+        predictor.parameters = pytorch.initial("b" in predictor.parameters, seed)
+    return cast(Predictor, predictor)
+
+
+def is_torch_based(job: Job) -> bool:
+    """Whether any of the four families is torch's, so that all work on tensors."""
+    return any(is_torch(job, family) for family in schema.FAMILIES)
+
+
+def is_torch(job: Job, family: str) -> bool:
     """Whether the chosen option of a family is torch's: told by its target, nothing is imported."""
-    return str(cfg[family].get("_target_")).startswith(("torch.", "gdexp.pytorch."))
+    return str(job.settings[family].get("_target_")).startswith(("torch.", "gdexp.pytorch."))
 
 
-def _instantiate(cfg: DictConfig, family: str) -> Any:
+def _instantiate(job: Job, family: str) -> Any:
     with _refusing(family):
-        return instantiate(cfg[family], _convert_="all")
+        return instantiate(job.settings[family], _convert_="all")
 
 
 @contextmanager

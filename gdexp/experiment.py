@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
-from omegaconf import DictConfig
 
 from gdexp import components, overrides
-from gdexp.components import Components, choice
+from gdexp.components import Components
 from gdexp.compose import Composer, session
+from gdexp.data import Dataset
 from gdexp.descent import descend
 from gdexp.errors import Interrupted
+from gdexp.job import Job
 from gdexp.progress import Progress
 from gdexp.trajectory import Trajectory
 from gdexp.transcript import Transcript
@@ -51,27 +52,26 @@ class Result:
     note: str = ""
 
 
-def prepare(cfg: DictConfig) -> None:
+def prepare(job: Job) -> None:
     """Refuse what cannot run, before anything is created.
 
     Raises:
         ConfigError: a setting is out of range, or a constructor refuses it.
         StoreError: the tracking store cannot be used.
     """
-    components.check(cfg)
-    components.build(cfg)
-    if cfg.tracking.enabled:
+    components.check(job)
+    components.build(job)
+    if job.settings["tracking"]["enabled"]:
         from gdexp.tracking.store import connect
 
-        connect(cfg.tracking)
+        connect(job.settings["tracking"])
 
 
-def run(cfg: DictConfig, typed: Sequence[str], stream: TextIO | None = None) -> Result:
+def run(job: Job, stream: TextIO | None = None) -> Result:
     """Build, descend and record one run.
 
     Args:
-        cfg: a composed configuration with Hydra's node in it.
-        typed: the overrides it was composed from, for the record.
+        job: what to run.
         stream: where the transcript goes, line by line; None: into the result alone.
 
     Raises:
@@ -79,19 +79,20 @@ def run(cfg: DictConfig, typed: Sequence[str], stream: TextIO | None = None) -> 
         StoreError: the tracking store cannot be used.
         Interrupted: Ctrl-C or SIGTERM arrived; the record is closed as KILLED.
     """
-    components.check(cfg)
-    built = components.build(cfg)
-    trajectory = Trajectory(built.predictor.parameters, cfg.iters)
-    transcript = Transcript(cfg.predict_at, cfg.iters, cfg.print_every, stream)
+    components.check(job)
+    built = components.build(job)
+    at, iters, every = (job.settings[key] for key in ("predict_at", "iters", "print_every"))
+    trajectory = Trajectory(built.predictor.parameters, iters)
+    transcript = Transcript(at, iters, every, stream)
     result = Result("failed", "", trajectory, "", built.prediction())
-    result.note = _note(cfg, built)
-    record = _open(cfg, built, typed)
+    result.note = note(job, built.factor())
+    record = _open(job, built.dataset)
     try:
-        _descend(cfg, built, result, transcript, record)
+        _descend(built, iters, result, transcript, record)
     except BaseException as error:
         stopped = isinstance(error, Interrupted | KeyboardInterrupt)
         result.outcome = "interrupted" if stopped else "failed"
-        reached = f"after epoch {trajectory.length} of {cfg.iters}"
+        reached = f"after epoch {trajectory.length} of {iters}"
         result.reason = reached if stopped else f"{type(error).__name__} {reached}: {error}"
         raise
     finally:
@@ -107,45 +108,41 @@ def run_overrides(typed: list[str], config_dir: str | None = None) -> Result:
     with session():
         composer = Composer(config_dir)
         try:
-            cfg = composer.compose(typed)
+            job = Job.of(composer.compose(typed), typed)
         except Exception:
             overrides.check(typed, composer, multirun=False)
             raise
-        if overrides.leave_doubt(typed, cfg):
+        if overrides.leave_doubt(job):
             overrides.check(typed, composer, multirun=False)
-    return run(cfg, typed)
+    return run(job)
 
 
-def _open(cfg: DictConfig, built: Components, typed: Sequence[str]) -> Record | None:
-    if not cfg.tracking.enabled:
+def _open(job: Job, dataset: Dataset) -> Record | None:
+    if not job.settings["tracking"]["enabled"]:
         return None
     from gdexp.tracking.store import connect
 
-    store = connect(cfg.tracking)
+    store = connect(job.settings["tracking"])
     from gdexp.tracking.record import open_record  # imports MLflow, so the store is checked first
 
-    return open_record(store, cfg, built, typed)
+    return open_record(store, job, dataset)
 
 
 def _descend(
-    cfg: DictConfig,
-    built: Components,
-    result: Result,
-    transcript: Transcript,
-    record: Record | None,
+    built: Components, iters: int, result: Result, transcript: Transcript, record: Record | None
 ) -> None:
     trajectory = result.trajectory
     transcript.prediction("before", result.prediction)
-    with np.errstate(over="ignore", invalid="ignore"), Progress(cfg.iters) as progress:
+    with np.errstate(over="ignore", invalid="ignore"), Progress(iters) as progress:
         families = built.predictor, built.gradient, built.loss, built.updater
-        for _ in _blocks(descend(built.x, built.y, *families, iters=cfg.iters), trajectory):
+        for _ in _blocks(descend(built.x, built.y, *families, iters=iters), trajectory):
             transcript.epochs(trajectory)
             progress.update(trajectory.length)
             if record is not None:
                 record.update(trajectory)
         result.prediction = built.prediction()
     result.parameters = {n: float(v[-1]) for n, v in trajectory.parameters.items() if len(v)}
-    result.outcome, result.reason = _outcome(trajectory)
+    result.outcome, result.reason = outcome(trajectory)
     transcript.prediction("after", result.prediction)
 
 
@@ -160,7 +157,8 @@ def _blocks(stream: Iterator[Any], trajectory: Trajectory) -> Iterator[None]:
     yield
 
 
-def _outcome(trajectory: Trajectory) -> tuple[str, str]:
+def outcome(trajectory: Trajectory) -> tuple[str, str]:
+    """How a run that was not stopped has ended, and why."""
     loss, epochs = trajectory.loss, trajectory.length
     if trajectory.diverged:
         return "diverged", f"a value was not finite in epoch {epochs + 1}"
@@ -169,14 +167,12 @@ def _outcome(trajectory: Trajectory) -> tuple[str, str]:
     return "completed", f"{epochs} epochs"
 
 
-def _note(cfg: DictConfig, built: Components) -> str:
-    """The sentence owed where the gradient source is not the derivative of the loss."""
-    factor = built.factor()
+def note(job: Job, factor: float) -> str:
+    """The sentence owed where the gradient source is so many times the derivative of the loss."""
     if factor == 1:
         return ""
-    name = choice(cfg, "gradient")
-    right = "manual" if factor > 1 else "manual_sum"
+    lr, right = job.settings["lr"], "manual" if factor > 1 else "manual_sum"
     return (
-        f"gradient={name} is {factor:g} times the derivative of the loss, so lr={cfg.lr:g} acts "
-        f"like lr={cfg.lr * factor:g}; gradient={right} gives the derivative."
+        f"gradient={job.choices['gradient']} is {factor:g} times the derivative of the loss, so "
+        f"lr={lr:g} acts like lr={lr * factor:g}; gradient={right} gives the derivative."
     )

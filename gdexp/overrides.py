@@ -19,6 +19,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from gdexp import components, schema
 from gdexp.compose import Composer
 from gdexp.errors import ConfigError, did_you_mean
+from gdexp.job import Job
 
 CHOSEN = ("step", *components.BUILT, "tracking")
 
@@ -46,22 +47,23 @@ def check(overrides: Sequence[str], composer: Composer, *, multirun: bool) -> No
         for option in _values(override):
             _check_option(_group(override), option, composer, override)
     for combination in itertools.product(*map(_strings, choices)):
-        base = _base(composer, [*hydras, *combination], keys)
+        base = _base(composer, [*hydras, *combination])
+        job = Job.of(base, combination)
         for override in keys:
             for value in _values(override):
-                _check_key(override, value, base)
+                _check_key(override, value, base, job)
         _check_together(base, keys)
 
 
-def leave_doubt(overrides: Sequence[str], cfg: DictConfig) -> bool:
-    """Whether a configuration composed without complaint may still hold what :func:`check` refuses.
+def leave_doubt(job: Job) -> bool:
+    """Whether a job composed without complaint may still hold what :func:`check` refuses.
 
     Added and removed keys may be anything; settings of torch's classes have no annotation of ours.
     """
-    keys = [text.partition("=")[0] for text in overrides]
+    keys = [text.partition("=")[0] for text in job.typed]
     families = {key.partition(".")[0] for key in keys if "." in key}
     return any(key[:1] in "+~" for key in keys) or any(
-        components.is_torch(cfg, family) for family in families if family in components.BUILT
+        components.is_torch(job, family) for family in families if family in components.BUILT
     )
 
 
@@ -69,14 +71,15 @@ def _check_together(base: DictConfig, keys: Sequence[Override]) -> None:
     """Build with the first value of every axis, and with each value that only torch can judge."""
     for override in keys:
         OmegaConf.update(base, _group(override), next(_values(override), None))
-    components.check(base)
-    components.build(base)
+    job = Job.of(base, ())
+    components.check(job)
+    components.build(job)
     for override in keys:
         family = _group(override).partition(".")[0]
-        if family in components.BUILT and components.is_torch(base, family):
+        if family in components.BUILT and components.is_torch(job, family):
             for value in _values(override):
                 OmegaConf.update(base, _group(override), value)
-                components.build(base)
+                components.build(Job.of(base, ()))
 
 
 def _parsed(text: str) -> Override:
@@ -137,7 +140,7 @@ def _typed(value: Any) -> str:
     return value if isinstance(value, str) else schema.shown(value)
 
 
-def _base(composer: Composer, choices: list[str], keys: Sequence[Override]) -> DictConfig:
+def _base(composer: Composer, choices: list[str]) -> DictConfig:
     """The configuration of these options alone, before any key is set."""
     try:
         return composer.compose(choices)
@@ -146,7 +149,7 @@ def _base(composer: Composer, choices: list[str], keys: Sequence[Override]) -> D
         raise ConfigError(f"{_first_line(error)}{cause}") from error
 
 
-def _check_key(override: Override, value: Any, base: DictConfig) -> None:
+def _check_key(override: Override, value: Any, base: DictConfig, job: Job) -> None:
     """Hold one key and one value against the configuration it would change."""
     key = _group(override)
     parent, _, name = key.rpartition(".")
@@ -166,7 +169,7 @@ def _check_key(override: Override, value: Any, base: DictConfig) -> None:
         else:
             raise ConfigError(f"{key}: {value!r} is not an option. Type one by its name.")
     elif isinstance(node, DictConfig):
-        components.check_setting(base, key, value)
+        components.check_setting(job, key, value)
 
 
 def _unknown(key: str, parent: str, name: str, siblings: list[str], base: DictConfig) -> str:

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 
-from omegaconf import DictConfig
-
-from gdexp.components import choice
 from gdexp.experiment import Result
+from gdexp.job import Job
 
 _noted: set[str] = set()
 
 
-def report_job(cfg: DictConfig, typed: Sequence[str], result: Result, in_sweep: bool) -> None:
+def report_job(job: Job, result: Result) -> None:
     """The lines after a run; in a sweep, one line."""
-    if in_sweep:
+    if job.number is not None:
         loss = f"loss {result.trajectory.loss[-1]:.6g}, " if result.trajectory.length else ""
-        ended = f"{loss}f({cfg.predict_at:g}) = {result.prediction:.6g}"
-        say(f"#{cfg.hydra.job.num} {' '.join(typed) or 'defaults'}: {result.outcome}, {ended}")
-        if result.note and choice(cfg, "gradient") not in _noted:
-            _noted.add(choice(cfg, "gradient"))  # once in a sweep is enough
+        ended = f"{loss}f({job.settings['predict_at']:g}) = {result.prediction:.6g}"
+        say(f"#{job.number} {' '.join(job.typed) or 'defaults'}: {result.outcome}, {ended}")
+        if result.note and job.choices["gradient"] not in _noted:
+            _noted.add(job.choices["gradient"])  # once in a sweep is enough
             say(f"note: {result.note}")
         return
     if result.outcome != "completed":
@@ -30,7 +27,7 @@ def report_job(cfg: DictConfig, typed: Sequence[str], result: Result, in_sweep: 
     if result.run_id is not None:
         from gdexp.tracking.store import connect, hide_password
 
-        store = connect(cfg.tracking)
+        store = connect(job.settings["tracking"])
         say(
             f"recorded as run {result.run_id} in experiment {store.experiment} of "
             f"{hide_password(store.uri)}"

@@ -20,7 +20,8 @@ LAYERS = {
         [
             ["types", "errors", "__init__"],
             ["manual", "pytorch", "data", "descent", "schema", "trajectory", "interrupts", "paths"],
-            ["transcript", "progress", "compose", "components"],
+            ["transcript", "progress", "compose", "job"],
+            ["components"],
             ["overrides", "help", "tracking.store", "tracking.wording"],
             ["tracking.record", "tracking.__init__"],
             ["experiment"],

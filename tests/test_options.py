@@ -14,6 +14,7 @@ from hydra.utils import get_object
 from gdexp import components, run, schema
 from gdexp.compose import Composer, session
 from gdexp.help import help_text
+from gdexp.job import Job
 
 CONF = CHECKOUT / "conf"
 OPTIONS = sorted(
@@ -33,9 +34,9 @@ def neighbours(group: str, option: str) -> list[str]:
 @pytest.mark.parametrize(("group", "option"), OPTIONS, ids="=".join)
 def test_every_option_is_composed_and_built(group: str, option: str) -> None:
     with session():
-        cfg = Composer().compose(neighbours(group, option))
-    components.check(cfg)
-    built = components.build(cfg)
+        job = Job.of(Composer().compose(neighbours(group, option)), ())
+    components.check(job)
+    built = components.build(job)
     assert built.loss(built.predictor(built.x), built.y).item() == pytest.approx(30)
 
 

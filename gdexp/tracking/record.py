@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from mlflow.entities import Metric, RunStatus
 from numpy.typing import NDArray
-from omegaconf import DictConfig, OmegaConf
 
+from gdexp.data import Dataset
 from gdexp.interrupts import shielded
+from gdexp.job import Job
 from gdexp.tracking import wording
 from gdexp.tracking.store import Store
 from gdexp.trajectory import Trajectory
 
 if TYPE_CHECKING:
-    from gdexp.components import Components
     from gdexp.experiment import Result
 
 BATCH = 1000  # rows that MLflow takes in one call
@@ -35,19 +35,18 @@ class Record:
         name: the run's name, the overrides it was started with.
     """
 
-    def __init__(self, store: Store, cfg: DictConfig, typed: Sequence[str]) -> None:
+    def __init__(self, store: Store, job: Job) -> None:
         self.store = store
-        self.name = wording.run_name(cfg, typed)
-        self._cfg = cfg
-        self._typed = typed
+        self.name = wording.run_name(job)
+        self._job = job
         self._started = time.time()
         self._written = time.perf_counter()
         self._sent = 0
-        self._wanted = curve_epochs(cfg.iters, cfg.tracking.max_points)
+        self._wanted = curve_epochs(job.settings["iters"], job.settings["tracking"]["max_points"])
         run = store.client.create_run(
             store.experiment_id,
             start_time=int(self._started * 1000),
-            tags=wording.tags(cfg, typed),
+            tags=wording.tags(job),
             run_name=self.name,
         )
         self.run_id: str = run.info.run_id
@@ -90,7 +89,7 @@ class Record:
     def _send_summary(self, result: Result) -> None:
         now, last = int(time.time() * 1000), result.trajectory.length
         metrics = [Metric(n, v, now, last) for n, v in wording.final_metrics(result).items()]
-        tags = wording.final_tags(self._cfg, self._typed, result)
+        tags = wording.final_tags(self._job, result)
         self.store.client.log_batch(self.run_id, metrics=metrics, tags=tags)
 
     def _send_artifacts(self, result: Result) -> None:
@@ -100,34 +99,19 @@ class Record:
             self.store.client.log_artifacts(self.run_id, folder)
 
 
-def open_record(store: Store, cfg: DictConfig, built: Components, typed: Sequence[str]) -> Record:
+def open_record(store: Store, job: Job, dataset: Dataset) -> Record:
     """Create the run with its parameters, tags, configuration and data set."""
     with shielded():
-        record = Record(store, cfg, typed)
+        record = Record(store, job)
         client = store.client
         try:
-            client.log_batch(record.run_id, params=wording.params(cfg))
-            client.log_inputs(record.run_id, [wording.dataset_input(built.dataset)])
-            client.log_text(record.run_id, OmegaConf.to_yaml(settings(cfg)), "config.yaml")
+            client.log_batch(record.run_id, params=wording.params(job))
+            client.log_inputs(record.run_id, [wording.dataset_input(dataset)])
+            client.log_text(record.run_id, wording.config_text(job), "config.yaml")
         except BaseException:
             client.set_terminated(record.run_id, "FAILED")
             raise
     return record
-
-
-def settings(cfg: DictConfig) -> DictConfig:
-    """The resolved configuration without Hydra's node."""
-    plain = {key: cfg[key] for key in cfg if key != "hydra"}
-    resolved = OmegaConf.create(
-        {
-            key: OmegaConf.to_container(value, resolve=True)
-            if isinstance(value, DictConfig)
-            else value
-            for key, value in plain.items()
-        }
-    )
-    assert isinstance(resolved, DictConfig)
-    return resolved
 
 
 def curve_epochs(iters: int, points: int) -> NDArray[np.int64]:
