@@ -250,7 +250,7 @@ def test_a_chunk_with_an_error_leaves_nothing(
     with pytest.raises(StoreError) as raised:
         write_runs(sqlite, runs)
     assert f"runs cannot be written to {sqlite.uri}: " in str(raised.value)
-    assert str(raised.value).endswith(" The 3 before are in it.")
+    assert str(raised.value).endswith(" Written before: 3.")
     assert sentence in str(raised.value)
     assert names(sqlite) == ["lr=0.00", "lr=0.01", "lr=0.02"]
     assert tables(sqlite)["runs"] != before["runs"]
@@ -265,7 +265,7 @@ def test_an_id_is_written_once(sqlite: Store) -> None:
         write_runs(sqlite, [run, replace(run, name="other")])
     assert str(raised.value) == (
         f"2 runs cannot be written to {sqlite.uri}: there is a run {run.run_id} already. "
-        "None is in it."
+        "Written before: 0."
     )
     write_runs(sqlite, [run])
     with pytest.raises(StoreError, match=f"^A run cannot .*: there is a run {run.run_id} already"):
@@ -276,7 +276,9 @@ def test_an_id_is_written_once(sqlite: Store) -> None:
 
 def test_a_deleted_experiment_takes_no_runs(sqlite: Store) -> None:
     sqlite.client.delete_experiment(sqlite.experiment_id)
-    with pytest.raises(StoreError, match=r"the experiment 'bulk' has been deleted\. None is"):
+    with pytest.raises(
+        StoreError, match=r"the experiment 'bulk' has been deleted\. Written before: 0"
+    ):
         write_runs(sqlite, [finished()])
 
 
@@ -284,7 +286,7 @@ def test_a_run_that_the_client_cannot_finish_is_deleted(
     sqlite: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     by_client(monkeypatch)
-    with pytest.raises(StoreError, match=r"Invalid artifact path: '../x'.* The 1 before"):
+    with pytest.raises(StoreError, match=r"Invalid artifact path: '../x'.* Written before: 1"):
         write_runs(sqlite, [finished(0), finished(1, artifacts={"../x": b""}), finished(2)])
     assert names(sqlite) == ["lr=0.00"]
 

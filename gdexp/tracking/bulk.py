@@ -159,6 +159,8 @@ def analyze(store: Store) -> None:
         return
     try:
         with _transaction(engine) as connection:
+            if engine.dialect.name == "sqlite":  # a sample does: 0.1 s, not 5, for 3 million rows
+                connection.exec_driver_sql("PRAGMA analysis_limit = 1000")
             for table in COLUMNS:
                 connection.exec_driver_sql(f"ANALYZE {table}")
     except Exception as error:

@@ -68,9 +68,9 @@ def write_runs(store: Store, runs: Iterable[FinishedRun]) -> list[str]:
 
 def _failure(store: Store, chunk: Sequence[FinishedRun], written: int, error: Exception) -> str:
     count = "A run" if len(chunk) == 1 else f"{len(chunk)} runs"
-    before = f"The {written} before are in it." if written else "None is in it."
     where = hide_password(store.uri)
-    return f"{count} cannot be written to {where}: {bulk.reason(error).rstrip('.')}. {before}"
+    why = bulk.reason(error).rstrip(".")
+    return f"{count} cannot be written to {where}: {why}. Written before: {written}."
 
 
 def _fast(store: Store) -> Engine | None:
