@@ -259,6 +259,22 @@ def test_a_chunk_with_an_error_leaves_nothing(
     }
 
 
+def test_a_commit_whose_answer_gets_lost_keeps_its_artifacts(
+    sqlite: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    insert = bulk.insert
+
+    def lost(*args: Any) -> None:
+        insert(*args)
+        raise ConnectionError("server closed the connection")
+
+    monkeypatch.setattr(bulk, "insert", lost)
+    with pytest.raises(StoreError, match="server closed the connection"):
+        write_runs(sqlite, [finished()])
+    (run,) = sqlite.client.search_runs([sqlite.experiment_id])
+    assert len(sqlite.client.list_artifacts(run.info.run_id)) == 2
+
+
 def test_an_id_is_written_once(sqlite: Store) -> None:
     run = finished()
     with pytest.raises(StoreError) as raised:

@@ -107,7 +107,9 @@ def _write_chunk(store: Store, engine: Engine, runs: Sequence[FinishedRun]) -> l
         _write_artifacts(location, runs)
         bulk.insert(engine, int(store.experiment_id), location, runs)
     except BaseException:
-        _remove_artifacts(location, runs)
+        with contextlib.suppress(Exception):
+            bulk.check_new(engine, runs)  # a commit may succeed although its answer gets lost
+            _remove_artifacts(location, runs)
         raise
     return [run.run_id for run in runs]
 
