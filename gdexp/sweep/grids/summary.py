@@ -1,0 +1,58 @@
+"""Repetitions put together: the mean and the spread of runs that differ in their seed alone."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+
+def summarise(
+    rows: Sequence[Mapping[str, Any]], ignore: Collection[str] = ("seed",)
+) -> list[dict[str, Any]]:
+    """One row for all runs that are equal but for their seed.
+
+    Args:
+        rows: params and final metrics of each run; a metric is what has a ``/`` in its name.
+        ignore: params that tell repetitions apart.
+
+    Returns:
+        For each group, in the order of its first row: the params, ``count``, and for each metric
+        ``.mean`` and ``.std`` (n - 1 in the denominator; None for a single value) of its finite
+        values, and in ``.missing`` how many are infinite, NaN or not there.
+
+    >>> runs = [{"lr": 0.1, "seed": seed, "final/loss": seed + 1.0} for seed in range(3)]
+    >>> summarise(runs)[0]["final/loss.mean"], summarise(runs)[0]["final/loss.std"]
+    (2.0, 1.0)
+    """
+    groups: dict[frozenset[tuple[str, str]], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        params = frozenset((key, repr(value)) for key, value in _params(row, ignore).items())
+        groups.setdefault(params, []).append(row)
+    metrics = list(dict.fromkeys(key for row in rows for key in row if "/" in key))
+    return [_summary(group, metrics, ignore) for group in groups.values()]
+
+
+def _params(row: Mapping[str, Any], ignore: Collection[str]) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if "/" not in key and key not in ignore}
+
+
+def _summary(
+    group: Sequence[Mapping[str, Any]], metrics: Sequence[str], ignore: Collection[str]
+) -> dict[str, Any]:
+    found = _params(group[0], ignore) | {"count": len(group)}
+    for metric in metrics:
+        values = [row.get(metric) for row in group]
+        finite = [float(v) for v in values if v is not None and math.isfinite(v)]
+        found[f"{metric}.mean"] = statistics.mean(finite) if finite else None
+        found[f"{metric}.std"] = _deviation(finite)
+        found[f"{metric}.missing"] = len(values) - len(finite)
+    return found
+
+
+def _deviation(values: Sequence[float]) -> float | None:
+    try:
+        return statistics.stdev(values) if len(values) > 1 else None
+    except OverflowError:  # values at both ends of what a float can hold
+        return math.inf
