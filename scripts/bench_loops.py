@@ -135,9 +135,10 @@ def recorded(step: str, iters: int) -> Callable[[], None]:
 
 def measure(step: str, bare: Callable[[int], Callable[[], None]], bench: Bench) -> Measured:
     """Chunks of both loops in turn, in this process, on one thread."""
-    import torch
+    if step != "manual":  # which runs without torch, and is timed before any other imports it
+        import torch
 
-    torch.set_num_threads(1)
+        torch.set_num_threads(1)
     iters, rounds = (50, 3) if bench.quick else (ITERS, ROUNDS)
     ratio = side_by_side(
         lambda: clocked(recorded(step, iters)), lambda: clocked(bare(iters)), rounds
