@@ -118,11 +118,12 @@ def recorded(step: str, iters: int) -> Callable[[], None]:
     from gdexp import components
     from gdexp.compose import Composer, session
     from gdexp.descent import descend
+    from gdexp.job import Job
     from gdexp.trajectory import Trajectory
 
     with session():
-        cfg = Composer().compose([f"step={step}", f"iters={iters}"])
-    built = components.build(cfg)
+        cfg = Composer().compose([f"step={step}"])
+    built = components.build(Job.of(cfg, ()))
     families = built.predictor, built.gradient, built.loss, built.updater
 
     def train() -> None:
