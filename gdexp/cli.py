@@ -21,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from gdexp import experiment, overrides
 from gdexp.compose import ROOT, VERSION_BASE, Composer, checked_dir, conf_dir, session
-from gdexp.errors import GdexpError, Interrupted
+from gdexp.errors import GdexpError, Interrupted, RunFailedError
 from gdexp.interrupts import handled
 from gdexp.job import Job
 from gdexp.paths import absolute, check_writable
@@ -87,10 +87,6 @@ def refuse(error: object) -> int:
     return 2
 
 
-class RunFailedError(Exception):
-    """A run failed and has been reported; what is left is the exit code."""
-
-
 @hydra.main(config_path=conf_dir(), config_name=ROOT, version_base=VERSION_BASE)
 def _application(cfg: DictConfig) -> float | None:
     """One job: the result's final loss is what a sweeper like Optuna minimises."""
@@ -107,6 +103,10 @@ def _application(cfg: DictConfig) -> float | None:
         raise RunFailedError(str(error)) from error
     report_job(job, result)
     return float(result.trajectory.loss[-1]) if result.trajectory.length else None
+
+
+# Hydra hands this function to launchers: ours knows by the mark that it may run jobs in batches.
+_application.__wrapped__.runs_a_gdexp_job = True
 
 
 class Preflight(Callback):

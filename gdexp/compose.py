@@ -6,6 +6,7 @@ import datetime
 import functools
 import os
 import secrets
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,20 +55,21 @@ class Composer:
 
     def groups(self) -> list[str]:
         """The names of the groups: step, data, predictor, ..."""
-        found = set(self._loader.list_groups(""))
+        found = set(self.loader.list_groups(""))
         if self._dir:
             found |= {entry.name for entry in os.scandir(self._dir) if entry.is_dir()}
         return sorted(found - {"hydra"})
 
     def options(self, group: str) -> list[str]:
         """The names of a group's options; empty where there is no such group."""
-        found = set(self._loader.get_group_options(group, ObjectType.CONFIG))
+        found = set(self.loader.get_group_options(group, ObjectType.CONFIG))
         if self._dir:
             found |= {path.stem for path in Path(self._dir, group).glob("*.yaml")}
         return sorted(found)
 
     @property
-    def _loader(self) -> ConfigLoader:
+    def loader(self) -> ConfigLoader:
+        """Hydra's loader of configurations."""
         return GlobalHydra.instance().config_loader()
 
 
@@ -96,6 +98,13 @@ def checked_dir(config_dir: str) -> str:
             "as in loss/mine.yaml."
         )
     return path
+
+
+# Hydra finds our launcher and sweeper in the namespace package hydra_plugins. Its folder goes to
+# the end of the path, so that it hides nothing.
+PLUGINS = str(Path(__file__).resolve().parent / "plugins")
+if PLUGINS not in sys.path:
+    sys.path.append(PLUGINS)
 
 
 @functools.cache

@@ -3,9 +3,10 @@
 ::
 
     Exception
-    └── GdexpError             a plain sentence; the command line prints it, exit code 2
-        ├── ConfigError        a setting is unknown, of the wrong type or out of range
-        └── StoreError         the tracking store cannot be opened or written
+    ├── GdexpError             a plain sentence; the command line prints it, exit code 2
+    │   ├── ConfigError        a setting is unknown, of the wrong type or out of range
+    │   └── StoreError         the tracking store cannot be opened or written
+    └── RunFailedError         a run failed and has been reported, exit code 1
     BaseException
     └── Interrupted            Ctrl-C or SIGTERM, exit code 128 + the signal's number
 
@@ -29,6 +30,10 @@ class ConfigError(GdexpError, ValueError):
 
 class StoreError(GdexpError, OSError):
     """The tracking store, or the folder it lives in, cannot be used."""
+
+
+class RunFailedError(Exception):
+    """A run failed and has been reported; what is left is the exit code."""
 
 
 class Interrupted(BaseException):

@@ -84,7 +84,8 @@ def run(job: Job, stream: TextIO | None = None) -> Result:
     at, iters, every = (job.settings[key] for key in ("predict_at", "iters", "print_every"))
     trajectory = Trajectory(built.predictor.parameters, iters)
     transcript = Transcript(at, iters, every, stream)
-    result = Result("failed", "", trajectory, "", built.prediction())
+    with np.errstate(over="ignore"):
+        result = Result("failed", "", trajectory, "", built.prediction())
     result.note = note(job, built.factor())
     record = _open(job, built.dataset)
     try:

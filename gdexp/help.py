@@ -34,7 +34,7 @@ flags
   --hydra-help        everything else that Hydra can do
   --version           Hydra's version
 """
-ORDER = ("step", "data", *schema.FAMILIES, "tracking")
+ORDER = ("step", "data", *schema.FAMILIES, "tracking", "sweep")
 _SETTING = re.compile(r"^(?P<key>[a-z]\w*): *(?P<value>.*?)(?: +# *(?P<meaning>.*))?$")
 
 

@@ -7,21 +7,28 @@ becomes one sentence with the nearest valid name.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from gdexp import components, schema
 from gdexp.compose import Composer
 from gdexp.errors import ConfigError, did_you_mean
 from gdexp.job import Job
+from gdexp.sweep import grids
+from gdexp.sweep.plan import Compose, read
 
-CHOSEN = ("step", *components.BUILT, "tracking")
+Choices: TypeAlias = tuple[str, ...]
+Pair: TypeAlias = tuple[str, Any]
+
+CHOSEN = ("step", *components.BUILT, "tracking", "sweep")
 
 
 def check(overrides: Sequence[str], composer: Composer, *, multirun: bool) -> None:
@@ -32,12 +39,14 @@ def check(overrides: Sequence[str], composer: Composer, *, multirun: bool) -> No
     Raises:
         ConfigError: which one, and what to type instead.
     """
-    parsed = [_parsed(text) for text in overrides]
+    parsed = [_parsed(text, composer) for text in overrides]
     groups = set(composer.groups())
     choices = [o for o in parsed if _group(o) in groups]
     keys = [o for o in parsed if _group(o) not in groups and not _is_hydra(o)]
     hydras = [o.input_line for o in parsed if _is_hydra(o) and o.input_line]
     for override in parsed:
+        if _group(override) == "sweep" and not multirun:
+            raise ConfigError(f"{override.input_line}: a sweep is a multirun. Add -m.")
         if override.is_sweep_override() and not multirun:
             raise ConfigError(
                 f"{override.input_line} names several values. Add -m to run each of them: "
@@ -45,14 +54,47 @@ def check(overrides: Sequence[str], composer: Composer, *, multirun: bool) -> No
             )
     for override in choices:
         for option in _values(override):
-            _check_option(_group(override), option, composer, override)
-    for combination in itertools.product(*map(_strings, choices)):
-        base = _base(composer, [*hydras, *combination])
-        job = Job.of(base, combination)
-        for override in keys:
-            for value in _values(override):
-                _check_key(override, value, base, job)
-        _check_together(base, keys)
+            _check_option(_group(override), option, composer, override.type.name)
+    values = [(_group(o), value) for o in keys if not o.is_delete() for value in _values(o)]
+    for override in keys:
+        if override.is_delete():
+            raise ConfigError(f"~{_group(override)}: it cannot be removed, every run needs it.")
+    typed = [[*hydras, *combination] for combination in itertools.product(*map(_strings, choices))]
+    grid = _grid(typed[0], values, composer) if multirun else {(): []}
+    for combination in typed:
+        for chosen, more in grid.items():
+            _check_values(composer.compose, [*combination, *chosen], [*values, *more])
+
+
+def _grid(choices: list[str], values: list[Pair], composer: Composer) -> dict[Choices, list[Pair]]:
+    """What the sweep's own grid sets, by the options that it chooses with it."""
+    cfg = _composed(composer.compose, choices)
+    for key, value in values:
+        if key.startswith("sweep."):
+            _check_key(key, value, cfg, None)
+            OmegaConf.update(cfg, key, value)
+    groups = set(composer.groups())
+    found: dict[Choices, list[Pair]] = {}
+    for axis in grids.axes(cfg.sweep, cfg.hydra.runtime.choices.sweep):
+        for alternative in axis:
+            pairs = [read(text)[:2] for text in alternative]
+            chosen = tuple(
+                text for text, (key, _) in zip(alternative, pairs, strict=True) if key in groups
+            )
+            found.setdefault(chosen, []).extend(pair for pair in pairs if pair[0] not in groups)
+    for chosen in found:
+        for key, option in (read(text)[:2] for text in chosen):
+            _check_option(key, option, composer)
+    return found or {(): []}
+
+
+def _check_values(compose: Compose, choices: list[str], values: list[Pair]) -> None:
+    """Check every value of every key on one combination of options."""
+    base = _composed(compose, choices)
+    job = Job.of(base, choices)
+    for key, value in values:
+        _check_key(key, value, base, job)
+    _check_together(base, job, values)
 
 
 def leave_doubt(job: Job) -> bool:
@@ -67,24 +109,22 @@ def leave_doubt(job: Job) -> bool:
     )
 
 
-def _check_together(base: DictConfig, keys: Sequence[Override]) -> None:
-    """Build with the first value of every axis, and with each value that only torch can judge."""
-    for override in keys:
-        OmegaConf.update(base, _group(override), next(_values(override), None))
-    job = Job.of(base, ())
-    components.check(job)
-    components.build(job)
-    for override in keys:
-        family = _group(override).partition(".")[0]
+def _check_together(base: DictConfig, job: Job, values: list[Pair]) -> None:
+    """Build with the first value of every key, and with each value that only torch can judge."""
+    for key, value in reversed(values):
+        OmegaConf.update(base, key, value)
+    components.check(Job.of(base, ()))
+    components.build(Job.of(base, ()))
+    for key, value in values:
+        family = key.partition(".")[0]
         if family in components.BUILT and components.is_torch(job, family):
-            for value in _values(override):
-                OmegaConf.update(base, _group(override), value)
-                components.build(Job.of(base, ()))
+            OmegaConf.update(base, key, value)
+            components.build(Job.of(base, ()))
 
 
-def _parsed(text: str) -> Override:
+def _parsed(text: str, composer: Composer) -> Override:
     try:
-        override = OverridesParser.create().parse_override(text)
+        (override,) = OverridesParser.create(composer.loader).parse_overrides([text])
         if not override.key_or_group:
             raise HydraException("no key")
         return override
@@ -107,8 +147,7 @@ def _is_hydra(override: Override) -> bool:
 def _values(override: Override) -> Iterator[Any]:
     """The values an override may take: the axis of a sweep, or its single value."""
     if override.is_discrete_sweep():
-        for text in override.sweep_string_iterator():
-            yield OverridesParser.create().parse_override(f"key={text}").value()
+        yield from map(Override._convert_value, override.sweep_iterator())
     elif not override.is_sweep_override():
         yield override.value()
 
@@ -121,14 +160,13 @@ def _strings(override: Override) -> list[str]:
     return [str(override.input_line)]
 
 
-def _check_option(group: str, option: Any, composer: Composer, override: Override) -> None:
+def _check_option(group: str, option: Any, composer: Composer, kind: str = "") -> None:
     options = composer.options(group)
-    if override.is_delete() and group in CHOSEN:
+    if kind == "DEL" and group in CHOSEN:
         raise ConfigError(f"~{group}: {group} cannot be removed, every run needs it.")
-    if override.is_add() and group in CHOSEN:
+    if kind == "ADD" and group in CHOSEN:
         raise ConfigError(f"+{group}: every run has a {group}. Type {group}={_typed(option)}.")
-    names = option if isinstance(option, list) else [option]
-    for name in names:
+    for name in option if isinstance(option, list) else [option]:
         if name not in options:
             raise ConfigError(
                 f"{group}={_typed(name)}: there is no such option. {group} is one of: "
@@ -140,35 +178,29 @@ def _typed(value: Any) -> str:
     return value if isinstance(value, str) else schema.shown(value)
 
 
-def _base(composer: Composer, choices: list[str]) -> DictConfig:
+def _composed(compose: Compose, choices: list[str]) -> DictConfig:
     """The configuration of these options alone, before any key is set."""
     try:
-        return composer.compose(choices)
+        return compose(choices)
     except HydraException as error:
         cause = f" ({_first_line(error.__cause__)})" if error.__cause__ else ""
         raise ConfigError(f"{_first_line(error)}{cause}") from error
 
 
-def _check_key(override: Override, value: Any, base: DictConfig, job: Job) -> None:
+def _check_key(key: str, value: Any, base: DictConfig, job: Job | None) -> None:
     """Hold one key and one value against the configuration it would change."""
-    key = _group(override)
     parent, _, name = key.rpartition(".")
-    try:
+    node: Any = None
+    with contextlib.suppress(HydraException, OmegaConfBaseException):
         node = OmegaConf.select(base, parent) if parent else base
-        siblings = [str(k) for k in node] if isinstance(node, DictConfig) else []
-    except HydraException:
-        siblings = []
-    known = name in siblings or isinstance(node, ListConfig)
-    if not known or key == "hydra":
+    siblings = [str(k) for k in node] if isinstance(node, DictConfig) else []
+    if name not in siblings and not isinstance(node, ListConfig):
         raise ConfigError(_unknown(key, parent, name, siblings, base))
-    if override.is_delete():
-        raise ConfigError(f"~{key}: {key} cannot be removed, every run needs it.")
-    if parent == "":
-        if key in schema.HINTS:
-            schema.check(key, value, schema.HINTS[key])
-        else:
-            raise ConfigError(f"{key}: {value!r} is not an option. Type one by its name.")
-    elif isinstance(node, DictConfig):
+    if not parent and key in schema.HINTS:
+        schema.check(key, value, schema.HINTS[key])
+    elif not parent:
+        raise ConfigError(f"{key}: {value!r} is not an option. Type one by its name.")
+    elif isinstance(node, DictConfig) and job is not None:
         components.check_setting(job, key, value)
 
 

@@ -24,14 +24,15 @@ class Linear:
     def __init__(self, bias: bool = False, init: Start = 0.0) -> None:
         self.init = init
         self.module = torch.nn.Linear(1, 1, bias=bias)
-        if init != "torch":
-            for parameter in self.module.parameters():
-                torch.nn.init.constant_(parameter, float(init))
-        self.parameters: Parameters = _by_name(self.module)
+        self.parameters: Parameters = {}
+        self.to(torch.float32)
 
     def to(self, dtype: torch.dtype) -> None:
-        """Convert the parameters to another precision."""
+        """Bring the parameters to this precision, at their start."""
         self.module.to(dtype)
+        if self.init != "torch":
+            for parameter in self.module.parameters():
+                torch.nn.init.constant_(parameter, float(self.init))
         self.parameters = _by_name(self.module)
 
     def __call__(self, x: Array) -> Array:

@@ -41,6 +41,7 @@ class Settings:
     loss: Any = MISSING
     updater: Any = MISSING
     tracking: Any = MISSING
+    sweep: Any = MISSING
 
 
 FAMILIES = ("predictor", "gradient", "loss", "updater")

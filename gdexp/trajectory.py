@@ -33,6 +33,22 @@ class Trajectory:
         self._table: FloatArray = np.empty((1 + 2 * len(self.names), capacity))
         self._plain = not any(hasattr(value, "detach") for value in parameters.values())
 
+    @classmethod
+    def of(
+        cls, table: FloatArray, names: tuple[str, ...], length: int, diverged: bool
+    ) -> Trajectory:
+        """A trajectory on a table that is already filled; nothing is copied.
+
+        Args:
+            table: the loss, each parameter and each gradient, shape (1 + 2 * names, epochs).
+            names: the parameters.
+            length: how many epochs are finite.
+            diverged: whether the next one is not.
+        """
+        made = cls(dict.fromkeys(names, 0.0), capacity=0)
+        made._table, made.length, made.diverged = table, length, diverged
+        return made
+
     def extend(self, iterations: Iterable[Iteration]) -> int:
         """Record these iterations; stop at the first that is not finite.
 

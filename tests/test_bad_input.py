@@ -71,7 +71,7 @@ REFUSED = {
     "data=nothing": "data=nothing: there is no such option. data is one of: tutorial.",
     "updater=null": "updater=null: there is no such option. updater is one of: SGD, manual.",
     "+step=model": "+step: every run has a step. Type step=model.",
-    "~lr": "~lr: lr cannot be removed, every run needs it.",
+    "~lr": "~lr: it cannot be removed, every run needs it.",
     "~updater": "~updater: updater cannot be removed, every run needs it.",
     "foo.bar=1": "foo.bar: there is no group 'foo'. python -m gdexp --help lists every setting.",
     "predictr.bias=true": "predictr.bias: there is no group 'predictr'. Did you mean predictor? "

@@ -60,9 +60,9 @@ def test_every_combination_follows_the_same_trajectory(
 @pytest.mark.parametrize("combination", COMBINATIONS, ids=" ".join)
 def test_bias_and_start_mean_the_same_for_every_combination(combination: tuple[str, ...]) -> None:
     result = start(
-        *combination, "dtype=float64", "lr=0.02", "predictor.bias=true", "predictor.init=-1.5"
+        *combination, "dtype=float64", "lr=0.02", "predictor.bias=true", "predictor.init=-1.1"
     )
-    expected = reference(bias=True, lr=0.02, init=-1.5)
+    expected = reference(bias=True, lr=0.02, init=-1.1)
     assert len(result.trajectory.columns()) == 5
     for name, values in result.trajectory.columns().items():
         np.testing.assert_allclose(values, expected[name], rtol=0, atol=1e-12 * 100)

@@ -18,14 +18,18 @@ LAYERS = {
     name: number
     for number, names in enumerate(
         [
-            ["types", "errors", "__init__"],
+            ["types", "errors", "__init__", "sweep.__init__", "tracking.__init__"],
             ["manual", "pytorch", "data", "descent", "schema", "trajectory", "interrupts", "paths"],
             ["transcript", "progress", "compose", "job"],
-            ["components"],
-            ["overrides", "help", "tracking.store", "tracking.wording"],
-            ["tracking.record", "tracking.__init__"],
+            ["sweep.batch", "sweep.batch_numpy", "sweep.batch_torch", "tracking.curves"],
+            ["sweep.grids.axis", "sweep.grids.settings", "sweep.grids.summary"],
+            ["components", "sweep.grids.values", "sweep.grids.__init__", "sweep.plan"],
+            ["overrides", "help", "tracking.store", "tracking.wording", "tracking.finished"],
+            ["tracking.record", "tracking.rows", "tracking.bulk", "tracking.writing"],
             ["experiment"],
             ["report", "runs", "compare", "ui"],
+            ["sweep.vectorize", "sweep.recording", "sweep.ledger", "sweep.tally"],
+            ["sweep.launch", "sweep.sweeping", "plugins.hydra_plugins.gdexp_sweeps"],
             ["cli"],
             ["__main__"],
         ]

@@ -94,11 +94,8 @@ class BatchResult:
     def trajectory(self, run: int) -> Trajectory:
         """The curves of one run, as the run alone would have recorded them; nothing is copied."""
         block, row = self.layout.find(run)
-        trajectory = Trajectory(dict.fromkeys(self.names, 0.0), capacity=0)
-        trajectory._table = self.tables[block][row]
-        trajectory.length = int(self.length[run])
-        trajectory.diverged = bool(self.diverged[run])
-        return trajectory
+        length, diverged = int(self.length[run]), bool(self.diverged[run])
+        return Trajectory.of(self.tables[block][row], self.names, length, diverged)
 
 
 def bytes_needed(batch: Batch) -> int:

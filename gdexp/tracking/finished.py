@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -50,12 +49,8 @@ class Curve:
 
 
 def new_run_id() -> str:
-    """32 hexadecimal digits: the time in ms, then chance, like a UUID of version 7.
-
-    Ids in the order of time are appended to a database's indexes, random ones are scattered over
-    them: 10,000 large runs take a quarter less time and a third of the writes.
-    """
-    return f"{time.time_ns() // 1_000_000:012x}{uuid4().hex[12:]}"
+    """32 hexadecimal digits of chance, as MLflow makes them: the first few tell runs apart."""
+    return uuid4().hex
 
 
 @dataclass(frozen=True)

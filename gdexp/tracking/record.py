@@ -16,6 +16,7 @@ from gdexp.data import Dataset
 from gdexp.interrupts import shielded
 from gdexp.job import Job
 from gdexp.tracking import wording
+from gdexp.tracking.curves import curve_epochs, epoch_times, parquet
 from gdexp.tracking.store import Store
 from gdexp.trajectory import Trajectory
 
@@ -80,7 +81,7 @@ class Record:
     def _metrics(self, trajectory: Trajectory, epochs: NDArray[np.int64]) -> Iterator[Metric]:
         """The curves' points; an epoch's time is interpolated between start and now."""
         pace = (time.time() - self._started) / max(1, trajectory.length)
-        stamps = ((self._started + pace * epochs) * 1000).astype(int).tolist()
+        stamps = epoch_times(epochs, self._started, pace).tolist()
         steps = epochs.tolist()
         for name, values in trajectory.columns().items():
             points = zip(values[epochs - 1].tolist(), stamps, steps, strict=True)
@@ -95,7 +96,7 @@ class Record:
     def _send_artifacts(self, result: Result) -> None:
         with tempfile.TemporaryDirectory() as folder:
             Path(folder, "transcript.txt").write_text(result.transcript)
-            write_trajectory(result.trajectory, Path(folder, "trajectory.parquet"))
+            Path(folder, "trajectory.parquet").write_bytes(parquet(result.trajectory))
             self.store.client.log_artifacts(self.run_id, folder)
 
 
@@ -112,25 +113,3 @@ def open_record(store: Store, job: Job, dataset: Dataset) -> Record:
             client.set_terminated(record.run_id, "FAILED")
             raise
     return record
-
-
-def curve_epochs(iters: int, points: int) -> NDArray[np.int64]:
-    """The epochs a curve shows: all of them, or as many as points, first and last included.
-
-    >>> curve_epochs(5, 1000)
-    array([1, 2, 3, 4, 5])
-    >>> curve_epochs(1_000_000, 3)
-    array([      1,  500000, 1000000])
-    """
-    if iters <= points:
-        return np.arange(1, iters + 1)
-    return np.linspace(1, iters, points).astype(np.int64)
-
-
-def write_trajectory(trajectory: Trajectory, path: Path) -> None:
-    """Every epoch in one Parquet file: epoch, train/loss, param/<name>, grad/<name>."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    columns = {"epoch": trajectory.epochs, **trajectory.columns()}
-    pq.write_table(pa.table({n: pa.array(v) for n, v in columns.items()}), path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import getpass
+import json
 import math
 import subprocess
 from typing import TYPE_CHECKING, Any
@@ -41,7 +42,14 @@ def params(job: Job) -> list[Param]:
 
 def config_text(job: Job) -> str:
     """The resolved configuration as YAML."""
-    return yaml.dump(job.settings, Dumper=_DUMPER, sort_keys=False, allow_unicode=True)
+    return "".join(_yaml(key, json.dumps(value)) for key, value in job.settings.items())
+
+
+@functools.lru_cache(maxsize=10_000)
+def _yaml(key: str, value: str) -> str:
+    """One setting as YAML; the runs of a sweep share most of theirs."""
+    loaded = {key: json.loads(value)}
+    return yaml.dump(loaded, Dumper=_DUMPER, sort_keys=False, allow_unicode=True)
 
 
 def _short(value: Any) -> str:
@@ -80,6 +88,19 @@ def final_metrics(result: Result) -> dict[str, float]:
     if not result.trajectory.diverged and math.isfinite(result.prediction):
         found["final/prediction"] = result.prediction
     return found
+
+
+def table_row(job: Job, result: Result) -> dict[str, Any]:
+    """A run in the table of its sweep, as it can be read back from the store."""
+    return {
+        "job": job.number,
+        "run_id": result.run_id,
+        "name": run_name(job),
+        "outcome": result.outcome,
+        **{param.key: param.value for param in params(job)},
+        **{name: float(v[-1]) for name, v in result.trajectory.columns().items() if len(v)},
+        **final_metrics(result),
+    }
 
 
 def final_tags(job: Job, result: Result) -> list[RunTag]:

@@ -1,0 +1,43 @@
+"""What Hydra finds by name: ``hydra/launcher=vectorized`` and ``hydra/sweeper=grid``.
+
+Hydra takes launchers and sweepers from the namespace package ``hydra_plugins`` alone, so these two
+stand here; gdexp.sweep has what they do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.utils import JobReturn
+
+
+class VectorizedLauncher(BasicLauncher):
+    """Computes runs that differ only in numbers as one program; else Hydra's basic launcher."""
+
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        """Run the jobs; see :class:`gdexp.sweep.launch.Launch`."""
+        assert self.config is not None
+        assert self.hydra_context is not None
+        if not getattr(self.task_function, "runs_a_gdexp_job", False):
+            return super().launch(job_overrides, initial_job_idx)
+        from gdexp.sweep.launch import Launch
+
+        return Launch(self, super().launch).run(job_overrides, initial_job_idx)
+
+
+class GridSweeper(BasicSweeper):
+    """Hydra's basic sweeper with grids, resuming and a summary; other apps get the basic one."""
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Run every job of the sweep; see :func:`gdexp.sweep.sweeping.sweep`."""
+        assert self.config is not None
+        if "sweep" not in self.config or "max_runs" not in self.config.sweep:
+            return super().sweep(arguments)
+        from gdexp.sweep.sweeping import sweep
+
+        return sweep(self, arguments)

@@ -1,0 +1,231 @@
+"""A sweep in the store: its definition, which of its jobs are done, and its summary run."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
+
+from mlflow.entities import Metric, Run, RunTag
+
+from gdexp.errors import ConfigError
+from gdexp.job import Job
+from gdexp.tracking import wording
+from gdexp.tracking.store import Store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Row: TypeAlias = Mapping[str, Any]
+DEFINITION = "jobs.json"
+DONE = "attributes.status = 'FINISHED'"
+
+
+def find(store: Store, name: str) -> Run:
+    """The summary run of a sweep.
+
+    Args:
+        store: the store.
+        name: the sweep's id, or "last".
+
+    Raises:
+        ConfigError: there is no such sweep.
+    """
+    wanted = "" if name == "last" else f" AND tags.`gdexp.sweep_id` = '{_quoted(name)}'"
+    found = store.client.search_runs(
+        [store.experiment_id],
+        f"tags.`gdexp.kind` = 'sweep'{wanted}",
+        max_results=1,
+        order_by=["attributes.start_time DESC"],
+    )
+    if not found:
+        what = "no sweep has been recorded" if name == "last" else f"there is no sweep {name!r}"
+        raise ConfigError(f"sweep.resume: {what} in experiment {store.experiment}.")
+    return found[0]
+
+
+def _quoted(text: str) -> str:
+    return text.replace("'", "")
+
+
+def check_unchanged(store: Store, summary: Run, jobs: Sequence[Job]) -> None:
+    """Refuse to resume a sweep as another one.
+
+    Raises:
+        ConfigError: the jobs are not those that the sweep was started with; with the difference.
+    """
+    path = store.client.download_artifacts(summary.info.run_id, DEFINITION)
+    with open(path) as file:
+        before = [(job["overrides"], job["config_hash"]) for job in json.load(file)]
+    now = [(" ".join(job.typed), job.config_hash) for job in jobs]
+    if before == now:
+        return
+    gone, new = Counter(before) - Counter(now), Counter(now) - Counter(before)
+    lines = [f"  - {text or 'defaults'}" for text, _ in list(gone)[:5]]
+    lines += [f"  + {text or 'defaults'}" for text, _ in list(new)[:5]]
+    if {text for text, _ in gone} & {text for text, _ in new}:
+        lines.append("  (the same words, but the options or defaults behind them have changed)")
+    sweep_id = summary.data.tags["gdexp.sweep_id"]
+    raise ConfigError(
+        f"sweep.resume: {sweep_id} was started with other jobs ({len(gone)} of {len(before)} are "
+        f"gone, {len(new)} are new). Type what it was started with: "
+        f"{summary.data.tags['gdexp.overrides']}\n" + "\n".join(lines)
+    )
+
+
+def runs_of(store: Store, sweep_id: str, extra: str = "") -> Iterator[Run]:
+    """The runs of a sweep, page by page, without its summary."""
+    condition = f"tags.`gdexp.sweep_id` = '{_quoted(sweep_id)}' AND tags.`gdexp.kind` = 'run'"
+    yield from _search(store, condition + (f" AND {extra}" if extra else ""))
+
+
+def _search(store: Store, condition: str) -> Iterator[Run]:
+    token = None
+    while True:
+        page = store.client.search_runs(
+            [store.experiment_id], condition, max_results=1000, page_token=token
+        )
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def settle(store: Store, sweep_id: str) -> set[int]:
+    """The numbers of the jobs that are done; what was left failed or half-made is set aside.
+
+    Runs that were failed, interrupted or killed are deleted as MLflow does it: they can be
+    restored, and no page shows them.
+    """
+    done: set[int] = set()
+    for run in list(runs_of(store, sweep_id)):
+        number = int(run.data.tags["gdexp.job"])
+        if run.info.status == "FINISHED" and number not in done:
+            done.add(number)
+        else:
+            store.client.delete_run(run.info.run_id)
+    return done
+
+
+def finished_hashes(store: Store) -> set[str]:
+    """The hashes of all configurations of which a finished run is recorded."""
+    found = _search(store, f"tags.`gdexp.kind` = 'run' AND {DONE}")
+    return {run.data.tags.get("gdexp.config_hash", "") for run in found}
+
+
+def begin(store: Store, sweep_id: str, typed: Sequence[str], jobs: Sequence[Job]) -> str:
+    """Open the summary run of a sweep, with the definition of its jobs; its id."""
+    command = " ".join(["python -m gdexp -m", *typed])
+    tags = {
+        "gdexp.kind": "sweep",
+        "gdexp.sweep_id": sweep_id,
+        "gdexp.overrides": " ".join(typed),
+        "mlflow.note.content": f"`{command}`: {len(jobs)} runs, not finished yet.",
+    }
+    tags |= {k: v for k, v in wording.tags(jobs[0]).items() if k.startswith(("mlflow.", "gdexp.g"))}
+    name = f"sweep {' '.join(typed)}"[: wording.LONGEST_NAME]
+    run = store.client.create_run(store.experiment_id, tags=tags, run_name=name)
+    described = [{"overrides": " ".join(j.typed), "config_hash": j.config_hash} for j in jobs]
+    store.client.log_text(run.info.run_id, json.dumps(described, indent=0), DEFINITION)
+    store.client.log_param(run.info.run_id, "jobs", len(jobs))
+    return str(run.info.run_id)
+
+
+def reopen(store: Store, summary: Run) -> str:
+    """Open the summary run of a sweep that is resumed; its id."""
+    store.client.update_run(summary.info.run_id, status="RUNNING")
+    return str(summary.info.run_id)
+
+
+def table_of(store: Store, sweep_id: str, known: Mapping[int, Row], jobs: int) -> pd.DataFrame:
+    """A row for each run of the sweep, read from the store unless all are known."""
+    import pandas as pd
+
+    rows = known
+    if len(known) < jobs:
+        found = {int(run.data.tags["gdexp.job"]): _row(run) for run in runs_of(store, sweep_id)}
+        rows = {**found, **known}
+    return pd.DataFrame([rows[number] for number in sorted(rows)])
+
+
+def end(
+    store: Store, run_id: str, table: pd.DataFrame, command: str, status: str, seconds: float
+) -> str:
+    """Close the summary run: the table of all runs, counts by outcome, the best run, the time.
+
+    Returns:
+        The summary in a sentence.
+    """
+    counts = Counter(map(str, table["outcome"])) if len(table) else Counter()
+    text = f"{len(table)} runs: " + ", ".join(
+        f"{n} {outcome}" for outcome, n in counts.most_common()
+    )
+    metrics = {"sweep/runs": len(table), "sweep/seconds": seconds}
+    metrics |= {f"sweep/{outcome}": n for outcome, n in counts.items()}
+    best = _best(table)
+    if best is not None:
+        metrics["best/loss"] = best["final/loss"]
+        text += f". Best: {best['name']}, loss {best['final/loss']:.6g}"
+    now = int(time.time() * 1000)
+    tags = {
+        "mlflow.note.content": f"`{command}`: {text}, in {seconds:.1f} s.",
+        "gdexp.outcome": {"FINISHED": "completed", "KILLED": "interrupted"}.get(status, "failed"),
+        **({"gdexp.best_run": str(best["run_id"])} if best is not None else {}),
+    }
+    store.client.log_batch(
+        run_id,
+        metrics=[Metric(name, float(value), now, 0) for name, value in metrics.items()],
+        tags=[RunTag(key, value) for key, value in tags.items()],
+    )
+    _log_tables(store, run_id, table)
+    store.client.set_terminated(run_id, status)
+    return text
+
+
+def _row(run: Run) -> dict[str, Any]:
+    tags = run.data.tags
+    return {
+        "job": int(tags["gdexp.job"]),
+        "run_id": run.info.run_id,
+        "name": run.info.run_name,
+        "outcome": tags.get("gdexp.outcome", run.info.status.lower()),
+        **run.data.params,
+        **run.data.metrics,
+    }
+
+
+def _best(table: pd.DataFrame) -> Row | None:
+    """The completed run with the smallest final loss."""
+    if not len(table) or "final/loss" not in table:
+        return None
+    completed = table[table["outcome"] == "completed"].dropna(subset=["final/loss"])
+    if not len(completed):
+        return None
+    return cast(Row, completed.sort_values("final/loss").iloc[0].to_dict())
+
+
+def _log_tables(store: Store, run_id: str, table: pd.DataFrame) -> None:
+    import tempfile
+    from pathlib import Path
+
+    from gdexp.sweep.grids.summary import summarise
+
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "runs.csv").write_text(table.to_csv(index=False))
+        table.to_parquet(Path(folder, "runs.parquet"), index=False)
+        if len(table) and table["seed"].nunique() > 1:
+            ignored = ("seed", "job", "run_id", "name", "outcome")
+            rows = summarise(cast(list[Row], table.to_dict("records")), ignore=ignored)
+            Path(folder, "repetitions.csv").write_text(_csv(rows))
+        store.client.log_artifacts(run_id, folder)
+
+
+def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    import pandas as pd
+
+    text = io.StringIO()
+    pd.DataFrame(list(rows)).to_csv(text, index=False)
+    return text.getvalue()

@@ -1,0 +1,178 @@
+"""From jobs to batches and back: which runs can be computed as one, and what came of each."""
+
+from __future__ import annotations
+
+import functools
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+import numpy as np
+
+from gdexp import components, experiment
+from gdexp.experiment import Result
+from gdexp.job import Job
+from gdexp.sweep.batch import Batch, BatchResult, bytes_needed, descend_batch
+from gdexp.transcript import Transcript
+
+MEMORY = 256 * 2**20  # bytes of curves computed before they are written
+PREDICTORS = ("gdexp.manual.Predictor", "gdexp.pytorch.Linear")
+GRADIENTS: dict[str, Literal["mean", "sum", "autograd"]] = {
+    "gdexp.manual.Gradient": "mean",
+    "gdexp.manual.GradientSum": "sum",
+    "gdexp.pytorch.Autograd": "autograd",
+}
+LOSSES = ("gdexp.manual.Loss", "torch.nn.MSELoss")
+UPDATERS = ("gdexp.manual.Updater", "torch.optim.SGD")
+SGD = ("momentum", "dampening", "weight_decay", "nesterov", "maximize")
+NUMBERS = {  # the settings in which runs of a batch may differ
+    "": ("lr", "iters", "seed", "predict_at", "print_every"),
+    "predictor": ("init",),
+    "updater": ("lr", *SGD),
+}
+
+
+def obstacle(job: Job) -> str:
+    """Why a job cannot be part of a batch, or "" where it can."""
+    known = {
+        "predictor": PREDICTORS,
+        "gradient": tuple(GRADIENTS),
+        "loss": LOSSES,
+        "updater": UPDATERS,
+    }
+    for family, targets in known.items():
+        if job.settings[family]["_target_"] not in targets:
+            return f"{family}={job.choices[family]} has no batched form"
+    updater = job.settings["updater"]
+    for key in ("foreach", "differentiable", "fused"):
+        if updater.get(key):
+            return f"updater.{key}={str(updater[key]).lower()} has no batched form"
+    return ""
+
+
+def batch_key(job: Job) -> str:
+    """What the jobs of one batch share: every setting but the numbers."""
+    kept = {key: value for key, value in job.settings.items() if key not in NUMBERS[""]}
+    for family in ("predictor", "updater"):
+        kept[family] = {k: v for k, v in kept[family].items() if k not in NUMBERS[family]}
+    kept.pop("sweep", None)
+    return json.dumps(kept, sort_keys=True)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A job of a batch that has been computed.
+
+    Attributes:
+        job: the job.
+        result: what came of it, as the run alone would have ended.
+        started: when its batch started, in seconds since 1970.
+        seconds: how long the batch took.
+    """
+
+    job: Job
+    result: Result
+    started: float
+    seconds: float
+
+
+def run_batch(jobs: Sequence[Job], on_progress: Callable[[int], None]) -> Iterator[Ended]:
+    """Compute jobs of one batch key, in parts that fit the memory.
+
+    Args:
+        jobs: the jobs.
+        on_progress: is told how many of them have been computed.
+    """
+    done = 0
+    for part in _parts(jobs):
+        started = time.time()
+        built = components.build(part[0])
+        batch = _batch(part, built)
+        result = descend_batch(batch, functools.partial(_advance, on_progress, done))
+        seconds = time.time() - started
+        factor = built.factor()
+        for i, job in enumerate(part):
+            yield Ended(job, _result(job, result, i, factor), started, seconds)
+        done += len(part)
+
+
+def _advance(on_progress: Callable[[int], None], before: int, runs: int) -> None:
+    on_progress(before + runs)
+
+
+def _parts(jobs: Sequence[Job]) -> Iterator[Sequence[Job]]:
+    """The jobs in parts whose curves fit the memory; those that differ in iters stay together."""
+    ordered = sorted(jobs, key=lambda job: (_but_iters(job), job.number))
+    width = 3 if not jobs[0].settings["predictor"].get("bias") else 5
+    longest = max(job.settings["iters"] for job in jobs)
+    size = max(1, MEMORY // (8 * width * longest))
+    for start in range(0, len(ordered), size):
+        yield ordered[start : start + size]
+
+
+def _but_iters(job: Job) -> str:
+    settings = job.settings
+    updater = {k: v for k, v in settings["updater"].items() if k in NUMBERS["updater"]}
+    numbers = [settings["lr"], settings["seed"], settings["predictor"].get("init"), updater]
+    return json.dumps(numbers, sort_keys=True)
+
+
+def _batch(jobs: Sequence[Job], built: components.Components) -> Batch:
+    first = jobs[0].settings
+    by_sgd = first["updater"]["_target_"] == "torch.optim.SGD"
+    return Batch(
+        x=np.asarray(built.dataset.x),
+        y=np.asarray(built.dataset.y),
+        gradient=GRADIENTS[first["gradient"]["_target_"]],
+        reduction=cast(Literal["mean", "sum"], first["loss"].get("reduction", "mean")),
+        torch=components.is_torch_based(jobs[0]),
+        start=_start(jobs),
+        lr=np.array([job.settings["updater"]["lr"] for job in jobs], float),
+        iters=np.array([job.settings["iters"] for job in jobs]),
+        predict_at=np.array([job.settings["predict_at"] for job in jobs], float),
+        sgd={k: np.array([job.settings["updater"][k] for job in jobs]) for k in SGD}
+        if by_sgd
+        else None,
+    )
+
+
+def _start(jobs: Sequence[Job]) -> dict[str, Any]:
+    names = ("w", "b") if jobs[0].settings["predictor"]["bias"] else ("w",)
+    starts = [_start_of(job, names) for job in jobs]
+    return {name: np.array([start[name] for start in starts], float) for name in names}
+
+
+def _start_of(job: Job, names: tuple[str, ...]) -> dict[str, float]:
+    init = job.settings["predictor"]["init"]
+    if init != "torch":
+        return dict.fromkeys(names, float(init))
+    from gdexp import pytorch
+
+    return pytorch.initial("b" in names, job.settings["seed"])
+
+
+def _result(job: Job, batch: BatchResult, i: int, factor: float) -> Result:
+    """What :func:`gdexp.experiment.run` would have returned for this job."""
+    trajectory = batch.trajectory(i)
+    settings = job.settings
+    transcript = Transcript(
+        settings["predict_at"], settings["iters"], settings["print_every"], None
+    )
+    transcript.prediction("before", float(batch.before[i]))
+    transcript.epochs(trajectory)
+    transcript.prediction("after", float(batch.after[i]))
+    outcome, reason = experiment.outcome(trajectory)
+    return Result(
+        outcome=outcome,
+        reason=reason,
+        trajectory=trajectory,
+        transcript=transcript.text,
+        prediction=float(batch.after[i]),
+        parameters={n: float(v[-1]) for n, v in trajectory.parameters.items() if len(v)},
+        note=experiment.note(job, factor),
+    )
+
+
+__all__ = ["Ended", "batch_key", "bytes_needed", "obstacle", "run_batch"]
