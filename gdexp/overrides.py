@@ -55,27 +55,43 @@ def check(overrides: Sequence[str], composer: Composer, *, multirun: bool) -> No
     for override in choices:
         for option in _values(override):
             _check_option(_group(override), option, composer, override.type.name)
+    own = [o for o in keys if _group(o).startswith("sweep.") and not o.is_sweep_override()]
+    settings = [(_group(o), o.value()) for o in own]
+    grid = _grid(overrides, settings, composer) if multirun else {(): []}
     values = [(_group(o), value) for o in keys if not o.is_delete() for value in _values(o)]
     for override in keys:
         if override.is_delete():
             raise ConfigError(f"~{_group(override)}: it cannot be removed, every run needs it.")
     typed = [[*hydras, *combination] for combination in itertools.product(*map(_strings, choices))]
-    grid = _grid(typed[0], values, composer) if multirun else {(): []}
     for combination in typed:
         for chosen, more in grid.items():
             _check_values(composer.compose, [*combination, *chosen], [*values, *more])
 
 
-def _grid(choices: list[str], values: list[Pair], composer: Composer) -> dict[Choices, list[Pair]]:
-    """What the sweep's own grid sets, by the options that it chooses with it."""
-    cfg = _composed(composer.compose, choices)
+def _sweep_settings(overrides: Sequence[str], values: list[Pair], composer: Composer) -> DictConfig:
+    """The configuration with the settings of the group sweep, each checked for its name."""
+    chosen = [text for text in overrides if text.startswith(("sweep=", "hydra"))]
+    cfg = _composed(composer.compose, chosen)
     for key, value in values:
         if key.startswith("sweep."):
             _check_key(key, value, cfg, None)
             OmegaConf.update(cfg, key, value)
+    return cfg
+
+
+def _grid(
+    overrides: Sequence[str], values: list[Pair], composer: Composer
+) -> dict[Choices, list[Pair]]:
+    """What the sweep's own grid sets, by the options that it chooses with it.
+
+    A sweep of too many jobs is refused before its values are listed.
+    """
+    cfg = _sweep_settings(overrides, values, composer)
+    option = cfg.hydra.runtime.choices.sweep
+    grids.jobs(overrides, cfg.sweep, option, seed=0, loader=composer.loader)
     groups = set(composer.groups())
     found: dict[Choices, list[Pair]] = {}
-    for axis in grids.axes(cfg.sweep, cfg.hydra.runtime.choices.sweep):
+    for axis in grids.axes(cfg.sweep, option):
         for alternative in axis:
             pairs = [read(text)[:2] for text in alternative]
             chosen = tuple(
