@@ -26,6 +26,7 @@ from gdexp.interrupts import handled
 from gdexp.job import Job
 from gdexp.paths import absolute, check_writable
 from gdexp.report import report_job, report_sweep
+from gdexp.sweep.engines import check_engine
 
 SEE_HELP = "python -m gdexp --help lists what can be typed."
 
@@ -134,6 +135,8 @@ class Preflight(Callback):
                 doubt = True
             if multirun or doubt:
                 overrides.check(typed, Composer(), multirun=multirun)
+            if multirun:
+                check_engine(config.hydra.launcher)
             check_writable(absolute(folder), "outputs")
             experiment.prepare(job)
         except GdexpError as error:

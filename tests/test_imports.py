@@ -28,6 +28,7 @@ LAYERS = {
             ["tracking.record", "tracking.rows", "tracking.bulk", "tracking.writing"],
             ["experiment"],
             ["report", "runs", "compare", "ui"],
+            ["sweep.engines", "sweep.pools"],
             ["sweep.vectorize", "sweep.recording", "sweep.ledger", "sweep.tally"],
             ["sweep.launch", "sweep.sweeping", "plugins.hydra_plugins.gdexp_sweeps"],
             ["cli"],

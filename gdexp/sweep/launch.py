@@ -14,6 +14,7 @@ from gdexp.errors import GdexpError
 from gdexp.job import Job
 from gdexp.report import say
 from gdexp.sweep import vectorize
+from gdexp.sweep.engines import Engine
 from gdexp.sweep.plan import Plan
 from gdexp.sweep.tally import Tally
 
@@ -70,12 +71,14 @@ class Launch:
     Args:
         launcher: Hydra's launcher object, set up.
         basic: Hydra's basic way to run jobs, one after another.
+        engine: what computes batches.
     """
 
-    def __init__(self, launcher: Any, basic: Basic) -> None:
+    def __init__(self, launcher: Any, basic: Basic, engine: Engine) -> None:
         self._config: DictConfig = launcher.config
         self._loader = launcher.hydra_context.config_loader
         self._basic = basic
+        self._engine = engine
         self._planned: dict[int, Job] = getattr(launcher, "planned", {})
         self._tally: Tally | None = getattr(launcher, "tally", None)
         self._stop = self._config.get("sweep", {}).get("on_error") == "stop"
@@ -128,7 +131,8 @@ class Launch:
         """Compute and record a batch; what it cannot do is left to run alone."""
         returns: dict[int, JobReturn] = {}
         try:
-            for ended in self._recorded(vectorize.run_batch(jobs, tally.computed), jobs[0]):
+            computed = vectorize.run_batch(jobs, tally.computed, self._engine)
+            for ended in self._recorded(computed, jobs[0]):
                 number = ended.job.number
                 assert number is not None
                 loss = ended.result.trajectory.loss

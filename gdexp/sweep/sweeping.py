@@ -171,6 +171,7 @@ def _launch(launcher: Any, todo: Sequence[Job], tally: Tally) -> list[Sequence[J
             first = stretch[0].number or 0
             returns.append(launcher.launch([list(job.typed) for job in stretch], first))
     finally:
+        getattr(launcher, "close", tuple)()  # ours may have processes to end
         tally.close()
     _count_failures(returns, tally)
     return returns

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import json
-import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
@@ -14,7 +13,8 @@ import numpy as np
 from gdexp import components, experiment
 from gdexp.experiment import Result
 from gdexp.job import Job
-from gdexp.sweep.batch import Batch, BatchResult, bytes_needed, descend_batch
+from gdexp.sweep.batch import Batch, BatchResult, bytes_needed
+from gdexp.sweep.engines import Engine, Local
 from gdexp.transcript import Transcript
 
 MEMORY = 256 * 2**20  # bytes of curves computed before they are written
@@ -68,8 +68,8 @@ class Ended:
     Attributes:
         job: the job.
         result: what came of it, as the run alone would have ended.
-        started: when its batch started, in seconds since 1970.
-        seconds: how long the batch took.
+        started: when its shard of the batch started, in seconds since 1970.
+        seconds: how long the shard took.
     """
 
     job: Job
@@ -78,38 +78,43 @@ class Ended:
     seconds: float
 
 
-def run_batch(jobs: Sequence[Job], on_progress: Callable[[int], None]) -> Iterator[Ended]:
-    """Compute jobs of one batch key, in parts that fit the memory.
+def run_batch(
+    jobs: Sequence[Job], on_progress: Callable[[int], None], engine: Engine | None = None
+) -> Iterator[Ended]:
+    """Compute jobs of one batch key, shard by shard; they come in any order.
 
     Args:
         jobs: the jobs.
         on_progress: is told how many of them have been computed.
+        engine: what computes the shards; None: this process.
     """
-    done = 0
-    for part in _parts(jobs):
-        started = time.time()
-        built = components.build(part[0])
-        batch = _batch(part, built)
-        result = descend_batch(batch, functools.partial(_advance, on_progress, done))
-        seconds = time.time() - started
-        factor = built.factor()
+    engine = engine or Local()
+    built = components.build(jobs[0])
+    factor = built.factor()
+    parts = list(_parts(jobs, engine.shards))
+    shards = (_batch(part, built) for part in parts)
+    for computed in engine.compute(shards, on_progress):
+        part = parts[computed.number]
         for i, job in enumerate(part):
-            yield Ended(job, _result(job, result, i, factor), started, seconds)
-        done += len(part)
+            result = _result(job, computed.result, i, factor)
+            yield Ended(job, result, computed.started, computed.seconds)
 
 
-def _advance(on_progress: Callable[[int], None], before: int, runs: int) -> None:
-    on_progress(before + runs)
+def _parts(jobs: Sequence[Job], shards: int) -> Iterator[Sequence[Job]]:
+    """The jobs in that many parts, or more where their curves would not fit the memory.
 
-
-def _parts(jobs: Sequence[Job]) -> Iterator[Sequence[Job]]:
-    """The jobs in parts whose curves fit the memory; those that differ in iters stay together."""
-    ordered = sorted(jobs, key=lambda job: (_but_iters(job), job.number))
+    Those that differ in iters stay together, because their curves are one.
+    """
+    groups: dict[str, list[Job]] = defaultdict(list)
+    for job in jobs:
+        groups[_but_iters(job)].append(job)
+    ordered = list(groups.values())
     width = 3 if not jobs[0].settings["predictor"].get("bias") else 5
     longest = max(job.settings["iters"] for job in jobs)
-    size = max(1, MEMORY // (8 * width * longest))
+    memory = max(MEMORY // shards, MEMORY // 16) // (8 * width * longest)
+    size = max(1, min(memory, -(-len(ordered) // shards)))
     for start in range(0, len(ordered), size):
-        yield ordered[start : start + size]
+        yield [job for group in ordered[start : start + size] for job in group]
 
 
 def _but_iters(job: Job) -> str:

@@ -15,7 +15,21 @@ from hydra.core.utils import JobReturn
 
 
 class VectorizedLauncher(BasicLauncher):
-    """Computes runs that differ only in numbers as one program; else Hydra's basic launcher."""
+    """Computes runs that differ only in numbers as one program; else Hydra's basic launcher.
+
+    Args:
+        engine: where the program runs; see :mod:`gdexp.sweep.engines`.
+        workers: how many processes; None: one on each core.
+        address: of a running Ray cluster.
+    """
+
+    def __init__(
+        self, engine: str = "local", workers: int | None = None, address: str | None = None
+    ) -> None:
+        super().__init__()
+        self._chosen = (engine, workers, address)
+        self._engine: Any = None
+        self.tally: Any = None  # the sweeper's, if it is ours; it then closes the launcher
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
@@ -25,9 +39,20 @@ class VectorizedLauncher(BasicLauncher):
         assert self.hydra_context is not None
         if not getattr(self.task_function, "runs_a_gdexp_job", False):
             return super().launch(job_overrides, initial_job_idx)
+        from gdexp.sweep import engines
         from gdexp.sweep.launch import Launch
 
-        return Launch(self, super().launch).run(job_overrides, initial_job_idx)
+        self._engine = self._engine or engines.create(*self._chosen)
+        try:
+            return Launch(self, super().launch, self._engine).run(job_overrides, initial_job_idx)
+        finally:
+            if self.tally is None:
+                self.close()
+
+    def close(self) -> None:
+        """End the processes that the engine has started."""
+        if self._engine is not None:
+            self._engine.close()
 
 
 class GridSweeper(BasicSweeper):
