@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from gdexp.errors import GdexpError
 from gdexp.job import Job
@@ -45,7 +46,8 @@ class BatchReturn(JobReturn):
     def cfg(self) -> DictConfig:
         """The job's configuration."""
         plain = self._config().copy()
-        plain.pop("hydra")
+        with open_dict(plain):
+            plain.pop("hydra")
         return plain
 
     @cfg.setter
@@ -55,10 +57,7 @@ class BatchReturn(JobReturn):
     @property
     def hydra_cfg(self) -> DictConfig:
         """Hydra's own configuration of the job."""
-        whole = self._config().copy()
-        for key in [key for key in whole if key != "hydra"]:
-            whole.pop(key)
-        return whole
+        return OmegaConf.masked_copy(self._config(), "hydra")
 
     @hydra_cfg.setter
     def hydra_cfg(self, value: object) -> None:
@@ -102,7 +101,11 @@ class Launch:
     def _job(self, overrides: Sequence[str], number: int) -> Job:
         if number in self._planned:
             return self._planned[number]
-        return plan(self._config, self._loader).job(overrides, self._sweep_id, number)
+        return self._plan.job(overrides, self._sweep_id, number)
+
+    @cached_property
+    def _plan(self) -> Plan:
+        return plan(self._config, self._loader)
 
     @property
     def _sweep_id(self) -> str:
@@ -161,7 +164,13 @@ class Launch:
         yield from written(store, ended)
 
     def _composer(self, job: Job) -> Callable[[], DictConfig]:
-        return lambda: self._loader.load_sweep_config(self._config, list(job.typed))
+        def compose() -> DictConfig:
+            composed: DictConfig = self._loader.load_sweep_config(self._config, list(job.typed))
+            with open_dict(composed):
+                composed.hydra.job.id = composed.hydra.job.num = job.number
+            return composed
+
+        return compose
 
 
 def plan(config: DictConfig, loader: Any) -> Plan:

@@ -34,17 +34,22 @@ def find(store: Store, name: str) -> Run:
     Raises:
         ConfigError: there is no such sweep.
     """
+    found = _summaries(store, name)
+    if not found:
+        what = "no sweep has been recorded" if name == "last" else f"there is no sweep {name!r}"
+        raise ConfigError(f"sweep.resume: {what} in experiment {store.experiment}.")
+    return found[0]
+
+
+def _summaries(store: Store, name: str) -> list[Run]:
     wanted = "" if name == "last" else f" AND tags.`gdexp.sweep_id` = '{_quoted(name)}'"
-    found = store.client.search_runs(
+    found: list[Run] = store.client.search_runs(
         [store.experiment_id],
         f"tags.`gdexp.kind` = 'sweep'{wanted}",
         max_results=1,
         order_by=["attributes.start_time DESC"],
     )
-    if not found:
-        what = "no sweep has been recorded" if name == "last" else f"there is no sweep {name!r}"
-        raise ConfigError(f"sweep.resume: {what} in experiment {store.experiment}.")
-    return found[0]
+    return found
 
 
 def _quoted(text: str) -> str:
@@ -57,10 +62,11 @@ def check_unchanged(store: Store, summary: Run, jobs: Sequence[Job]) -> None:
     Raises:
         ConfigError: the jobs are not those that the sweep was started with; with the difference.
     """
-    path = store.client.download_artifacts(summary.info.run_id, DEFINITION)
-    with open(path) as file:
-        before = [(job["overrides"], job["config_hash"]) for job in json.load(file)]
+    before = _definition(store, summary)
     now = [(" ".join(job.typed), job.config_hash) for job in jobs]
+    if before is None:  # it was killed while it wrote them down, before the first one started
+        _define(store, summary.info.run_id, jobs)
+        return
     if before == now:
         return
     gone, new = Counter(before) - Counter(now), Counter(now) - Counter(before)
@@ -74,6 +80,21 @@ def check_unchanged(store: Store, summary: Run, jobs: Sequence[Job]) -> None:
         f"gone, {len(new)} are new). Type what it was started with: "
         f"{summary.data.tags['gdexp.overrides']}\n" + "\n".join(lines)
     )
+
+
+def _define(store: Store, run_id: str, jobs: Sequence[Job]) -> None:
+    described = [{"overrides": " ".join(j.typed), "config_hash": j.config_hash} for j in jobs]
+    store.client.log_text(run_id, json.dumps(described, indent=0), DEFINITION)
+    store.client.log_param(run_id, "jobs", len(jobs))
+
+
+def _definition(store: Store, summary: Run) -> list[tuple[str, str]] | None:
+    """Overrides and hash of each job the sweep was started with; None: it never got to them."""
+    if "jobs" not in summary.data.params:  # written after the file, so the file is whole
+        return None
+    path = store.client.download_artifacts(summary.info.run_id, DEFINITION)
+    with open(path) as file:
+        return [(job["overrides"], job["config_hash"]) for job in json.load(file)]
 
 
 def runs_of(store: Store, sweep_id: str, extra: str = "") -> Iterator[Run]:
@@ -116,21 +137,30 @@ def finished_hashes(store: Store) -> set[str]:
     return {run.data.tags.get("gdexp.config_hash", "") for run in found}
 
 
-def begin(store: Store, sweep_id: str, typed: Sequence[str], jobs: Sequence[Job]) -> str:
-    """Open the summary run of a sweep, with the definition of its jobs; its id."""
+def begin(store: Store, folder: str, typed: Sequence[str], jobs: Sequence[Job]) -> str:
+    """Open the summary run of a sweep, with the definition of its jobs; its id.
+
+    Raises:
+        ConfigError: the store has a sweep of this name, so their runs would be mixed.
+    """
+    sweep_id = str(jobs[0].sweep_id)
+    if _summaries(store, sweep_id):
+        raise ConfigError(
+            f"hydra.sweep.dir: a sweep {sweep_id!r} is recorded already. Name another folder, or "
+            f"type sweep.resume={sweep_id} to run what is missing of it."
+        )
     command = " ".join(["python -m gdexp -m", *typed])
     tags = {
         "gdexp.kind": "sweep",
         "gdexp.sweep_id": sweep_id,
-        "gdexp.overrides": " ".join(typed),
-        "mlflow.note.content": f"`{command}`: {len(jobs)} runs, not finished yet.",
+        "gdexp.sweep_dir": folder,
+        "gdexp.overrides": _short(" ".join(typed)),
+        "mlflow.note.content": f"`{_short(command)}`: {len(jobs)} runs, not finished yet.",
     }
     tags |= {k: v for k, v in wording.tags(jobs[0]).items() if k.startswith(("mlflow.", "gdexp.g"))}
     name = f"sweep {' '.join(typed)}"[: wording.LONGEST_NAME]
     run = store.client.create_run(store.experiment_id, tags=tags, run_name=name)
-    described = [{"overrides": " ".join(j.typed), "config_hash": j.config_hash} for j in jobs]
-    store.client.log_text(run.info.run_id, json.dumps(described, indent=0), DEFINITION)
-    store.client.log_param(run.info.run_id, "jobs", len(jobs))
+    _define(store, run.info.run_id, jobs)
     return str(run.info.run_id)
 
 
@@ -171,7 +201,7 @@ def end(
         text += f". Best: {best['name']}, loss {best['final/loss']:.6g}"
     now = int(time.time() * 1000)
     tags = {
-        "mlflow.note.content": f"`{command}`: {text}, in {seconds:.1f} s.",
+        "mlflow.note.content": f"`{_short(command)}`: {text}, in {seconds:.1f} s.",
         "gdexp.outcome": {"FINISHED": "completed", "KILLED": "interrupted"}.get(status, "failed"),
         **({"gdexp.best_run": str(best["run_id"])} if best is not None else {}),
     }
@@ -183,6 +213,12 @@ def end(
     _log_tables(store, run_id, table)
     store.client.set_terminated(run_id, status)
     return text
+
+
+def _short(text: str) -> str:
+    """A command that lists thousands of values, as long as a tag may be with words around it."""
+    longest = wording.LONGEST_VALUE
+    return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 def _row(run: Run) -> dict[str, Any]:

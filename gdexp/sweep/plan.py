@@ -23,8 +23,9 @@ from gdexp.job import Job
 Compose: TypeAlias = Callable[[list[str]], DictConfig]
 """Overrides to a configuration with Hydra's node in it."""
 
+_WHOLE = r"(?:0|[1-9]\d*)"  # 007 is a text to Hydra
 _NUMBER = re.compile(
-    r"([a-z_]\w*(?:\.\w+)*)=([-+]?\d+|[-+]?(?:\d+\.\d*|\.?\d+)(?:e[-+]?\d+)?)", re.I
+    rf"([a-z_]\w*(?:\.\w+)*)=([-+]?(?:{_WHOLE}(?:\.\d*)?|\.\d+)(?:e[-+]?\d+)?)", re.I | re.A
 )
 _REFERENCE = re.compile(r"\$\{([\w.]+)\}")
 
@@ -121,13 +122,17 @@ class Plan:
         if not all(template.has(key) for key, _, _ in keys):
             template, keys = self._template(tuple(overrides)), []
         job = template.job([(key, value) for key, value, _ in keys])
-        typed = tuple(text for text in overrides if not text.startswith(("hydra.", "hydra/")))
+        typed = tuple(text for text in overrides if not _is_hydra(text))
         return replace(job, typed=typed, sweep_id=sweep_id, number=number)
 
     def _template(self, choices: tuple[str, ...]) -> Template:
         if choices not in self._templates:
             self._templates[choices] = Template(self._compose(list(choices)))
         return self._templates[choices]
+
+
+def _is_hydra(text: str) -> bool:
+    return text.lstrip("+~").startswith(("hydra.", "hydra/"))
 
 
 @functools.lru_cache(maxsize=100_000)

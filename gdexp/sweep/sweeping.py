@@ -54,7 +54,7 @@ def sweep(sweeper: Any, arguments: Sequence[str]) -> list[Sequence[JobReturn]]:
     with _recorded(config, typed, jobs) as (todo, tally):
         _save(config, absolute(config.hydra.sweep.dir))
         say(f"{len(todo)} runs in {config.hydra.sweep.dir}")
-        return _launch(sweeper.launcher, todo, tally)
+        return _launch(sweeper.launcher, todo, tally, stop=config.sweep.on_error == "stop")
 
 
 def _list(overrides: Sequence[Sequence[str]]) -> list[Sequence[JobReturn]]:
@@ -74,9 +74,9 @@ def _return_to(config: DictConfig) -> None:
     from gdexp.tracking.store import connect
 
     summary = ledger.find(connect(config.tracking), config.sweep.resume)
-    former = Path(config.hydra.sweep.dir).parent / summary.data.tags["gdexp.sweep_id"]
+    former = summary.data.tags["gdexp.sweep_dir"]
     with read_write(config):
-        config.hydra.sweep.dir = str(former)
+        config.hydra.sweep.dir = former
         config.hydra.overrides.hydra.append(f"hydra.sweep.dir='{former}'")
 
 
@@ -131,7 +131,7 @@ def _open(
         run_id = ledger.reopen(store, summary)
     else:
         with shielded():
-            run_id = ledger.begin(store, sweep_id, typed, jobs)
+            run_id = ledger.begin(store, config.hydra.sweep.dir, typed, jobs)
     if config.sweep.skip_finished:
         hashes = ledger.finished_hashes(store)
         kept = [job for job in todo if job.config_hash not in hashes]
@@ -160,8 +160,11 @@ def _save(config: DictConfig, folder: Path) -> None:
         OmegaConf.save(config, folder / "multirun.yaml")
 
 
-def _launch(launcher: Any, todo: Sequence[Job], tally: Tally) -> list[Sequence[JobReturn]]:
+def _launch(
+    launcher: Any, todo: Sequence[Job], tally: Tally, *, stop: bool
+) -> list[Sequence[JobReturn]]:
     """Hand the jobs over, in stretches of consecutive numbers."""
+    is_ours = hasattr(launcher, "tally")
     launcher.tally = tally
     launcher.planned = {job.number: job for job in todo}
     returns: list[Sequence[JobReturn]] = []
@@ -169,7 +172,12 @@ def _launch(launcher: Any, todo: Sequence[Job], tally: Tally) -> list[Sequence[J
         for _, group in groupby(enumerate(todo), key=lambda pair: (pair[1].number or 0) - pair[0]):
             stretch = [job for _, job in group]
             first = stretch[0].number or 0
-            returns.append(launcher.launch([list(job.typed) for job in stretch], first))
+            returned = launcher.launch([list(job.typed) for job in stretch], first)
+            returns.append(returned)
+            for job, one in zip(stretch, () if is_ours else returned, strict=False):
+                tally.ended(job, one)
+            if stop and any(one.status.name == "FAILED" for one in returned):
+                break
     finally:
         getattr(launcher, "close", tuple)()  # ours may have processes to end
         tally.close()

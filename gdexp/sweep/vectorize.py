@@ -49,6 +49,8 @@ def obstacle(job: Job) -> str:
     for key in ("foreach", "differentiable", "fused"):
         if updater.get(key):
             return f"updater.{key}={str(updater[key]).lower()} has no batched form"
+    if updater.get("nesterov") and not (updater.get("momentum") and updater.get("dampening") == 0):
+        return "updater.nesterov=true needs momentum > 0 and dampening = 0"  # torch refuses it
     return ""
 
 
@@ -95,7 +97,7 @@ def run_batch(
     shards = (_batch(part, built) for part in parts)
     for computed in engine.compute(shards, on_progress):
         part = parts[computed.number]
-        for i, job in enumerate(part):
+        for i, job in sorted(enumerate(part), key=lambda pair: pair[1].number or 0):
             result = _result(job, computed.result, i, factor)
             yield Ended(job, result, computed.started, computed.seconds)
 
