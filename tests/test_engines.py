@@ -312,7 +312,7 @@ def test_an_error_of_the_computation_is_raised(joblib: engines.Engine) -> None:
 
 def kill_one(engine: engines.Engine) -> list[engines.Computed]:
     """Compute eight shards that take long, and kill a worker in the middle of them."""
-    found = engine.compute((batch(20 + i, iters=200_000) for i in range(8)), silent)
+    found = engine.compute((batch(20 + i, iters=30_000) for i in range(8)), silent)
     first = next(found)
     os.kill(min(workers_of(os.getpid())), signal.SIGKILL)
     return [first, *found]
@@ -321,7 +321,7 @@ def kill_one(engine: engines.Engine) -> list[engines.Computed]:
 def check_whole(found: list[engines.Computed]) -> None:
     assert sorted(one.number for one in found) == list(range(8))
     for one in found:
-        here = descend_batch(batch(20 + one.number, iters=200_000))
+        here = descend_batch(batch(20 + one.number, iters=30_000))
         assert one.result.trajectory(3).loss.tobytes() == here.trajectory(3).loss.tobytes()
         assert len(one.result.length) == 20 + one.number
 

@@ -8,6 +8,7 @@ import signal
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from typing import Any
 
 from gdexp.errors import ConfigError
@@ -38,6 +39,10 @@ class JoblibPool:
         self._executor: Any = self._start()
 
     def _start(self) -> Any:
+        from joblib.externals.loky.backend import resource_tracker as lokys
+
+        for tracker in (resource_tracker, lokys):  # starting one lets Ctrl-C through to children
+            tracker.ensure_running()
         one = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL")}
         return self._loky.ProcessPoolExecutor(self.workers, env=one)
 
