@@ -107,7 +107,7 @@ def children(of: int | None = None) -> set[int]:
 
 def workers_of(of: int) -> set[int]:
     """The processes below one that are loky's or Ray's workers, by their command lines."""
-    marks = ("popen_loky", "default_worker.py", "ray::")
+    marks = ("popen_loky", "ray::timed")
     return {pid for pid in children(of) if any(mark in command(pid) for mark in marks)}
 
 

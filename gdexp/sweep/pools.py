@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 from collections.abc import Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from typing import Any
@@ -101,17 +101,15 @@ class RayPool:
             settings |= {"address": "local", "num_cpus": workers, "include_dashboard": False}
         else:
             settings |= {"address": address}
-        former = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
         try:
-            self._ray.init(**settings)
+            # In a thread Ray cannot put its own signal handlers in the place of ours.
+            with ThreadPoolExecutor(1) as thread:
+                thread.submit(self._ray.init, **settings).result()
         except ConnectionError as error:
             raise ConfigError(
                 f"hydra.launcher.address={address}: no Ray cluster answers there. Start one with "
                 "ray start --head, or leave the address out."
             ) from error
-        finally:
-            for signum, handler in former.items():  # Ray sets its own
-                signal.signal(signum, handler)
 
     def submit(self, shard: Batch) -> Future[Timed]:
         """See :class:`gdexp.sweep.engines.Pool`."""
