@@ -133,7 +133,7 @@ SWEEPS = {
 }
 
 
-@pytest.mark.parametrize("few", [3, pytest.param(40, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("few", [2, pytest.param(40, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("typed", SWEEPS.values(), ids=SWEEPS)
 def test_a_member_is_recorded_as_it_would_be_alone(
     store: Path, typed: tuple[str, ...], few: int
@@ -162,6 +162,7 @@ def test_a_run_that_grows_beyond_a_float_is_recorded_alike(store: Path) -> None:
         assert_alike(recorded(opened, member), recorded(opened, alone), exactly=exactly)
 
 
+@pytest.mark.slow
 def test_the_basic_launcher_records_the_same(store: Path) -> None:
     typed = ("step=manual,model", "lr=0.05", "iters=5,9")
     opened = client(store)

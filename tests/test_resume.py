@@ -205,7 +205,7 @@ def test_a_dry_run_lists_the_jobs_and_creates_nothing(store: Path) -> None:
     assert {path.name for path in (store / "outputs").iterdir()} <= {"mlflow.db", ".mlflow.db.lock"}
 
 
-@pytest.mark.parametrize("launcher", ["vectorized", "basic"])
+@pytest.mark.parametrize("launcher", ["vectorized", pytest.param("basic", marks=pytest.mark.slow)])
 def test_failures_are_listed_at_the_end(
     store: Path,
     mine: tuple[str, ...],
@@ -257,6 +257,7 @@ def wait_for(running: subprocess.Popen[str], text: str) -> None:
     assert any(text in line for line in running.stderr)
 
 
+@pytest.mark.slow
 def test_ctrl_c_closes_members_and_summary(store: Path, mine: tuple[str, ...]) -> None:
     words = [*mine, "loss.seconds=0,0.05", "lr=0.01,0.02", "iters=150"]
     running = start(store, *words)
