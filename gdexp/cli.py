@@ -12,21 +12,22 @@ from argparse import Namespace
 from typing import Any
 
 import hydra
+from hydra._internal.callbacks import Callbacks
 from hydra._internal.utils import get_args_parser
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import run_job
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
+from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from gdexp import experiment, overrides
 from gdexp.compose import ROOT, VERSION_BASE, Composer, checked_dir, conf_dir, session
 from gdexp.errors import GdexpError, Interrupted, RunFailedError
 from gdexp.interrupts import handled
 from gdexp.job import Job
 from gdexp.paths import absolute, check_writable
-from gdexp.report import report_job, report_sweep
-from gdexp.sweep.engines import check_engine
 
 SEE_HELP = "python -m gdexp --help lists what can be typed."
 
@@ -51,8 +52,11 @@ def _guarded(args: Namespace) -> int:
 
                 print(help_text(args.config_dir))
                 return 0
-            _application()
+            if not (_is_plain_run(args) and _run(args.overrides)):
+                _application()
             if args.multirun:
+                from gdexp.report import report_sweep
+
                 report_sweep()
     except Interrupted as stop:
         print(f"\ninterrupted by {'Ctrl-C' if stop.signum == 2 else 'SIGTERM'}", file=sys.stderr)
@@ -68,8 +72,42 @@ def _guarded(args: Namespace) -> int:
     return 0
 
 
+def _is_plain_run(args: Namespace) -> bool:
+    """Whether nothing is asked of Hydra but to run once, on our files."""
+    flags = vars(args)
+    return not any(flags[name] for name in flags if name not in ("overrides", "run", "resolve"))
+
+
+def _run(overrides: list[str]) -> bool:
+    """One run, composed once: Hydra's own entry composes it twice to learn that it is one.
+
+    Returns:
+        False where the configuration asks for a multirun.
+    """
+    with hydra.initialize_config_dir(conf_dir(), job_name="gdexp", version_base=VERSION_BASE):
+        config = hydra.compose(ROOT, overrides, return_hydra_config=True)
+        if config.hydra.mode is RunMode.MULTIRUN:
+            return False
+        config.hydra.mode = RunMode.RUN
+        callbacks = Callbacks(config)
+        callbacks.on_run_start(config=config, config_name=ROOT)
+        loader = GlobalHydra.instance().config_loader()
+        returned = run_job(
+            hydra_context=HydraContext(config_loader=loader, callbacks=callbacks),
+            task_function=_application.__wrapped__,
+            config=config,
+            job_dir_key="hydra.run.dir",
+            job_subdir_key=None,
+        )
+        callbacks.on_run_end(config=config, config_name=ROOT, job_return=returned)
+    _ = returned.return_value  # raises what the job raised
+    return True
+
+
 def _explain(error: Exception, args: Namespace) -> int:
     """Hydra refused the input: say it better, or in Hydra's first line."""
+    from gdexp import overrides
+
     try:
         if args.shell_completion:
             raise GdexpError(error)
@@ -91,6 +129,9 @@ def refuse(error: object) -> int:
 @hydra.main(config_path=conf_dir(), config_name=ROOT, version_base=VERSION_BASE)
 def _application(cfg: DictConfig) -> float | None:
     """One job: the result's final loss is what a sweeper like Optuna minimises."""
+    from gdexp import experiment
+    from gdexp.report import report_job
+
     hydra_config = HydraConfig.get()
     with open_dict(cfg):
         cfg.hydra = hydra_config
@@ -127,6 +168,9 @@ class Preflight(Callback):
         self._check(config, typed, config.hydra.sweep.dir, multirun=True)
 
     def _check(self, config: DictConfig, typed: list[str], folder: str, *, multirun: bool) -> None:
+        from gdexp import experiment, overrides
+        from gdexp.sweep.engines import check_engine
+
         try:
             try:
                 job = Job.of(config, typed)

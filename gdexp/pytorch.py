@@ -40,7 +40,7 @@ class Linear:
         """Predictions, shape (n,) to shape (n,)."""
         if x is not self._x:  # the same inputs come in every iteration
             self._x, self._column = x, x.unsqueeze(-1)
-        return self.module(self._column).squeeze(-1)
+        return self.module(self._column).view(-1)
 
 
 def _by_name(module: torch.nn.Linear) -> Parameters:
@@ -49,10 +49,9 @@ def _by_name(module: torch.nn.Linear) -> Parameters:
 
 
 class Autograd:
-    """The derivative of any loss by backpropagation: :func:`torch.autograd.grad`.
+    """The derivative of any loss by backpropagation, ``loss.backward()``.
 
-    It returns new gradients instead of adding to ``parameter.grad``, so there is nothing to zero
-    between iterations.
+    Each parameter's gradient is taken away once it is read, so there is nothing to zero.
     """
 
     tracked = True
@@ -61,8 +60,11 @@ class Autograd:
         self, parameters: Parameters, x: Array, y: Array, y_pred: Array, loss: Array
     ) -> Parameters:
         """The gradient of the loss by each parameter."""
-        gradients = torch.autograd.grad(loss, tuple(parameters.values()))
-        return dict(zip(parameters, gradients, strict=True))
+        loss.backward()
+        gradients = {}
+        for name, parameter in parameters.items():
+            gradients[name], parameter.grad = parameter.grad, None
+        return gradients
 
 
 class Optimizer:
@@ -82,6 +84,8 @@ class Optimizer:
             fits = gradient.shape == parameter.shape  # one by hand is a plain number
             parameter.grad = gradient if fits else gradient.reshape(parameter.shape)
         self.optimizer.step()
+        for parameter in parameters.values():
+            parameter.grad = None
 
 
 def adapt(updater: Any, predictor: Predictor) -> Updater:

@@ -21,7 +21,7 @@ from test_tracking import _fresh_connections, client, curve, runs  # noqa: F401
 from gdexp.compose import Composer, session
 from gdexp.errors import ConfigError
 from gdexp.job import Job
-from gdexp.sweep import engines, pools, vectorize
+from gdexp.sweep import engines, vectorize
 from gdexp.sweep.batch import Batch, descend_batch
 from gdexp.sweep.launch import plan
 
@@ -82,7 +82,7 @@ class Recorder:
 
 @pytest.fixture
 def joblib() -> Iterator[engines.Engine]:
-    engine = engines.create("joblib", 2, None)
+    engine = engines.create("joblib", 2)
     yield engine
     engine.close()
 
@@ -106,9 +106,8 @@ def children(of: int | None = None) -> set[int]:
 
 
 def workers_of(of: int) -> set[int]:
-    """The processes below one that are loky's or Ray's workers, by their command lines."""
-    marks = ("popen_loky", "ray::timed")
-    return {pid for pid in children(of) if any(mark in command(pid) for mark in marks)}
+    """The processes below one that are loky's workers, by their command lines."""
+    return {pid for pid in children(of) if "popen_loky" in command(pid)}
 
 
 def command(pid: int) -> str:
@@ -133,28 +132,24 @@ def eventually(true: Callable[[], Any], seconds: float = 60) -> Any:
     ("settings", "sentence"),
     [
         (
-            ("joblb", None, None),
-            "hydra.launcher.engine=joblb: it is one of: local, joblib, ray."
+            ("joblb", None),
+            "hydra.launcher.engine=joblb: it is one of: local, joblib."
             " Did you mean hydra.launcher.engine=joblib?",
         ),
         (
-            ("joblib", 0, None),
+            ("joblib", 0),
             "hydra.launcher.workers=0: a whole number of processes >= 1 is expected, "
             "or null for one on each core.",
         ),
         (
-            ("ray", 1.5, None),
+            ("joblib", 1.5),
             "hydra.launcher.workers=1.5: a whole number of processes >= 1 is expected, "
             "or null for one on each core.",
         ),
         (
-            ("local", 2, None),
+            ("local", 2),
             "hydra.launcher.workers=2: engine=local computes in this process alone. "
             "Add hydra.launcher.engine=joblib.",
-        ),
-        (
-            ("joblib", 2, "auto"),
-            "hydra.launcher.address=auto: it is Ray's. Add hydra.launcher.engine=ray.",
         ),
     ],
 )
@@ -164,17 +159,16 @@ def test_settings_that_mean_nothing_are_refused(settings: Any, sentence: str) ->
     assert str(refused.value) == sentence
 
 
-@pytest.mark.parametrize("name", ["joblib", "ray"])
-def test_a_missing_extra_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ConfigError) as refused:
-        engines.create(name, None, None)
+        engines.create("joblib", None)
     assert str(refused.value) == (
-        f"hydra.launcher.engine={name}: {name} is not installed. Type pip install 'gdexp[{name}]'."
+        "hydra.launcher.engine=joblib: joblib is not installed. Type pip install 'gdexp[joblib]'."
     )
 
 
-@pytest.mark.parametrize("word", ["engine=joblb", "workers=0", "address=auto"])
+@pytest.mark.parametrize("word", ["engine=joblb", "workers=0"])
 def test_the_command_line_refuses_before_it_creates_anything(
     word: str, workdir: Path, cli: CLI
 ) -> None:
@@ -255,17 +249,6 @@ def test_joblib_gives_the_same_with_torch(joblib: engines.Engine) -> None:
     check_same(jobs(*TORCH), joblib, 1e-6)
 
 
-@pytest.mark.slow
-def test_ray_gives_the_same() -> None:
-    engine = engines.create("ray", 2, None)
-    try:
-        check_same(jobs(*MANUAL), engine, 0)
-        check_same(jobs(*TORCH), engine, 1e-6)
-    finally:
-        engine.close()
-    eventually(lambda: not workers_of(os.getpid()), 20)
-
-
 # Workers that die
 
 
@@ -327,9 +310,8 @@ def check_whole(found: list[engines.Computed]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["joblib", "ray"])
-def test_a_worker_killed_in_the_middle_costs_nothing_but_time(name: str) -> None:
-    engine = engines.create(name, 2, None)
+def test_a_worker_killed_in_the_middle_costs_nothing_but_time() -> None:
+    engine = engines.create("joblib", 2)
     try:
         check_whole(kill_one(engine))
     finally:
@@ -367,10 +349,9 @@ def interrupted(folder: Path, signum: int, *words: str) -> tuple[int, str, set[i
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["joblib", "ray"])
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_leaves_no_process_behind(name: str, signum: int, workdir: Path) -> None:
-    words = (f"hydra.launcher.engine={name}", "hydra.launcher.workers=2", "tracking=off")
+def test_a_signal_leaves_no_process_behind(signum: int, workdir: Path) -> None:
+    words = ("hydra.launcher.engine=joblib", "hydra.launcher.workers=2", "tracking=off")
     code, err, left = interrupted(workdir, signum, *words)
     assert (code, left) == (128 + signum, set()), err
     cause = "Ctrl-C" if signum == signal.SIGINT else "SIGTERM"
@@ -412,12 +393,6 @@ def test_a_sweep_computed_by_joblib_is_recorded_whole(store: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_sweep_computed_by_ray_is_recorded_whole(store: Path) -> None:
-    err = check_sweep(store, "hydra.launcher.engine=ray", "hydra.launcher.workers=2")
-    assert "10 completed, 2 diverged" in err
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [
@@ -428,15 +403,3 @@ def test_a_sweep_computed_by_ray_is_recorded_whole(store: Path) -> None:
 )
 def test_hydras_own_launchers_run_each_job_by_itself(words: tuple[str, ...], store: Path) -> None:
     check_sweep(store, *words)
-
-
-@pytest.mark.slow
-def test_a_cluster_is_used_and_left_running(store: Path) -> None:
-    pool = pools.RayPool(2, None)
-    try:
-        address = pool._ray.get_runtime_context().gcs_address
-        word = f"hydra.launcher.address={address}"
-        check_sweep(store, "hydra.launcher.engine=ray", word)
-        assert pool.submit(batch(3)).result()[0].length.tolist() == [30] * 3
-    finally:
-        pool.close()

@@ -29,7 +29,7 @@ LAYERS = {
             ["experiment"],
             ["report", "runs", "compare", "ui"],
             ["sweep.engines", "sweep.pools"],
-            ["sweep.vectorize", "sweep.recording", "sweep.ledger", "sweep.tally"],
+            ["sweep.vectorize", "sweep.recording", "sweep.ledger", "sweep.tally", "sweep.summary"],
             ["sweep.launch", "sweep.sweeping", "plugins.hydra_plugins.gdexp_sweeps"],
             ["cli"],
             ["__main__"],

@@ -16,7 +16,9 @@ CLI = Callable[..., Ended]
 
 
 def sweep_runs(opened: MlflowClient) -> list:
-    return [r for r in runs(opened) if "gdexp.sweep_id" in r.data.tags]
+    """The members of all sweeps, without the sweeps' summaries."""
+    members = [r for r in runs(opened) if "gdexp.sweep_id" in r.data.tags]
+    return [r for r in members if r.data.tags["gdexp.kind"] == "run"]
 
 
 def test_a_sweep_over_steps_lr_and_iters_gives_every_run_once(store: Path) -> None:

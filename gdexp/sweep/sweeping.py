@@ -88,7 +88,7 @@ def _recorded(
     if not config.tracking.enabled:
         yield jobs, Tally(len(jobs))
         return
-    from gdexp.sweep import ledger
+    from gdexp.sweep import summary
     from gdexp.tracking.store import connect
 
     store = connect(config.tracking)
@@ -109,8 +109,8 @@ def _recorded(
         finally:
             command, seconds = " ".join(["python -m gdexp -m", *words]), time.time() - started
             with shielded():
-                table = ledger.table_of(store, sweep_id, tally.rows, len(jobs))
-                text = ledger.end(store, run_id, table, command, status, seconds)
+                table = summary.table_of(store, sweep_id, tally.rows, len(jobs))
+                text = summary.close(store, run_id, table, command, status, seconds)
             say(f"sweep {sweep_id}: {text}, in {seconds:.1f} s")
 
 
