@@ -53,14 +53,14 @@ def alone(batch: Batch, i: int, model: bool = False) -> tuple[float, Trajectory,
 
         if model:
             predictor = pytorch.Linear("b" in start)
-            for name, value in start.items():
-                torch.nn.init.constant_(predictor.parameters[name], value)
         if batch.gradient == "autograd":
             gradient = pytorch.Autograd()
         if model or batch.reduction == "sum":
             loss = torch.nn.MSELoss(reduction=batch.reduction)
         data = pytorch.tensors(*data)
         pytorch.adopt(predictor, str(batch.x.dtype), batch.gradient == "autograd")
+        for name, value in start.items():
+            torch.nn.init.constant_(predictor.parameters[name], value)
         if batch.sgd is not None:
             chosen = {name: values[i].item() for name, values in batch.sgd.items()}
             parameters = list(predictor.parameters.values())
