@@ -79,7 +79,11 @@ def addresses(base: str, store: Store, runs: Sequence[Run]) -> dict[str, str]:
     table = f"{base}/#/experiments/{store.experiment_id}/runs?{workflow}"
     sweeps = {run.data.tags.get(recorded.SWEEP) for run in runs}
     sweep = sweeps.pop() if len(sweeps) == 1 else None
-    condition = f"&searchFilter={quote(f'tags.`{recorded.SWEEP}` = {sweep!r}')}" if sweep else ""
+    condition = (
+        f"&searchFilter={quote(f'tags.`{recorded.SWEEP}` = {sweep!r} AND {recorded.IS_RUN}')}"
+        if sweep
+        else ""
+    )
     found = {"runs": table, "curves": f"{table}{condition}&compareRunsMode=CHART"}
     if len(runs) <= LONGEST:
         ids = json.dumps([run.info.run_id for run in runs])

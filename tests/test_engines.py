@@ -390,16 +390,3 @@ def check_sweep(store: Path, *words: str) -> str:
 def test_a_sweep_computed_by_joblib_is_recorded_whole(store: Path) -> None:
     err = check_sweep(store, "hydra.launcher.engine=joblib", "hydra.launcher.workers=2")
     assert "10 completed, 2 diverged" in err
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "words",
-    [
-        ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2"),
-        ("hydra/launcher=submitit_local", "hydra.launcher.timeout_min=5"),
-    ],
-    ids=["joblib", "submitit"],
-)
-def test_hydras_own_launchers_run_each_job_by_itself(words: tuple[str, ...], store: Path) -> None:
-    check_sweep(store, *words)

@@ -133,7 +133,7 @@ SWEEPS = {
 }
 
 
-@pytest.mark.parametrize("few", [2, pytest.param(40, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("few", [2])
 @pytest.mark.parametrize("typed", SWEEPS.values(), ids=SWEEPS)
 def test_a_member_is_recorded_as_it_would_be_alone(
     store: Path, typed: tuple[str, ...], few: int

@@ -7,7 +7,6 @@ import csv
 import io
 import json
 import os
-import random
 import shutil
 import signal
 import statistics
@@ -280,59 +279,5 @@ def test_ctrl_c_closes_members_and_summary(store: Path, mine: tuple[str, ...]) -
     assert summary(opened).info.status == "FINISHED"
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("batched", [True, False])
-def test_kills_at_any_moment_lose_nothing_and_double_nothing(
-    store: Path,
-    mine: tuple[str, ...],
-    batched: bool,
-) -> None:
-    one_by_one = [*mine, "loss.seconds=0.01", "iters=10,20", "sweep.repeat=20"]
-    many = ["step=manual,autograd,model", "iters=range(10,40)", "sweep.repeat=20"]
-    words = many if batched else one_by_one
-    assert gd("-m", *words, "tracking.experiment=undisturbed").code == 0
-    chance = random.Random(batched)
-    killed = 0
-    for attempt in range(8):
-        resume = ["sweep.resume=last"] if sweeps(store) else []
-        running = start(store, *words, *resume)
-        wait_for(running, "runs in ") if attempt % 2 else time.sleep(3)
-        time.sleep(chance.uniform(0, 4))
-        running.kill()
-        running.communicate()
-        killed += running.returncode == -signal.SIGKILL
-    assert killed >= 3
-    resume = ["sweep.resume=last"] if sweeps(store) else []
-    assert gd("-m", *words, *resume).code == 0
-    opened = client(store)
-    expected = [r for r in runs(opened, "undisturbed") if r.data.tags["gdexp.kind"] == "run"]
-
-    def plain(found: list[Run]) -> list[Any]:
-        ignored = {"tracking.experiment"}
-        return [
-            (text.replace(" tracking.experiment=undisturbed", ""), params, metrics)
-            for text, params, metrics in essence(found)
-            if not ignored & params.keys()
-        ]
-
-    assert plain(members(opened)) == plain(expected)
-    assert len(table(opened)) == len(expected)
-    assert {r.info.status for r in runs(opened)} == {"FINISHED"}
-
-
 def sweeps(folder: Path) -> list[Run]:
     return [r for r in runs(client(folder)) if r.data.tags["gdexp.kind"] == "sweep"]
-
-
-@pytest.mark.slow
-def test_eight_sweeps_at_once_on_a_fresh_store(workdir: Path) -> None:
-    words = "step=manual,model", "lr=0.01,0.02", "iters=5,9"
-    started = [start(workdir, *words, f"seed={seed}") for seed in range(8)]
-    errors = [one.communicate(timeout=280)[1] for one in started]
-    assert [one.returncode for one in started] == [0] * 8, errors
-    opened = client(workdir)
-    assert len(sweeps(workdir)) == 8
-    found = [r for r in runs(opened) if r.data.tags["gdexp.kind"] == "run"]
-    by_sweep = {(r.data.tags["gdexp.sweep_id"], r.data.tags["gdexp.job"]) for r in found}
-    assert len(found) == len(by_sweep) == 64
-    assert all(len(opened.get_metric_history(r.info.run_id, "param/w")) >= 5 for r in found)
