@@ -220,8 +220,8 @@ def test_addresses_name_every_run(store: Store) -> None:
     ids = ", ".join(f'"{run.info.run_id}"' for run in chosen)
     assert found == {
         "runs": table,
-        "curves": f"{table}&searchFilter=tags.`gdexp.sweep_id` = '{sweep_id}' AND tags.`gdexp.kind` = 'run'"
-        "&compareRunsMode=CHART",
+        "curves": f"{table}&searchFilter=tags.`gdexp.sweep_id` = '{sweep_id}'"
+        " AND tags.`gdexp.kind` = 'run'&compareRunsMode=CHART",
         "comparison": f'B/#/compare-runs?runs=[{ids}]&experiments=["{number}"]'
         "&workflowType=machine_learning",
     }
