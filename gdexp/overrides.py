@@ -23,6 +23,7 @@ from gdexp.compose import Composer
 from gdexp.errors import ConfigError, did_you_mean
 from gdexp.job import Job
 from gdexp.sweep import grids
+from gdexp.sweep.grids.axis import read_override
 from gdexp.sweep.plan import Compose, read
 
 Choices: TypeAlias = tuple[str, ...]
@@ -39,7 +40,8 @@ def check(overrides: Sequence[str], composer: Composer, *, multirun: bool) -> No
     Raises:
         ConfigError: which one, and what to type instead.
     """
-    parsed = [_parsed(text, composer) for text in overrides]
+    parser = OverridesParser.create(composer.loader)
+    parsed = [read_override(text, parser) for text in overrides]
     groups = set(composer.groups())
     choices = [o for o in parsed if _group(o) in groups]
     keys = [o for o in parsed if _group(o) not in groups and not _is_hydra(o)]
@@ -136,16 +138,6 @@ def _check_together(base: DictConfig, job: Job, values: list[Pair]) -> None:
         if family in components.BUILT and components.is_torch(job, family):
             OmegaConf.update(base, key, value)
             components.build(Job.of(base, ()))
-
-
-def _parsed(text: str, composer: Composer) -> Override:
-    try:
-        (override,) = OverridesParser.create(composer.loader).parse_overrides([text])
-        if not override.key_or_group:
-            raise HydraException("no key")
-        return override
-    except HydraException as error:
-        raise ConfigError(f"{text!r} cannot be read as key=value, as in lr=0.05.") from error
 
 
 def _first_line(error: BaseException) -> str:

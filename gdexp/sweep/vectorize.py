@@ -13,7 +13,7 @@ import numpy as np
 from gdexp import components, experiment
 from gdexp.experiment import Result
 from gdexp.job import Job
-from gdexp.sweep.batch import Batch, BatchResult, bytes_needed
+from gdexp.sweep.batch import Batch, BatchResult
 from gdexp.sweep.engines import Engine, Local
 from gdexp.transcript import Transcript
 
@@ -180,6 +180,3 @@ def _result(job: Job, batch: BatchResult, i: int, factor: float) -> Result:
         parameters={n: float(v[-1]) for n, v in trajectory.parameters.items() if len(v)},
         note=experiment.note(job, factor),
     )
-
-
-__all__ = ["Ended", "batch_key", "bytes_needed", "obstacle", "run_batch"]

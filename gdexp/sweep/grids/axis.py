@@ -79,6 +79,15 @@ def parsed(text: str, parser: OverridesParser) -> Override:
     """
     if EMPTY.fullmatch(text):
         raise _no_values(text)
+    return read_override(text, parser)
+
+
+def read_override(text: str, parser: OverridesParser) -> Override:
+    """An override as Hydra reads it, with or without a value.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
     try:
         (override,) = parser.parse_overrides([text])  # which hands the loader on
         if not override.key_or_group:
