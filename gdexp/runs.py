@@ -156,7 +156,7 @@ def select(
     if ids:
         return [_named(store, beginning) for beginning in dict.fromkeys(ids)]
     if sweep is None and (last or everything):
-        return _ordered(_some(store, search(store, limit=last)))
+        return _ordered(_some(store, _newest(store, last)))
     if sweep in (None, "last"):
         condition = f"tags.`{SWEEP}` LIKE '%'" if sweep else ""
         newest = search(store, condition, limit=1)
@@ -166,6 +166,21 @@ def select(
         if sweep is None:
             return _ordered(search(store, limit=NEWEST))
     return _ordered(_of_sweep(store, Path(sweep).name))
+
+
+def _newest(store: Store, count: int | None) -> list[Run]:
+    """The newest runs; of runs that started in the same millisecond, the later jobs."""
+    found = {run.info.run_id: run for run in search(store, limit=count)}
+    if count is not None and len(found) == count:  # the store may have cut in between
+        oldest = min(run.info.start_time for run in found.values())
+        tied = search(store, f"attributes.start_time = {oldest}")
+        found |= {run.info.run_id: run for run in tied}
+    kept = sorted(found.values(), key=lambda run: (run.info.start_time, _number(run)))
+    return kept[-count:] if count is not None else kept
+
+
+def _number(run: Run) -> int:
+    return int(run.data.tags.get(JOB, 0))
 
 
 def search(store: Store, condition: str = "", limit: int | None = None) -> list[Run]:
@@ -238,6 +253,6 @@ def _ordered(runs: list[Run]) -> list[Run]:
     def place(run: Run) -> tuple[int, str, int, int]:
         tags, start = run.data.tags, run.info.start_time
         key = tags.get(SWEEP, run.info.run_id)
-        return began[key], key, int(tags.get(JOB, 0)), start
+        return began[key], key, _number(run), start
 
     return sorted(runs, key=place)

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import time
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -64,9 +65,15 @@ def others(store: Store) -> Iterator[Callable[..., str]]:
     """Makes further runs, which are deleted at the end."""
     made = []
 
-    def create(kind: str = "run", experiment: str | None = None, **tags: str) -> str:
+    def create(
+        kind: str = "run",
+        experiment: str | None = None,
+        start_time: int | None = None,
+        **tags: str,
+    ) -> str:
         found = store.client.create_run(
             experiment or store.experiment_id,
+            start_time,
             run_name="other",
             tags={"gdexp.kind": kind} | {f"gdexp.{k}": v for k, v in tags.items()},
         )
@@ -207,6 +214,17 @@ def test_jobs_stand_in_their_order_though_started_in_another(
         "other",
         "other",
     ]
+
+
+@pytest.mark.parametrize("order", [(9, 10, 2), (10, 9, 2), (2, 9, 10)])
+def test_the_last_of_runs_that_started_at_once(
+    run: Compare, others: Callable[..., str], order: tuple[int, ...]
+) -> None:
+    now = int(time.time() * 1000) + 1000
+    ids = {job: others(start_time=now, sweep_id="s", job=str(job)) for job in order}
+    for count in (1, 2, 3):
+        found = [entry["run_id"] for entry in objects(run("--json", "--last", str(count)))]
+        assert found == [ids[job] for job in (2, 9, 10)[-count:]]
 
 
 def test_pages_are_put_together(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
