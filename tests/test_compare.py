@@ -6,9 +6,9 @@ import csv
 import io
 import json
 import os
-import time
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
