@@ -19,7 +19,9 @@ LAYERS = {
     for number, names in enumerate(
         [
             ["types", "errors", "__init__", "sweep.__init__", "tracking.__init__"],
-            ["manual", "pytorch", "data", "descent", "schema", "trajectory", "interrupts", "paths"],
+            ["manual", "data.__init__", "descent", "schema", "trajectory", "interrupts", "paths"],
+            ["pytorch.tensors", "pytorch.models", "pytorch.gradients", "pytorch.optimizers"],
+            ["pytorch.__init__"],
             ["transcript", "progress", "compose", "job"],
             ["sweep.batch", "sweep.batch_numpy", "sweep.batch_torch", "tracking.curves"],
             ["sweep.grids.axis", "sweep.grids.settings", "sweep.grids.summary"],

@@ -1,0 +1,24 @@
+"""The gradient source of torch."""
+
+from __future__ import annotations
+
+from gdexp.types import Array, Parameters
+
+
+class Autograd:
+    """The derivative of any loss by backpropagation, ``loss.backward()``.
+
+    Each parameter's gradient is taken away once it is read, so there is nothing to zero.
+    """
+
+    tracked = True
+
+    def __call__(
+        self, parameters: Parameters, x: Array, y: Array, y_pred: Array, loss: Array
+    ) -> Parameters:
+        """The gradient of the loss by each parameter."""
+        loss.backward()
+        gradients = {}
+        for name, parameter in parameters.items():
+            gradients[name], parameter.grad = parameter.grad, None
+        return gradients
