@@ -1,24 +1,17 @@
-"""The chosen options as components: their settings checked, and the one place that builds them."""
+"""The chosen options and their settings, checked before anything is built."""
 
 from __future__ import annotations
 
 import inspect
 import pkgutil
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Literal, cast, get_type_hints
+from typing import Any, Literal, get_type_hints
 
-import numpy as np
-from hydra.utils import instantiate
-
-from gdexp import manual, schema
-from gdexp.data import Dataset
+from gdexp import schema
 from gdexp.errors import ConfigError, did_you_mean
 from gdexp.job import Job
-from gdexp.types import Array, Gradient, Loss, Predictor, Start, Updater
+from gdexp.types import Start
 
-BUILT = ("data", *schema.FAMILIES)
+BUILT = ("data", *schema.FAMILIES, "scheduler")
 SHOWN_BY_NO_EXAMPLE = {"predictor.init": Start, "loss.reduction": Literal["mean", "sum"]}
 
 
@@ -31,6 +24,8 @@ def check(job: Job) -> None:
     schema.check_settings(job.settings)
     for family in BUILT:
         node = job.settings[family]
+        if family == "scheduler" and isinstance(node, dict) and "_target_" not in node:
+            continue
         if not isinstance(node, dict) or "_target_" not in node:
             raise ConfigError(f"{family}: the chosen option names no _target_ to build.")
         if not is_torch(job, family):
@@ -39,6 +34,8 @@ def check(job: Job) -> None:
             if not name.startswith("_"):
                 check_setting(job, f"{family}.{name}", node[name])
     _check_manual_gradient(job)
+    _check_device(job)
+    _check_patience(job)
     schema.check_tracking(job.settings["tracking"])
 
 
@@ -51,6 +48,9 @@ def check_setting(job: Job, key: str, value: Any) -> None:
     Raises:
         ConfigError: the constructor has no such parameter, or not for this value.
     """
+    if key in schema.HINTS:
+        schema.check(key, value, schema.HINTS[key])
+        return
     family, _, name = key.partition(".")
     node = job.settings[family]
     if family not in BUILT or "." in name:
@@ -94,73 +94,27 @@ def _check_manual_gradient(job: Job) -> None:
     for family in ("predictor", "loss"):
         if job.settings[family]["_target_"] not in getattr(source, f"{family}_targets"):
             raise ConfigError(
-                f"gradient={job.choices['gradient']}: the formula is derived for the mean squared "
-                f"error of a linear predictor, not for {family}={job.choices[family]}. "
-                "Type gradient=autograd."
+                f"gradient={job.choices['gradient']}: the formula is derived for "
+                f"{source.derived_for} of a linear predictor, not for "
+                f"{family}={job.choices[family]}. Type gradient=autograd."
             )
 
 
-@dataclass
-class Components:
-    """What a configuration has been built into, ready to descend."""
-
-    dataset: Dataset
-    x: Array
-    y: Array
-    at: Array
-    predictor: Predictor
-    gradient: Gradient
-    loss: Loss
-    updater: Updater
-
-    def prediction(self) -> float:
-        """``f(predict_at)`` with the parameters as they are now."""
-        return float(self.predictor(self.at)[0].item())
-
-    def factor(self) -> float:
-        """How many times the derivative of the loss the gradient source gives; 1 is right."""
-        mine = getattr(self.gradient, "reduction", None)
-        of_loss = getattr(self.loss, "reduction", "mean")
-        if mine in (None, of_loss):
-            return 1.0
-        n = len(self.dataset.y)
-        return float(n) if mine == "sum" else 1 / n
+def _check_device(job: Job) -> None:
+    device = job.settings["device"]
+    if device not in ("cpu", "auto") and not is_torch_based(job):
+        raise ConfigError(
+            f"device={device}: all four choices are by hand, in NumPy, which computes on the CPU. "
+            "Type for example step=autograd."
+        )
 
 
-def build(job: Job) -> Components:
-    """Build the data and the four families, as tensors where one of the four is torch's.
-
-    Raises:
-        ConfigError: a constructor refuses its settings.
-    """
-    settings = job.settings
-    dataset = _instantiate(job, "data").astype(settings["dtype"])
-    predictor = _predictor(job)
-    gradient, loss, updater = (_instantiate(job, f) for f in ("gradient", "loss", "updater"))
-    x: Array = dataset.x
-    y: Array = dataset.y
-    at: Array = np.array([settings["predict_at"]], dtype=settings["dtype"])
-    if is_torch_based(job):
-        from gdexp import pytorch
-
-        x, y, at = pytorch.tensors(x, y, at)
-        pytorch.adopt(predictor, settings["dtype"], tracked=getattr(gradient, "tracked", False))
-        with _refusing("updater"):
-            updater = pytorch.adapt(updater, predictor)
-    return Components(dataset, x, y, at, predictor, gradient, loss, updater)
-
-
-def _predictor(job: Job) -> Predictor:
-    if not (is_torch_based(job) or job.settings["predictor"].get("init") == "torch"):
-        return cast(Predictor, _instantiate(job, "predictor"))
-    from gdexp import pytorch
-
-    seed = job.settings["seed"]
-    with pytorch.seeded(seed):
-        predictor = _instantiate(job, "predictor")
-    if isinstance(predictor, manual.Predictor) and predictor.init == "torch":
-        predictor.parameters = pytorch.initial("b" in predictor.parameters, seed)
-    return cast(Predictor, predictor)
+def _check_patience(job: Job) -> None:
+    if job.settings["stop"]["patience"] and not job.settings["data"].get("validation"):
+        raise ConfigError(
+            "stop.patience: it watches the validation loss, and no rows are kept for that. "
+            "Type for example data.validation=0.2."
+        )
 
 
 def is_torch_based(job: Job) -> bool:
@@ -171,22 +125,3 @@ def is_torch_based(job: Job) -> bool:
 def is_torch(job: Job, family: str) -> bool:
     """Whether the chosen option of a family is torch's: told by its target, nothing is imported."""
     return str(job.settings[family].get("_target_")).startswith(("torch.", "gdexp.pytorch."))
-
-
-def _instantiate(job: Job, family: str) -> Any:
-    with _refusing(family):
-        return instantiate(job.settings[family], _convert_="all")
-
-
-@contextmanager
-def _refusing(family: str) -> Iterator[None]:
-    """Turn a constructor's complaint into a sentence about the family."""
-    try:
-        yield
-    except ConfigError:
-        raise
-    except Exception as error:
-        cause = error.__cause__ or error
-        if isinstance(cause, ConfigError):
-            raise cause from None
-        raise ConfigError(f"{family}: {str(cause).splitlines()[0]}") from error

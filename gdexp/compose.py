@@ -17,7 +17,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from omegaconf import DictConfig, OmegaConf
 
-import gdexp.schema  # noqa: F401  (registers the structured schema)
+import gdexp.settings  # noqa: F401  (registers the structured schema)
 from gdexp.errors import ConfigError
 
 VERSION_BASE = "1.3"

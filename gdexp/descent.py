@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from gdexp.types import Array, Gradient, Iteration, Loss, Predictor, Updater
 
@@ -15,6 +15,7 @@ def descend(
     loss: Loss,
     updater: Updater,
     iters: int,
+    first: int = 1,
 ) -> Iterator[Iteration]:
     """Gradient descent, one iteration at a time; stop whenever you have seen enough.
 
@@ -28,9 +29,43 @@ def descend(
     epoch 2: w = 0.555, loss = 21.675
     """
     parameters = predictor.parameters
-    for epoch in range(1, iters + 1):
+    for epoch in range(first, iters + 1):
         y_pred = predictor(x)
         value = loss(y_pred, y)
         gradients = gradient(parameters, x, y, y_pred, value)
         updater(parameters, gradients)
         yield Iteration(epoch, value, parameters, gradients)
+
+
+def descend_in_batches(
+    batches: Callable[[int], Iterable[tuple[Array, Array]]],
+    predictor: Predictor,
+    gradient: Gradient,
+    loss: Loss,
+    updater: Updater,
+    iters: int,
+    first: int = 1,
+) -> Iterator[Iteration]:
+    """The same with an update for each minibatch; an epoch is one pass over all of them.
+
+    An epoch's loss is the mean over its rows (the sum for a loss that sums), each taken before the
+    update of its minibatch; its gradients are the last minibatch's.
+
+    Args:
+        batches: the minibatches of an epoch, in their order.
+        predictor: the predictor.
+        gradient: the gradient source.
+        loss: the loss.
+        updater: the updater.
+        iters: the last epoch.
+        first: the first epoch.
+    """
+    summed = getattr(loss, "reduction", "mean") == "sum"
+    for epoch in range(first, iters + 1):
+        total, rows = 0.0, 0
+        for x, y in batches(epoch):
+            (step,) = descend(x, y, predictor, gradient, loss, updater, iters=1)
+            value = step.loss.detach() if hasattr(step.loss, "detach") else step.loss
+            total += value if summed else value * len(y)
+            rows += len(y)
+        yield step._replace(epoch=epoch, loss=total if summed else total / rows)

@@ -5,19 +5,22 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
 from gdexp import components, overrides
-from gdexp.components import Components
+from gdexp.building import Components, build
+from gdexp.checkpoint import Saved, capture, read, restore
 from gdexp.compose import Composer, session
-from gdexp.data import Dataset
-from gdexp.descent import descend
 from gdexp.errors import Interrupted
+from gdexp.evaluation import coefficients, final_scores
 from gdexp.job import Job
+from gdexp.preparation import LINEAR
 from gdexp.progress import Progress
+from gdexp.stopping import VALIDATION, Rules
 from gdexp.trajectory import Trajectory
 from gdexp.transcript import Transcript
 
@@ -32,12 +35,14 @@ class Result:
     """How a run ended.
 
     Attributes:
-        outcome: completed, diverged, interrupted or failed.
+        outcome: completed, converged, diverged, interrupted or failed.
         reason: the outcome in a sentence.
         trajectory: every iteration, as arrays.
         transcript: the run in the tutorial's lines.
         prediction: f(predict_at) after the last update.
-        parameters: the parameters after the last update.
+        parameters: the parameters after the last update, as the trajectory names them.
+        coefficients: of a linear predictor, by feature and in the data's own units.
+        scores: mean absolute error and R², or the accuracy, by metric name.
         run_id: the run in MLflow; None where tracking is off.
         note: what a reader should know about this combination of choices, or "".
     """
@@ -48,6 +53,8 @@ class Result:
     transcript: str
     prediction: float
     parameters: dict[str, float] = field(default_factory=dict)
+    coefficients: dict[str, float] = field(default_factory=dict)
+    scores: dict[str, float] = field(default_factory=dict)
     run_id: str | None = None
     note: str = ""
 
@@ -60,11 +67,12 @@ def prepare(job: Job) -> None:
         StoreError: the tracking store cannot be used.
     """
     components.check(job)
-    components.build(job)
+    built = build(job)
     if job.settings["tracking"]["enabled"]:
         from gdexp.tracking.store import connect
 
         connect(job.settings["tracking"])
+    read(job, built)
 
 
 def run(job: Job, stream: TextIO | None = None) -> Result:
@@ -80,16 +88,19 @@ def run(job: Job, stream: TextIO | None = None) -> Result:
         Interrupted: Ctrl-C or SIGTERM arrived; the record is closed as KILLED.
     """
     components.check(job)
-    built = components.build(job)
-    at, iters, every = (job.settings[key] for key in ("predict_at", "iters", "print_every"))
-    trajectory = Trajectory(built.predictor.parameters, iters)
+    built = build(job)
+    saved = read(job, built)
+    iters, every = job.settings["iters"], job.settings["print_every"]
+    trajectory = _trajectory(job, built)
+    at = job.settings["predict_at"] if built.data.fitted.width == 1 else None
     transcript = Transcript(at, iters, every, stream)
     with np.errstate(over="ignore"):
         result = Result("failed", "", trajectory, "", built.prediction())
     result.note = note(job, built.factor())
-    record = _open(job, built.dataset)
+    record = _open(job, built)
     try:
-        _descend(built, iters, result, transcript, record)
+        with _random(job, built):
+            _descend(job, built, saved, result, transcript, record)
     except BaseException as error:
         stopped = isinstance(error, Interrupted | KeyboardInterrupt)
         result.outcome = "interrupted" if stopped else "failed"
@@ -118,7 +129,27 @@ def run_overrides(typed: list[str], config_dir: str | None = None) -> Result:
     return run(job)
 
 
-def _open(job: Job, dataset: Dataset) -> Record | None:
+def _trajectory(job: Job, built: Components) -> Trajectory:
+    measures: dict[str, Any] = {}
+    if built.kept is not None:
+        measures[VALIDATION] = built.kept_loss
+    if built.scheduler is not None:
+        measures["train/lr"] = built.scheduler.lr
+    linear = job.settings["predictor"]["_target_"] in LINEAR
+    elements = {"w": built.data.fitted.features} if linear else {}
+    return Trajectory(built.predictor.parameters, job.settings["iters"], elements, measures)
+
+
+def _random(job: Job, built: Components) -> Any:
+    """Random draws within the predictor, as of a dropout, follow the seed."""
+    if not hasattr(built.x, "detach"):
+        return nullcontext()
+    from gdexp.pytorch import seeded
+
+    return seeded(job.settings["seed"])
+
+
+def _open(job: Job, built: Components) -> Record | None:
     if not job.settings["tracking"]["enabled"]:
         return None
     from gdexp.tracking.store import connect
@@ -126,36 +157,67 @@ def _open(job: Job, dataset: Dataset) -> Record | None:
     store = connect(job.settings["tracking"])
     from gdexp.tracking.record import open_record  # imports MLflow, so the store is checked first
 
-    return open_record(store, job, dataset)
+    return open_record(store, job, built.data)
 
 
 def _descend(
-    built: Components, iters: int, result: Result, transcript: Transcript, record: Record | None
+    job: Job,
+    built: Components,
+    saved: Saved | None,
+    result: Result,
+    transcript: Transcript,
+    record: Record | None,
 ) -> None:
-    trajectory = result.trajectory
+    trajectory, iters = result.trajectory, job.settings["iters"]
+    rules, every = Rules(job.settings["stop"]), job.settings["checkpoint"]["every"]
     transcript.prediction("before", result.prediction)
+    if saved is not None:
+        restore(saved, built, trajectory)
     with np.errstate(over="ignore", invalid="ignore"), Progress(iters) as progress:
-        families = built.predictor, built.gradient, built.loss, built.updater
-        for _ in _blocks(descend(built.x, built.y, *families, iters=iters), trajectory):
+        stream = built.iterations(iters, trajectory.length + 1)
+        for ended in _blocks(stream, trajectory, rules, every):
             transcript.epochs(trajectory)
             progress.update(trajectory.length)
             if record is not None:
                 record.update(trajectory)
+            if every and not trajectory.diverged and (ended or trajectory.length % every == 0):
+                capture(job, built, trajectory, record)
         result.prediction = built.prediction()
     result.parameters = {n: float(v[-1]) for n, v in trajectory.parameters.items() if len(v)}
-    result.outcome, result.reason = outcome(trajectory)
+    result.outcome, result.reason = rules.ended(trajectory) or outcome(trajectory)
+    if not trajectory.diverged:
+        result.coefficients = coefficients(job, built)
+        result.scores = final_scores(job, built)
     transcript.prediction("after", result.prediction)
 
 
-def _blocks(stream: Iterator[Any], trajectory: Trajectory) -> Iterator[None]:
-    """Record the stream in blocks of about a tenth of a second, and pause after each."""
+def _blocks(
+    stream: Iterator[Any], trajectory: Trajectory, rules: Rules, multiple: int | None
+) -> Iterator[bool]:
+    """Record the stream in blocks of about a tenth of a second, and pause after each.
+
+    Args:
+        stream: the iterations.
+        trajectory: where they are recorded.
+        rules: when to stop; they are looked at after each block.
+        multiple: a block ends at every multiple of so many epochs.
+
+    Yields:
+        Whether this was the last block.
+    """
     size, started = 16, time.perf_counter()
-    while trajectory.extend(itertools.islice(stream, size)) == size and not trajectory.diverged:
-        yield
+    while True:
+        wanted = rules.every or size
+        if multiple:
+            wanted = min(wanted, multiple - trajectory.length % multiple)
+        count = trajectory.extend(itertools.islice(stream, wanted))
+        ended = count < wanted or trajectory.diverged or rules.ended(trajectory) is not None
+        yield ended
+        if ended:
+            return
         now = time.perf_counter()
         size = size * 2 if now - started < 0.05 else max(1, size // 2)
         started = now
-    yield
 
 
 def outcome(trajectory: Trajectory) -> tuple[str, str]:

@@ -1,7 +1,8 @@
 """Tutorial step 1 on one page: all four families by hand.
 
 The formulas are the tutorial's own one-liners on plain operators, so they work on NumPy arrays and
-on torch tensors alike; with NumPy alone, torch is never imported. x and y have shape (n,).
+on torch tensors alike; with NumPy alone, torch is never imported. y has shape (n,); x has shape
+(n,) where there is one feature, and (n, d) where there are more.
 """
 
 from __future__ import annotations
@@ -15,24 +16,27 @@ from gdexp.types import Array, Parameters, Start
 
 
 class Predictor:
-    """``f(x) = w * x``, or ``w * x + b`` with a bias.
+    """``f(x) = w * x``, or ``w * x + b`` with a bias; of several features, ``f(x) = x @ w + b``.
 
-    w and b start as Python floats, in double precision, whatever the precision of x: as in the
-    notebook, and what its printed digits need.
+    With one feature w and b start as Python floats, in double precision, whatever the precision of
+    x: as in the notebook, and what its printed digits need. With d features, w has shape (d,).
 
     Args:
         bias: whether there is a ``b``.
         init: the start value of every parameter, or "torch" for torch's own initialisation.
+        features: how many features x has, d.
     """
 
-    def __init__(self, bias: bool = False, init: Start = 0.0) -> None:
+    def __init__(self, bias: bool = False, init: Start = 0.0, features: int = 1) -> None:
         self.init = init
         start = 0.0 if init == "torch" else float(init)
-        self.parameters: Parameters = {"w": start, "b": start} if bias else {"w": start}
+        w: Array = start if features == 1 else np.full(features, start)
+        self.parameters: Parameters = {"w": w, "b": start} if bias else {"w": w}
 
     def __call__(self, x: Array) -> Array:
         """Predictions, shape (n,)."""
-        y_pred = self.parameters["w"] * x
+        w = self.parameters["w"]
+        y_pred = w * x if x.ndim == 1 else x @ w
         return y_pred + self.parameters["b"] if "b" in self.parameters else y_pred
 
 
@@ -49,10 +53,12 @@ class Loss:
 class Gradient:
     """The derivative of the mean squared error of a linear predictor.
 
-    ``dL/dw = 1/n * sum(2 * x * (y_pred - y))`` and ``dL/db = 1/n * sum(2 * (y_pred - y))``.
+    ``dL/dw = 1/n * sum(2 * x * (y_pred - y))`` and ``dL/db = 1/n * sum(2 * (y_pred - y))``; of
+    several features, ``dL/dw = 2/n * x.T @ (y_pred - y)``.
     """
 
     reduction: ClassVar = "mean"
+    derived_for: ClassVar = "the mean squared error"
     predictor_targets: ClassVar = ("gdexp.manual.Predictor", "gdexp.pytorch.Linear")
     loss_targets: ClassVar = ("gdexp.manual.Loss", "torch.nn.MSELoss")
 
@@ -61,7 +67,10 @@ class Gradient:
     ) -> Parameters:
         """The gradient of w and, where there is one, of b."""
         residual = y_pred - y
-        gradients = {"w": _number((2 * x * residual).mean())}
+        if x.ndim == 1:
+            gradients = {"w": _number((2 * x * residual).mean())}
+        else:
+            gradients = {"w": x.T @ residual * (2 / len(x))}
         if "b" in parameters:
             gradients["b"] = _number((2 * residual).mean())
         return gradients
@@ -82,7 +91,7 @@ class GradientSum(Gradient):
     ) -> Parameters:
         """N times the gradient of w and, where there is one, of b."""
         residual = y_pred - y
-        gradients = {"w": _number((2 * x * residual).sum())}
+        gradients = {"w": _number((2 * x * residual).sum()) if x.ndim == 1 else 2 * x.T @ residual}
         if "b" in parameters:
             gradients["b"] = _number((2 * residual).sum())
         return gradients

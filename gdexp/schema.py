@@ -1,63 +1,22 @@
-"""The run-level settings, and the one check that holds any setting against its annotation.
+"""The one check that holds any setting against its annotation.
 
-A range is data beside the name it belongs to: ``lr: Annotated[float, Gt(0), "learning rate"]``.
-The same check serves the fields of :class:`Settings` and the parameters of a component's
-constructor, so every refusal reads alike.
+It serves the settings of a run and the parameters of a component's constructor, so every refusal
+reads alike.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from annotated_types import Ge, Gt, Le
-from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING
+from annotated_types import Ge, Gt, Le, Lt
 
 from gdexp.errors import ConfigError
+from gdexp.settings import FAMILIES, HINTS, TRACKING, default_of
 
-
-@dataclass
-class Settings:
-    """The keys of a run that belong to no family; each family's own keys sit under its name."""
-
-    lr: Annotated[float, Gt(0), "learning rate"] = 0.01
-    iters: Annotated[int, Ge(1), Le(100_000_000), "number of iterations (epochs)"] = 20
-    seed: Annotated[int, Ge(0), Le(2**32 - 1), "seed of every random draw"] = 0
-    dtype: Annotated[str, Literal["float32", "float64"], "precision of data and tensors"] = (
-        "float32"
-    )
-    predict_at: Annotated[float, "input x at which f(x) is printed and recorded"] = 5.0
-    print_every: Annotated[
-        int | None, Ge(1), "epochs from one printed line to the next; null: about 20 lines"
-    ] = None
-
-    data: Any = MISSING
-    predictor: Any = MISSING
-    gradient: Any = MISSING
-    loss: Any = MISSING
-    updater: Any = MISSING
-    tracking: Any = MISSING
-    sweep: Any = MISSING
-
-
-FAMILIES = ("predictor", "gradient", "loss", "updater")
-HINTS: dict[str, Any] = {
-    name: hint
-    for name, hint in get_type_hints(Settings, include_extras=True).items()
-    if get_origin(hint) is Annotated
-}
-TRACKING: dict[str, Any] = {
-    "enabled": bool,
-    "uri": str | None,
-    "experiment": str | None,
-    "max_points": Annotated[int, Ge(2)],
-}
-
-ConfigStore.instance().store(name="schema", node=Settings, provider="gdexp")
+__all__ = ["FAMILIES", "HINTS", "TRACKING"]
 
 
 def check(key: str, value: Any, hint: Any) -> None:
@@ -73,7 +32,7 @@ def check(key: str, value: Any, hint: Any) -> None:
     """
     if _accepts(hint, value):
         return
-    default = getattr(Settings, key, None)
+    default = default_of(key)
     hinted = f" Type for example {key}={default}." if default is not None else ""
     if isinstance(value, float) and value.is_integer() and _accepts(hint, int(value)):
         hinted = f" Did you mean {key}={int(value)}?"
@@ -87,7 +46,10 @@ def check_settings(settings: Mapping[str, Any]) -> None:
         ConfigError: a value is out of range.
     """
     for key, hint in HINTS.items():
-        check(key, settings[key], hint)
+        section, _, name = key.rpartition(".")
+        node = settings[section] if section else settings
+        if name in node:
+            check(key, node[name], hint)
 
 
 def check_tracking(settings: Mapping[str, Any]) -> None:
@@ -109,9 +71,11 @@ def describe(hint: Any) -> str:
     """
     kind, constraints = _split(hint)
     text = _kind(kind, [c for c in constraints if get_origin(c) is Literal])
-    match [c for c in constraints if isinstance(c, Gt | Ge | Le)]:
+    match [c for c in constraints if isinstance(c, Gt | Ge | Le | Lt)]:
         case [Ge(ge=low), Le(le=high)]:
             return f"{text} from {low} to {high}"
+        case [Ge(ge=low), Lt(lt=high)]:
+            return f"{text} from {low} to below {high}"
         case [Gt(gt=low)]:
             return f"{text} > {low}"
         case [Ge(ge=low)]:
@@ -162,6 +126,8 @@ def _within(constraint: Any, value: Any) -> bool:
             return bool(value >= bound)
         case Le(le=bound):
             return bool(value <= bound)
+        case Lt(lt=bound):
+            return bool(value < bound)
     return value in get_args(constraint) if get_origin(constraint) is Literal else True
 
 
@@ -188,4 +154,4 @@ def meanings() -> Iterator[tuple[str, Any, str, str]]:
     """Key, default, allowed values and meaning of every run-level setting."""
     for key, hint in HINTS.items():
         meaning = next(c for c in hint.__metadata__ if isinstance(c, str))
-        yield key, getattr(Settings, key), describe(hint), meaning
+        yield key, default_of(key), describe(hint), meaning

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,25 +13,40 @@ from numpy.typing import NDArray
 from gdexp.types import Array, Iteration, Parameters
 
 FloatArray = NDArray[np.float64]
+Measure = Callable[[], Array]
+
+SMALL = 20  # a parameter of so many numbers has a curve for each; a larger one, for its norm
 
 
 class Trajectory:
     """Loss, parameters and gradients of every epoch, in double precision.
 
-    Row k - 1 belongs to epoch k: the loss and the gradients before update k, the parameters after
-    it. Only finite rows are kept.
+    Row k - 1 belongs to epoch k: the loss and the gradients before update k, the parameters and
+    the measures after it. Only finite rows are kept. A parameter of several numbers has a column
+    for each, ``w/0``, ``w/1``, …; one of more than 20 has its Euclidean norm, ``w.norm``.
 
     Args:
-        parameters: the predictor's parameters, for their names; each one number.
+        parameters: the predictor's parameters, for their names and shapes.
         capacity: the number of iterations to make room for.
+        elements: what the numbers of a parameter are called, as in ``{"w": ["age", "bmi"]}``.
+        measures: further curves by name; each is asked for one number after every update.
     """
 
-    def __init__(self, parameters: Parameters, capacity: int) -> None:
-        self.names = tuple(parameters)
+    def __init__(
+        self,
+        parameters: Parameters,
+        capacity: int,
+        elements: Mapping[str, Sequence[str]] | None = None,
+        measures: Mapping[str, Measure] | None = None,
+    ) -> None:
+        named = {name: _columns(name, v, (elements or {}).get(name)) for name, v in parameters.items()}
+        self.names = tuple(column for columns in named.values() for column in columns)
         self.length = 0
         self.diverged = False
-        self._table: FloatArray = np.empty((1 + 2 * len(self.names), capacity))
-        self._plain = not any(hasattr(value, "detach") for value in parameters.values())
+        self.measures = dict(measures or {})
+        self._table: FloatArray = np.empty((1 + 2 * len(self.names) + len(self.measures), capacity))
+        self._tensors = any(hasattr(value, "detach") for value in parameters.values())
+        self._single = all(_size(v) == 1 and not _is_remote(v) for v in parameters.values())
 
     @classmethod
     def of(
@@ -49,16 +64,33 @@ class Trajectory:
         made._table, made.length, made.diverged = table, length, diverged
         return made
 
+    @property
+    def table(self) -> FloatArray:
+        """All columns, shape (columns, epochs), in the order of :meth:`columns`."""
+        return self._table[:, : self.length]
+
+    def restore(self, table: FloatArray) -> None:
+        """Begin with the epochs that another trajectory of these columns has recorded."""
+        self.length = table.shape[1]
+        self._table[:, : self.length] = table
+
     def extend(self, iterations: Iterable[Iteration]) -> int:
         """Record these iterations; stop at the first that is not finite.
 
         Returns:
             How many were recorded.
         """
-        number: Callable[[Array], Any] = _itself if self._plain else operator.methodcaller("item")
+        return self._numbers(iterations) if self._single else self._rows_of(iterations)
+
+    def _numbers(self, iterations: Iterable[Iteration]) -> int:
+        """Parameters of one number each, filed one by one."""
+        number: Callable[[Array], Any] = (
+            operator.methodcaller("item") if self._tensors else _itself
+        )
         table, names, start = self._table, self.names, self.length
         losses = table[0]
         columns = [(n, table[1 + i], table[1 + len(names) + i]) for i, n in enumerate(names)]
+        measures = list(zip(self.measures.values(), table[1 + 2 * len(names) :], strict=True))
         for _, loss, parameters, gradients in iterations:
             k = self.length
             total = losses[k] = number(loss)
@@ -66,11 +98,38 @@ class Trajectory:
                 value = values[k] = number(parameters[name])
                 slope = slopes[k] = number(gradients[name])
                 total += value + slope
+            for measure, values in measures:
+                values[k] = measure()
             if not math.isfinite(total):
                 self.diverged = True
                 break
             self.length = k + 1
         return self.length - start
+
+    def _rows_of(self, iterations: Iterable[Iteration]) -> int:
+        """Parameters of many numbers: rows are put together where they are, then fetched at once."""
+        rows = self._joined(iterations)
+        found, k = len(rows), self.length
+        if not found:
+            return 0
+        self._table[:, k : k + found] = rows.T
+        finite = np.isfinite(rows[:, : 1 + 2 * len(self.names)].sum(axis=1))
+        kept = found if finite.all() else int(finite.argmin())
+        self.length, self.diverged = k + kept, kept < found
+        return kept
+
+    def _joined(self, iterations: Iterable[Iteration]) -> FloatArray:
+        measures = self.measures.values()
+        if self._tensors:
+            from gdexp.pytorch import joined
+
+            return joined(iterations, measures, SMALL)
+        rows = []
+        for _, loss, parameters, gradients in iterations:
+            parts = [loss, *map(_short, (*parameters.values(), *gradients.values()))]
+            parts += [measure() for measure in measures]
+            rows.append(np.concatenate([np.reshape(part, -1) for part in parts]))
+        return np.array(rows, float).reshape(len(rows), len(self._table))
 
     @property
     def epochs(self) -> NDArray[np.int64]:
@@ -85,24 +144,54 @@ class Trajectory:
     @property
     def parameters(self) -> dict[str, FloatArray]:
         """Each parameter after every epoch, shape (epochs,)."""
-        return self._rows(1)
+        return self._rows(1, self.names)
 
     @property
     def gradients(self) -> dict[str, FloatArray]:
         """The gradient by each parameter in every epoch, shape (epochs,)."""
-        return self._rows(1 + len(self.names))
+        return self._rows(1 + len(self.names), self.names)
 
-    def _rows(self, first: int) -> dict[str, FloatArray]:
-        return {n: self._table[first + i, : self.length] for i, n in enumerate(self.names)}
+    @property
+    def measured(self) -> dict[str, FloatArray]:
+        """The further curves, shape (epochs,) each."""
+        return self._rows(1 + 2 * len(self.names), self.measures)
+
+    def _rows(self, first: int, names: Iterable[str]) -> dict[str, FloatArray]:
+        return {n: self._table[first + i, : self.length] for i, n in enumerate(names)}
 
     def columns(self) -> dict[str, FloatArray]:
-        """The curves by their metric names: train/loss, param/<name>, grad/<name>."""
+        """The curves by their metric names: train/loss, param/<name>, grad/<name>, measures."""
         return {
             "train/loss": self.loss,
             **{f"param/{name}": values for name, values in self.parameters.items()},
             **{f"grad/{name}": values for name, values in self.gradients.items()},
+            **self.measured,
         }
 
 
 def _itself(value: Array) -> Array:
     return value
+
+
+def _size(value: Array) -> int:
+    return math.prod(np.shape(value))
+
+
+def _is_remote(value: Array) -> bool:
+    """Whether reading the value makes a device wait."""
+    return getattr(getattr(value, "device", None), "type", "cpu") != "cpu"
+
+
+def _columns(name: str, value: Array, elements: Sequence[str] | None) -> list[str]:
+    size = _size(value)
+    if size == 1:
+        return [name]
+    if size > SMALL:
+        return [f"{name}.norm"]
+    called = elements if elements and len(elements) == size else [str(i) for i in range(size)]
+    return [f"{name}/{element}" for element in called]
+
+
+def _short(value: Array) -> Array:
+    """The numbers of a small array, the Euclidean norm of a large one."""
+    return np.linalg.norm(value) if np.size(value) > SMALL else value

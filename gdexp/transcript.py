@@ -4,24 +4,27 @@ from __future__ import annotations
 
 from typing import TextIO
 
+from gdexp.stopping import VALIDATION, gradient_norm
 from gdexp.trajectory import Trajectory
+
+FEW = 4  # so many parameters are printed one by one
 
 
 class Transcript:
     """Lines in the tutorial's format, kept as text and written to a stream as they come.
 
     Args:
-        predict_at: the x of the printed f(x).
+        predict_at: the x of the printed f(x); None: the features' means.
         iters: the number of epochs the run may have.
         every: epochs from one line to the next; None: about twenty lines in all.
         stream: where the lines go as well; None: nowhere.
     """
 
     def __init__(
-        self, predict_at: float, iters: int, every: int | None, stream: TextIO | None
+        self, predict_at: float | None, iters: int, every: int | None, stream: TextIO | None
     ) -> None:
         self.every = every or -(-iters // 20)
-        self._at = predict_at
+        self._at = "mean" if predict_at is None else f"{predict_at:g}"
         self._lines: list[str] = []
         self._next = 1
         self._stream = stream
@@ -33,7 +36,7 @@ class Transcript:
 
     def prediction(self, when: str, value: float) -> None:
         """`` Prediction before training: f(5) = 0.000``."""
-        self._write(f" Prediction {when} training: f({self._at:g}) = {value:.3f}")
+        self._write(f" Prediction {when} training: f({self._at}) = {value:.3f}")
 
     def epochs(self, trajectory: Trajectory) -> None:
         """The lines that are due among the epochs recorded since the last call."""
@@ -52,7 +55,14 @@ class Transcript:
 
 def _line(epoch: int, trajectory: Trajectory) -> str:
     row = epoch - 1
-    parameters = ", ".join(f"{n} = {v[row]:.3f}" for n, v in trajectory.parameters.items())
-    slopes = [f"{values[row]:.3f}" for values in trajectory.gradients.values()]
-    gradient = slopes[0] if len(slopes) == 1 else f"({', '.join(slopes)})"
-    return f"epoch {epoch}: {parameters}, loss = {trajectory.loss[row]:.8f}, gradient = {gradient}"
+    words = [f"loss = {trajectory.loss[row]:.8f}"]
+    if len(trajectory.names) <= FEW:
+        parameters = [f"{n} = {v[row]:.3f}" for n, v in trajectory.parameters.items()]
+        slopes = [f"{values[row]:.3f}" for values in trajectory.gradients.values()]
+        gradient = slopes[0] if len(slopes) == 1 else f"({', '.join(slopes)})"
+        words = [*parameters, *words, f"gradient = {gradient}"]
+    else:
+        words.append(f"gradient norm = {gradient_norm(trajectory, row):.6g}")
+    if VALIDATION in trajectory.measures:
+        words.append(f"validation = {trajectory.measured[VALIDATION][row]:.8f}")
+    return f"epoch {epoch}: {', '.join(words)}"

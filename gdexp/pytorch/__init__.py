@@ -1,17 +1,22 @@
 """The torch half of the four families, and the bridge from arrays to tensors."""
 
 from gdexp.pytorch.gradients import Autograd
-from gdexp.pytorch.models import Linear, adopt, initial
+from gdexp.pytorch.models import MLP, Linear, Module, adopt, initial, judging
 from gdexp.pytorch.optimizers import Optimizer, adapt, untracked
-from gdexp.pytorch.tensors import seeded, tensors
+from gdexp.pytorch.tensors import device_of, joined, seeded, tensors
 
 __all__ = [
+    "MLP",
     "Autograd",
     "Linear",
+    "Module",
     "Optimizer",
     "adapt",
     "adopt",
+    "device_of",
     "initial",
+    "joined",
+    "judging",
     "seeded",
     "tensors",
     "untracked",

@@ -1,13 +1,17 @@
-"""The bridge from arrays to tensors, and torch's random draws."""
+"""The bridge from arrays to tensors and back, and torch's random draws."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
+
+from gdexp.errors import ConfigError
+from gdexp.types import Array, Iteration
 
 
 @contextmanager
@@ -18,6 +22,52 @@ def seeded(seed: int) -> Iterator[None]:
         yield
 
 
-def tensors(*arrays: NDArray[Any]) -> tuple[torch.Tensor, ...]:
+def tensors(*arrays: NDArray[Any], device: str = "cpu") -> tuple[torch.Tensor, ...]:
     """NumPy arrays as tensors of the same precision."""
-    return tuple(torch.tensor(array) for array in arrays)
+    return tuple(torch.tensor(array, device=device) for array in arrays)
+
+
+def device_of(name: str) -> str:
+    """The device to use; "auto" is the fastest there is.
+
+    Raises:
+        ConfigError: this machine, or this build of torch, has none of that kind.
+    """
+    found = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return next((kind for kind, there in found.items() if there), "cpu")
+    if not found.get(name, True):
+        raise ConfigError(
+            f"device={name}: torch {torch.__version__} finds no such device here. "
+            "Type device=cpu, or device=auto for the fastest there is."
+        )
+    return name
+
+
+def joined(
+    iterations: Iterable[Iteration], measures: Iterable[Callable[[], Array]], small: int
+) -> NDArray[np.float64]:
+    """Loss, parameters, gradients and measures of each iteration, shape (iterations, columns).
+
+    They are put together where they are, and fetched once for all iterations.
+
+    Args:
+        iterations: the iterations.
+        measures: each gives one number.
+        small: of a tensor with more numbers than this, the Euclidean norm is taken.
+    """
+    measures = list(measures)
+    rows = []
+    for _, loss, parameters, gradients in iterations:
+        with torch.no_grad():
+            values = [loss, *parameters.values(), *gradients.values()]
+            values += [measure() for measure in measures]
+            parts = [torch.as_tensor(v, dtype=loss.dtype, device=loss.device) for v in values]
+            rows.append(torch.cat([_short(part, small).reshape(-1) for part in parts]))
+    if not rows:
+        return np.empty((0, 0))
+    return torch.stack(rows).cpu().numpy().astype(np.float64)
+
+
+def _short(value: torch.Tensor, small: int) -> torch.Tensor:
+    return torch.linalg.vector_norm(value) if value.numel() > small else value

@@ -17,8 +17,8 @@ from typing import Any, TypeAlias
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from gdexp import schema
 from gdexp.job import Job
+from gdexp.settings import is_float
 
 Compose: TypeAlias = Callable[[list[str]], DictConfig]
 """Overrides to a configuration with Hydra's node in it."""
@@ -60,9 +60,7 @@ class Template:
 
 def _converted(key: str, value: Any) -> Any:
     """The value as the typed configuration would hold it: ``lr=1`` is 1.0."""
-    kind = schema.Settings.__dataclass_fields__.get(key)
-    is_float = kind is not None and isinstance(kind.default, float)
-    return float(value) if is_float and isinstance(value, int) else value
+    return float(value) if type(value) is int and is_float(key) else value
 
 
 def _resolved(raw: dict[str, Any]) -> dict[str, Any]:

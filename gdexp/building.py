@@ -1,0 +1,219 @@
+"""From a checked configuration to what descends: the one place where options are instantiated."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import pkgutil
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import Any, TypeAlias
+
+import numpy as np
+from hydra.utils import instantiate
+
+from gdexp import manual
+from gdexp.components import is_torch_based
+from gdexp.data import batches
+from gdexp.descent import descend, descend_in_batches
+from gdexp.errors import ConfigError
+from gdexp.job import Job
+from gdexp.preparation import Prepared, prepare
+from gdexp.settings import Preparation
+from gdexp.task import Task, check_targets, outputs_of, targets, task_of
+from gdexp.types import Array, Gradient, Iteration, Loss, Predictor, Updater
+
+Batches: TypeAlias = Callable[[int], Iterable[tuple[Array, Array]]]
+
+
+@dataclass
+class Components:
+    """What a configuration has been built into, ready to descend.
+
+    Attributes:
+        data: the data as prepared, in NumPy.
+        task: what is predicted.
+        x: the inputs of the fit.
+        y: the targets of the fit.
+        at: where f is shown, one row.
+        kept: inputs and targets kept out of the fit; None where there are none.
+        batches: the minibatches of an epoch; None: all rows at once.
+    """
+
+    data: Prepared
+    task: Task
+    x: Array
+    y: Array
+    at: Array
+    kept: tuple[Array, Array] | None
+    predictor: Predictor
+    gradient: Gradient
+    loss: Loss
+    updater: Updater
+    scheduler: Any = None
+    batches: Batches | None = None
+
+    def iterations(self, iters: int, first: int = 1) -> Iterator[Iteration]:
+        """The descent from epoch first to epoch iters."""
+        families = self.predictor, self.gradient, self.loss, self.updater
+        if self.batches is None:
+            stream = descend(self.x, self.y, *families, iters=iters, first=first)
+        else:
+            stream = descend_in_batches(self.batches, *families, iters=iters, first=first)
+        return stream if self.scheduler is None else _scheduled(stream, self.scheduler)
+
+    def prediction(self) -> float:
+        """``f(predict_at)`` with the parameters as they are now: the first of its numbers."""
+        return float(self.predict(self.at).reshape(-1)[0])
+
+    def predict(self, x: Array) -> Any:
+        """What the predictor gives for inputs as the fit has them, as a NumPy array."""
+        with self._judging():
+            y_pred = self.predictor(x)
+        return y_pred.cpu().numpy() if hasattr(y_pred, "cpu") else np.asarray(y_pred)
+
+    def kept_loss(self) -> Array:
+        """The loss on the rows kept out of the fit."""
+        assert self.kept is not None
+        x, y = self.kept
+        with self._judging():
+            return self.loss(self.predictor(x), y)
+
+    def _judging(self) -> AbstractContextManager[None]:
+        if not hasattr(self.x, "detach"):
+            return nullcontext()
+        from gdexp.pytorch import judging
+
+        return judging(self.predictor)
+
+    def factor(self) -> float:
+        """How many times the derivative of the loss the gradient source gives; 1 is right."""
+        mine = getattr(self.gradient, "reduction", None)
+        of_loss = getattr(self.loss, "reduction", "mean")
+        if mine in (None, of_loss):
+            return 1.0
+        n = len(self.y)
+        return float(n) if mine == "sum" else 1 / n
+
+
+def _scheduled(stream: Iterator[Iteration], scheduler: Any) -> Iterator[Iteration]:
+    for iteration in stream:
+        scheduler.step(iteration.loss)
+        yield iteration
+
+
+def build(job: Job) -> Components:
+    """Build the data and the four families, as tensors where one of the four is torch's.
+
+    Raises:
+        ConfigError: a constructor refuses its settings, or the pieces do not fit together.
+    """
+    settings = job.settings
+    task = task_of(str(settings["loss"]["_target_"]))
+    data = prepare(job, _source(job))
+    tables = [data.fitted] if data.kept is None else [data.fitted, data.kept]
+    for table in tables:
+        check_targets(table.y, task, job.choices["loss"])
+    outputs = outputs_of(np.concatenate([table.y for table in tables]), task)
+    predictor = _predictor(job, data.fitted.width, outputs)
+    gradient, loss, updater = (_instantiate(job, f) for f in ("gradient", "loss", "updater"))
+    arrays = [a for table in tables for a in (table.x, targets(table.y, task))]
+    arrays = [_cast(a, settings["dtype"]) for a in (data.at(settings["predict_at"]), *arrays)]
+    if is_torch_based(job):
+        from gdexp import pytorch
+
+        device = pytorch.device_of(settings["device"])
+        arrays = list(pytorch.tensors(*arrays, device=device))
+        tracked = getattr(gradient, "tracked", False)
+        predictor = pytorch.adopt(predictor, settings["dtype"], tracked, device)
+        with _refusing("updater"):
+            updater, gradient = pytorch.adapt(updater, predictor, gradient, loss)
+    else:
+        parameters = predictor.parameters
+        parameters |= {name: _cast(value, settings["dtype"]) for name, value in parameters.items()}
+    at, x, y, *kept = arrays
+    families = predictor, gradient, loss, updater
+    built = Components(data, task, x, y, at, tuple(kept) or None, *families)
+    if size := settings["data"].get("batch_size"):
+        built.batches = partial(batches, x, y, size, settings["seed"])
+    if "_target_" in settings["scheduler"]:
+        from gdexp.pytorch.schedulers import schedule
+
+        with _refusing("scheduler"):
+            built.scheduler = schedule(_instantiate(job, "scheduler"), updater)
+    _check_shape(job, built, outputs)
+    return built
+
+
+def _cast(value: Any, dtype: str) -> Any:
+    """An array of floats in this precision; anything else as it is."""
+    is_float = isinstance(value, np.ndarray) and value.dtype.kind == "f"
+    return value.astype(dtype, copy=False) if is_float else value
+
+
+def _check_shape(job: Job, built: Components, outputs: int) -> None:
+    x = built.x[:2]
+    with _refusing("predictor"):
+        found = tuple(built.predict(x).shape)
+    expected = (len(x),) if outputs == 1 else (len(x), outputs)
+    if found != expected:
+        raise ConfigError(
+            f"predictor={job.choices['predictor']}: inputs of shape {tuple(x.shape)} give "
+            f"predictions of shape {found}, and loss={job.choices['loss']} needs {expected}."
+        )
+
+
+def _source(job: Job) -> Any:
+    """The data source, made once for the same settings: a run is built twice, at first to check."""
+    node = job.settings["data"]
+    own = {key: value for key, value in node.items() if key not in vars(Preparation())}
+    path = own.get("path")
+    changed = os.stat(path).st_mtime_ns if isinstance(path, str) and os.path.exists(path) else 0
+    with _refusing("data"):
+        return _made(json.dumps(own), changed)
+
+
+@lru_cache(maxsize=1)
+def _made(node: str, changed: int) -> Any:
+    return instantiate(json.loads(node), _convert_="all")
+
+
+def _predictor(job: Job, features: int, outputs: int) -> Any:
+    sizes = {"features": features, "outputs": outputs}
+    if not (is_torch_based(job) or job.settings["predictor"].get("init") == "torch"):
+        return _instantiate(job, "predictor", **sizes)
+    from gdexp import pytorch
+
+    seed = job.settings["seed"]
+    with pytorch.seeded(seed):
+        predictor = _instantiate(job, "predictor", **sizes)
+    if isinstance(predictor, manual.Predictor) and predictor.init == "torch":
+        predictor.parameters = pytorch.initial("b" in predictor.parameters, seed, features)
+    return predictor
+
+
+def _instantiate(job: Job, family: str, **sizes: int) -> Any:
+    """The option of a family; a constructor that takes a size is told it."""
+    node = job.settings[family]
+    with _refusing(family):
+        if sizes:
+            taken = inspect.signature(pkgutil.resolve_name(node["_target_"])).parameters
+            sizes = {name: n for name, n in sizes.items() if name in taken and name not in node}
+        return instantiate(node, **sizes, _convert_="all")
+
+
+@contextmanager
+def _refusing(family: str) -> Iterator[None]:
+    """Turn a constructor's complaint into a sentence about the family."""
+    try:
+        yield
+    except ConfigError:
+        raise
+    except Exception as error:
+        cause = error.__cause__ or error
+        if isinstance(cause, ConfigError):
+            raise cause from None
+        raise ConfigError(f"{family}: {str(cause).splitlines()[0]}") from error

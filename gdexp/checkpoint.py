@@ -1,0 +1,194 @@
+"""The state of a run between two epochs: written down, and taken up again bit for bit.
+
+A checkpoint is a ``.npz`` file of plain arrays and one JSON text, so that loading one runs no code.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gdexp.building import Components
+from gdexp.compose import new_stamp
+from gdexp.errors import ConfigError
+from gdexp.job import Job
+from gdexp.paths import OUTPUTS, absolute
+from gdexp.schema import shown
+from gdexp.trajectory import FloatArray, Trajectory
+
+if TYPE_CHECKING:
+    from gdexp.tracking.record import Record
+
+FREE = ("iters", "continue_from", "checkpoint", "tracking", "print_every", "stop", "sweep")
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A checkpoint that fits the run that continues it.
+
+    Attributes:
+        epoch: the last epoch that is in it.
+        table: every epoch so far, as :attr:`gdexp.trajectory.Trajectory.table`.
+        state: of the predictor, the updater, the scheduler and the random draws.
+    """
+
+    epoch: int
+    table: FloatArray
+    state: Mapping[str, Any]
+
+
+def capture(job: Job, built: Components, seen: Trajectory, record: Record | None) -> None:
+    """Write a checkpoint: into the run's artifacts, or to ``outputs/checkpoints/`` without one."""
+    content = pack(
+        {
+            "epoch": seen.length,
+            "settings": job.settings,
+            "digest": built.data.digest,
+            "table": seen.table,
+            "state": built.state(),
+        }
+    )
+    name = f"{seen.length:08d}.npz"
+    if record is not None:
+        record.checkpoint(name, content)
+        return
+    folder = absolute(OUTPUTS) / "checkpoints" / seen.token(new_stamp)
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / f".{name}"
+    partial.write_bytes(content)
+    partial.replace(folder / name)
+
+
+def restore(saved: Saved, built: Components, seen: Trajectory) -> None:
+    """Put everything back as it was after the checkpoint's last epoch."""
+    seen.restore(saved.table)
+    built.load(saved.state)
+
+
+def read(job: Job, built: Components) -> Saved | None:
+    """The checkpoint that a job continues; None where it starts afresh.
+
+    Raises:
+        ConfigError: there is none, it is of another configuration or other data, or the run would
+            end before it.
+    """
+    named = job.settings["continue_from"]
+    if named is None:
+        return None
+    path = _found(job, named)
+    try:
+        found = unpack(path.read_bytes())
+        saved = Saved(found["epoch"], found["table"], found["state"])
+        other = found["settings"]
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise ConfigError(f"continue_from: {path} is no checkpoint of gdexp.") from error
+    differing = list(_differences(other, job.settings))
+    if differing:
+        raise ConfigError(
+            f"continue_from: the checkpoint {path} is of another configuration: "
+            f"{'; '.join(differing)}. Type the same settings."
+        )
+    if found["digest"] != built.data.digest:
+        raise ConfigError(f"continue_from: the data have changed since {path} was written.")
+    if saved.epoch >= job.settings["iters"]:
+        raise ConfigError(
+            f"iters: {job.settings['iters']} epochs are done already, for the checkpoint is of "
+            f"epoch {saved.epoch}. Type for example iters={2 * saved.epoch}."
+        )
+    return saved
+
+
+def _found(job: Job, named: str) -> Path:
+    """The file: a path, the newest in a folder, or the newest of a run in the store."""
+    path = absolute(named)
+    if path.is_file():
+        return path
+    if path.is_dir():
+        newest = sorted(path.glob("*.npz"))
+        if not newest:
+            raise ConfigError(f"continue_from: the folder {path} has no checkpoint, *.npz, in it.")
+        return newest[-1]
+    if not job.settings["tracking"]["enabled"]:
+        raise ConfigError(
+            f"continue_from: there is no file {path}, and with tracking=off no run to look for."
+        )
+    from gdexp.tracking.store import connect
+
+    store = connect(job.settings["tracking"])
+    from gdexp.tracking.reading import newest_checkpoint
+
+    return newest_checkpoint(store, named)
+
+
+def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
+    found = []
+    for key in dict.fromkeys([*there, *here]):
+        if key in FREE or there.get(key) == here.get(key):
+            continue
+        before, now = there.get(key), here.get(key)
+        if isinstance(before, dict) and isinstance(now, dict):
+            names = dict.fromkeys([*before, *now])
+            found += [
+                f"{key}.{name}: {shown(before.get(name))} there, {shown(now.get(name))} here"
+                for name in names
+                if before.get(name) != now.get(name)
+            ]
+        else:
+            found.append(f"{key}: {shown(before)} there, {shown(now)} here")
+    return found
+
+
+def pack(value: Any) -> bytes:
+    """Nested dicts, lists, tuples, numbers, texts, arrays and tensors as one ``.npz``."""
+    arrays: dict[str, NDArray[Any]] = {}
+
+    def plain(node: Any) -> Any:
+        if isinstance(node, Mapping):
+            return {"dict": [[plain(key), plain(inner)] for key, inner in node.items()]}
+        if isinstance(node, list | tuple):
+            return {type(node).__name__: [plain(inner) for inner in node]}
+        if hasattr(node, "detach") or isinstance(node, np.ndarray):
+            kind = "tensor" if hasattr(node, "detach") else "array"
+            name = f"a{len(arrays)}"
+            arrays[name] = node.detach().cpu().numpy() if kind == "tensor" else node
+            return {kind: name}
+        return node.item() if isinstance(node, np.generic) else node
+
+    arrays["json"] = np.array(json.dumps(plain(value)))
+    file = io.BytesIO()
+    np.savez(file, allow_pickle=False, **arrays)
+    return file.getvalue()
+
+
+def unpack(content: bytes) -> Any:
+    """What :func:`pack` has packed.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+
+        def full(node: Any) -> Any:
+            if not isinstance(node, dict):
+                return node
+            ((kind, inner),) = node.items()
+            if kind == "dict":
+                return {full(key): full(item) for key, item in inner}
+            if kind in ("list", "tuple"):
+                items = [full(item) for item in inner]
+                return items if kind == "list" else tuple(items)
+            if kind == "array":
+                return arrays[inner]
+            import torch
+
+            return torch.from_numpy(arrays[inner])
+
+        return full(json.loads(str(arrays["json"])))

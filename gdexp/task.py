@@ -1,0 +1,95 @@
+"""What is predicted, told by the loss: a number, one of two classes, or one of several.
+
+It decides which targets fit, how many outputs a predictor needs, what f(x) means to a reader and
+which scores apply.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gdexp.errors import ConfigError
+
+Task: TypeAlias = Literal["regression", "binary", "classes"]
+
+TASKS: dict[str, Task] = {
+    "gdexp.manual.Logistic": "binary",
+    "torch.nn.BCEWithLogitsLoss": "binary",
+    "torch.nn.CrossEntropyLoss": "classes",
+}
+
+
+def task_of(loss_target: str) -> Task:
+    """The task of a loss, by the class it is built of; what is not listed is a regression."""
+    return TASKS.get(loss_target, "regression")
+
+
+def check_targets(y: NDArray[Any], task: Task, option: str) -> None:
+    """Refuse targets that the loss cannot take.
+
+    Args:
+        y: the targets, shape (n,).
+        task: what the loss is for.
+        option: the loss as it was typed.
+
+    Raises:
+        ConfigError: a binary target that is neither 0 nor 1, or classes that are not 0, 1, 2, ….
+    """
+    if task == "regression":
+        return
+    odd = ~np.isin(y, (0, 1)) if task == "binary" else (y < 0) | (y != np.floor(y))
+    if odd.any():
+        expected = "0 or 1" if task == "binary" else "a class, 0, 1, 2, …"
+        raise ConfigError(
+            f"loss={option}: the target {y[odd][0]:g} in row {int(odd.argmax()) + 1} is not "
+            f"{expected}. Encode the classes as whole numbers, or type loss=MSELoss."
+        )
+
+
+def outputs_of(y: NDArray[Any], task: Task) -> int:
+    """How many numbers a predictor gives for each row: one, or one for each class."""
+    return int(y.max()) + 1 if task == "classes" else 1
+
+
+def targets(y: NDArray[Any], task: Task) -> NDArray[Any]:
+    """The targets as the loss takes them: whole numbers for classes."""
+    return y.astype(np.int64) if task == "classes" else y
+
+
+def response(y_pred: NDArray[Any], task: Task) -> NDArray[np.float64]:
+    """What f(x) says: a number, the probability of class 1, or the most probable class.
+
+    Args:
+        y_pred: what the predictor gives, shape (n,) or (n, k).
+        task: what it was fitted for.
+    """
+    if task == "classes":
+        return y_pred.argmax(axis=1).astype(np.float64)
+    values = y_pred.astype(np.float64)
+    if task == "binary":
+        with np.errstate(over="ignore"):
+            return 1 / (1 + np.exp(-values))
+    return values
+
+
+def scores(y: NDArray[Any], y_pred: NDArray[Any], task: Task) -> dict[str, float]:
+    """Mean absolute error and R², or the accuracy, by scikit-learn.
+
+    Args:
+        y: the targets, shape (n,).
+        y_pred: what the predictor gives, shape (n,) or (n, k), finite.
+        task: what it was fitted for.
+    """
+    from sklearn import metrics
+
+    said = response(y_pred, task)
+    if task != "regression":
+        said = said if task == "classes" else np.round(said)
+        return {"accuracy": float(metrics.accuracy_score(y, said))}
+    found = {"mae": float(metrics.mean_absolute_error(y, said))}
+    if len(y) > 1:  # R² of a single row is not defined
+        found["r2"] = float(metrics.r2_score(y, said))
+    return found
