@@ -146,7 +146,7 @@ def build(job: Job) -> Components:
         x, y, at = pytorch.tensors(x, y, at)
         pytorch.adopt(predictor, settings["dtype"], tracked=getattr(gradient, "tracked", False))
         with _refusing("updater"):
-            updater = pytorch.adapt(updater, predictor)
+            updater, gradient = pytorch.adapt(updater, predictor, gradient, loss)
     return Components(dataset, x, y, at, predictor, gradient, loss, updater)
 
 

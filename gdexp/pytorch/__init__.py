@@ -2,17 +2,20 @@
 
 from gdexp.pytorch.gradients import Autograd
 from gdexp.pytorch.models import Linear, adopt, initial
-from gdexp.pytorch.optimizers import Optimizer, adapt, untracked
+from gdexp.pytorch.optimizers import Optimizer, Untracked, adapt
+from gdexp.pytorch.schedulers import Scheduled, schedule
 from gdexp.pytorch.tensors import seeded, tensors
 
 __all__ = [
     "Autograd",
     "Linear",
     "Optimizer",
+    "Scheduled",
+    "Untracked",
     "adapt",
     "adopt",
     "initial",
+    "schedule",
     "seeded",
     "tensors",
-    "untracked",
 ]
