@@ -7,10 +7,12 @@ on torch tensors alike; with NumPy alone, torch is never imported. y has shape (
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+import copy
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
-from annotated_types import Gt
+from annotated_types import Ge, Gt, Le
 
 from gdexp.types import Array, Parameters, Start
 
@@ -48,6 +50,19 @@ class Loss:
     def __call__(self, y_pred: Array, y: Array) -> Array:
         """The loss, one number."""
         return ((y_pred - y) ** 2).mean()
+
+
+class Logistic:
+    """Cross-entropy of a yes-or-no target y, 1 or 0, ``L = 1/n * sum(log(1 + e**z) - y * z)``.
+
+    The prediction z is the logit: it stands for the probability ``1 / (1 + e**-z)`` of y = 1.
+    """
+
+    reduction: ClassVar = "mean"
+
+    def __call__(self, y_pred: Array, y: Array) -> Array:
+        """The loss, one number; no exponential overflows, however large z is."""
+        return (_softplus(y_pred) - y * y_pred).mean()
 
 
 class Gradient:
@@ -97,6 +112,23 @@ class GradientSum(Gradient):
         return gradients
 
 
+class LogisticGradient(Gradient):
+    """The derivative of the cross-entropy of a linear predictor's logits z.
+
+    ``dL/dw = 1/n * sum(x * (p - y))`` and ``dL/db = 1/n * sum(p - y)``, where
+    ``p = 1 / (1 + e**-z)``: half of what it is for the mean squared error of the predictions p.
+    """
+
+    loss_targets: ClassVar = ("gdexp.manual.Logistic", "torch.nn.BCEWithLogitsLoss")
+
+    def __call__(
+        self, parameters: Parameters, x: Array, y: Array, y_pred: Array, loss: Array
+    ) -> Parameters:
+        """The gradient of w and, where there is one, of b."""
+        doubled = super().__call__(parameters, x, y, _sigmoid(y_pred), loss)
+        return {name: gradient / 2 for name, gradient in doubled.items()}
+
+
 class Updater:
     """Plain gradient descent, ``w = w - lr * dL/dw``.
 
@@ -111,6 +143,110 @@ class Updater:
         """One step downhill for every parameter, in place."""
         for name, gradient in gradients.items():
             parameters[name] -= self.lr * gradient
+
+    def state(self) -> dict[str, Any]:
+        """Everything the next update depends on, as it is now: numbers, and arrays by parameter."""
+        return copy.deepcopy(vars(self))
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state."""
+        vars(self).update(copy.deepcopy(dict(state)))
+
+
+class Momentum(Updater):
+    """Gradient descent that keeps its speed, ``v = momentum * v + dL/dw; w = w - lr * v``.
+
+    Polyak, "Some methods of speeding up the convergence of iteration methods", 1964.
+
+    Args:
+        lr: the learning rate.
+        momentum: the share of v that is kept, below 1 to come to rest.
+    """
+
+    def __init__(
+        self, lr: Annotated[float, Gt(0)], momentum: Annotated[float, Ge(0)] = 0.9
+    ) -> None:
+        super().__init__(lr)
+        self.momentum = momentum
+        self.v: Parameters = {}
+
+    def __call__(self, parameters: Parameters, gradients: Parameters) -> None:
+        """One step along v for every parameter, in place."""
+        for name, gradient in gradients.items():
+            v = self.v[name] = self.momentum * self.v.get(name, 0.0) + gradient
+            parameters[name] -= self.lr * v
+
+
+class Nesterov(Momentum):
+    """Momentum that looks ahead, ``v = momentum * v + g; w = w - lr * (g + momentum * v)``.
+
+    g is dL/dw. Nesterov, "A method for solving the convex programming problem with convergence rate
+    O(1/k**2)", 1983, in the form that :class:`torch.optim.SGD` has.
+    """
+
+    def __call__(self, parameters: Parameters, gradients: Parameters) -> None:
+        """One step for every parameter, in place."""
+        for name, gradient in gradients.items():
+            v = self.v[name] = self.momentum * self.v.get(name, 0.0) + gradient
+            parameters[name] -= self.lr * (gradient + self.momentum * v)
+
+
+class Adam(Updater):
+    """Steps of about lr, whatever the size of the gradient.
+
+    With the gradient g, in step t::
+
+        m = beta1 * m + (1 - beta1) * g        the mean of g
+        v = beta2 * v + (1 - beta2) * g**2     the mean of its square
+        w = w - lr * m / (1 - beta1**t) / (sqrt(v / (1 - beta2**t)) + eps)
+
+    Kingma and Ba, "Adam: A Method for Stochastic Optimization", 2015.
+
+    Args:
+        lr: the learning rate.
+        beta1: the share of m that is kept, below 1.
+        beta2: the share of v that is kept, below 1.
+        eps: keeps the denominator above 0.
+
+    Raises:
+        ValueError: beta1 or beta2 is 1, so that no gradient would ever count.
+    """
+
+    def __init__(
+        self,
+        lr: Annotated[float, Gt(0)],
+        beta1: Annotated[float, Ge(0), Le(1)] = 0.9,
+        beta2: Annotated[float, Ge(0), Le(1)] = 0.999,
+        eps: Annotated[float, Gt(0)] = 1e-8,
+    ) -> None:
+        super().__init__(lr)
+        if 1 in (beta1, beta2):
+            raise ValueError(f"beta1 = {beta1} and beta2 = {beta2} must both be below 1.")
+        self.betas = beta1, beta2
+        self.eps = eps
+        self.t = 0
+        self.m: Parameters = {}
+        self.v: Parameters = {}
+
+    def __call__(self, parameters: Parameters, gradients: Parameters) -> None:
+        """One step for every parameter, in place."""
+        self.t += 1
+        beta1, beta2 = self.betas
+        for name, g in gradients.items():
+            m = self.m[name] = beta1 * self.m.get(name, 0.0) + (1 - beta1) * g
+            v = self.v[name] = beta2 * self.v.get(name, 0.0) + (1 - beta2) * (g * g)
+            root = (v / (1 - beta2**self.t)) ** 0.5
+            parameters[name] -= self.lr * (m / (1 - beta1**self.t)) / (root + self.eps)
+
+
+def _softplus(z: Array) -> Array:
+    """``log(1 + e**z)`` of a NumPy array or a tensor."""
+    return np.logaddexp(0, z) if isinstance(z, np.ndarray) else z.logaddexp(z.new_zeros(()))
+
+
+def _sigmoid(z: Array) -> Array:
+    """``1 / (1 + e**-z)`` of a NumPy array or a tensor."""
+    return np.exp(-np.logaddexp(0, -z)) if isinstance(z, np.ndarray) else z.sigmoid()
 
 
 def _number(value: Array) -> Array:

@@ -66,7 +66,7 @@ def alone(batch: Batch, i: int, model: bool = False) -> tuple[float, Trajectory,
             parameters = list(predictor.parameters.values())
             updater = pytorch.Optimizer(torch.optim.SGD(parameters, float(batch.lr[i]), **chosen))
         else:
-            updater = pytorch.untracked(updater, predictor.parameters)
+            updater = pytorch.Untracked(updater, predictor.parameters)
     x, y, at = data
     trajectory = Trajectory(predictor.parameters, int(batch.iters[i]))
     with np.errstate(over="ignore", invalid="ignore"):

@@ -19,7 +19,9 @@ LAYERS = {
     for number, names in enumerate(
         [
             ["types", "errors", "__init__", "sweep.__init__", "tracking.__init__"],
-            ["manual", "data.__init__", "descent", "schema", "trajectory", "interrupts", "paths"],
+            ["data.dataset", "data.columns", "data.compress"],
+            ["data.prepare", "data.files", "data.bundled", "data.__init__"],
+            ["manual", "descent", "schema", "trajectory", "interrupts", "paths"],
             ["pytorch.tensors", "pytorch.models", "pytorch.gradients", "pytorch.optimizers"],
             ["pytorch.__init__"],
             ["transcript", "progress", "compose", "job"],

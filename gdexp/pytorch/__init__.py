@@ -2,7 +2,7 @@
 
 from gdexp.pytorch.gradients import Autograd
 from gdexp.pytorch.models import MLP, Linear, Module, adopt, initial, judging
-from gdexp.pytorch.optimizers import Optimizer, adapt, untracked
+from gdexp.pytorch.optimizers import Optimizer, QuasiNewton, Repeatable, Untracked, adapt
 from gdexp.pytorch.tensors import device_of, joined, seeded, tensors
 
 __all__ = [
@@ -11,6 +11,9 @@ __all__ = [
     "Linear",
     "Module",
     "Optimizer",
+    "QuasiNewton",
+    "Repeatable",
+    "Untracked",
     "adapt",
     "adopt",
     "device_of",
@@ -19,5 +22,4 @@ __all__ = [
     "judging",
     "seeded",
     "tensors",
-    "untracked",
 ]

@@ -1,0 +1,82 @@
+"""The table that is fitted, and the one written out in the configuration."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gdexp.errors import ConfigError
+
+CHUNK = 65536  # rows: some MB, which is little memory and few calls
+
+Chunk = tuple[NDArray[Any], NDArray[Any]]
+"""Some rows of a table: inputs of shape (k,) or (k, d), targets of shape (k,)."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A table in memory: inputs x, targets y of shape (n,), and what they are called.
+
+    Attributes:
+        x: shape (n,) for one feature, (n, d) for d of them.
+        y: shape (n,).
+        name: what the table is called in MLflow.
+        features: the names of the columns of x.
+        target: the name of y.
+    """
+
+    x: NDArray[Any]
+    y: NDArray[Any]
+    name: str
+    features: tuple[str, ...] = ("x",)
+    target: str = "y"
+
+    @property
+    def width(self) -> int:
+        """The number of features, d."""
+        return len(self.features)
+
+    def astype(self, dtype: str) -> Dataset:
+        """The same table in another precision."""
+        return replace(self, x=self.x.astype(dtype, copy=False), y=self.y.astype(dtype, copy=False))
+
+    def load(self) -> Dataset:
+        """The table itself: it is in memory already, which a file is not."""
+        return self
+
+    def chunks(self, rows: int = CHUNK) -> Iterator[Chunk]:
+        """The table in pieces of so many rows, inputs of shape (k, d); nothing is copied."""
+        x = self.x.reshape(len(self.y), self.width)
+        for start in range(0, len(self.y), rows):
+            yield x[start : start + rows], self.y[start : start + rows]
+
+
+def points(x: Sequence[float], y: Sequence[float], name: str) -> Dataset:
+    """A table written out in the configuration.
+
+    Args:
+        x: the inputs, n numbers.
+        y: the targets, n numbers.
+        name: what the table is called in MLflow.
+
+    Raises:
+        ConfigError: the two differ in length, are empty, or hold what is no finite number.
+    """
+    for key, values in (("data.x", x), ("data.y", y)):
+        if not isinstance(values, Sequence) or isinstance(values, str) or not values:
+            raise ConfigError(f"{key}: {values!r} is not a list of numbers. Type {key}=[1,2,3].")
+        for value in values:
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise ConfigError(f"{key}: {value!r} is not a number. Type {key}=[1,2,3].")
+            if not math.isfinite(value):
+                raise ConfigError(f"{key}: {value} is not a finite number.")
+    if len(x) != len(y):
+        raise ConfigError(
+            f"data.x has {len(x)} numbers and data.y has {len(y)}: give each input one target."
+        )
+    return Dataset(np.array(x, dtype=np.float64), np.array(y, dtype=np.float64), name)
