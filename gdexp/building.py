@@ -6,7 +6,7 @@ import inspect
 import json
 import os
 import pkgutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -17,14 +17,14 @@ from hydra.utils import instantiate
 
 from gdexp import manual
 from gdexp.components import is_torch_based
-from gdexp.data import batches
+from gdexp.data.prepare import batches
 from gdexp.descent import descend, descend_in_batches
 from gdexp.errors import ConfigError
 from gdexp.job import Job
 from gdexp.preparation import Prepared, prepare
 from gdexp.settings import Preparation
 from gdexp.task import Task, check_targets, outputs_of, targets, task_of
-from gdexp.types import Array, Gradient, Iteration, Loss, Predictor, Updater
+from gdexp.types import Array, Gradient, Iteration, Loss, Parameters, Predictor
 
 Batches: TypeAlias = Callable[[int], Iterable[tuple[Array, Array]]]
 
@@ -40,7 +40,9 @@ class Components:
         y: the targets of the fit.
         at: where f is shown, one row.
         kept: inputs and targets kept out of the fit; None where there are none.
+        scheduler: what changes the learning rate from epoch to epoch; None: nothing does.
         batches: the minibatches of an epoch; None: all rows at once.
+        lr: the learning rate of the last update, where a scheduler changes it.
     """
 
     data: Prepared
@@ -52,9 +54,10 @@ class Components:
     predictor: Predictor
     gradient: Gradient
     loss: Loss
-    updater: Updater
+    updater: Any
     scheduler: Any = None
     batches: Batches | None = None
+    lr: float = 0.0
 
     def iterations(self, iters: int, first: int = 1) -> Iterator[Iteration]:
         """The descent from epoch first to epoch iters."""
@@ -63,7 +66,14 @@ class Components:
             stream = descend(self.x, self.y, *families, iters=iters, first=first)
         else:
             stream = descend_in_batches(self.batches, *families, iters=iters, first=first)
-        return stream if self.scheduler is None else _scheduled(stream, self.scheduler)
+        return stream if self.scheduler is None else self._scheduled(stream)
+
+    def _scheduled(self, stream: Iterator[Iteration]) -> Iterator[Iteration]:
+        for iteration in stream:
+            self.lr = self.scheduler.lr
+            loss = iteration.loss
+            self.scheduler.step(loss.detach() if hasattr(loss, "detach") else loss)
+            yield iteration
 
     def prediction(self) -> float:
         """``f(predict_at)`` with the parameters as they are now: the first of its numbers."""
@@ -82,6 +92,33 @@ class Components:
         with self._judging():
             return self.loss(self.predictor(x), y)
 
+    def state(self) -> dict[str, Any]:
+        """Everything the next epoch depends on; see :meth:`load`."""
+        parts = {"updater": self.updater, "scheduler": self.scheduler}
+        found = {name: part.state() for name, part in parts.items() if hasattr(part, "state")}
+        held = getattr(self.predictor, "state", None)
+        found["predictor"] = held() if held else dict(self.predictor.parameters)
+        if hasattr(self.x, "detach"):
+            from gdexp.pytorch import random_state
+
+            found["random"] = random_state()
+        return found
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state; tensors keep their place in memory, which others share."""
+        for name, part in (("updater", self.updater), ("scheduler", self.scheduler)):
+            if name in state:
+                part.load(state[name])
+        if hasattr(self.predictor, "load"):
+            self.predictor.load(state["predictor"])
+        else:
+            for name, value in state["predictor"].items():
+                _put(self.predictor.parameters, name, value)
+        if "random" in state:
+            from gdexp.pytorch import set_random_state
+
+            set_random_state(state["random"])
+
     def _judging(self) -> AbstractContextManager[None]:
         if not hasattr(self.x, "detach"):
             return nullcontext()
@@ -99,10 +136,14 @@ class Components:
         return float(n) if mine == "sum" else 1 / n
 
 
-def _scheduled(stream: Iterator[Iteration], scheduler: Any) -> Iterator[Iteration]:
-    for iteration in stream:
-        scheduler.step(iteration.loss)
-        yield iteration
+def _put(parameters: Parameters, name: str, value: Array) -> None:
+    held = parameters[name]
+    if hasattr(held, "detach"):
+        held.detach().copy_(value)
+    elif isinstance(held, np.ndarray):
+        held[...] = value
+    else:
+        parameters[name] = value
 
 
 def build(job: Job) -> Components:
@@ -120,7 +161,7 @@ def build(job: Job) -> Components:
     outputs = outputs_of(np.concatenate([table.y for table in tables]), task)
     predictor = _predictor(job, data.fitted.width, outputs)
     gradient, loss, updater = (_instantiate(job, f) for f in ("gradient", "loss", "updater"))
-    arrays = [a for table in tables for a in (table.x, targets(table.y, task))]
+    arrays: list[Array] = [a for table in tables for a in (table.x, targets(table.y, task))]
     arrays = [_cast(a, settings["dtype"]) for a in (data.at(settings["predict_at"]), *arrays)]
     if is_torch_based(job):
         from gdexp import pytorch
@@ -136,10 +177,10 @@ def build(job: Job) -> Components:
         parameters |= {name: _cast(value, settings["dtype"]) for name, value in parameters.items()}
     at, x, y, *kept = arrays
     families = predictor, gradient, loss, updater
-    built = Components(data, task, x, y, at, tuple(kept) or None, *families)
+    built = Components(data, task, x, y, at, (kept[0], kept[1]) if kept else None, *families)
     if size := settings["data"].get("batch_size"):
         built.batches = partial(batches, x, y, size, settings["seed"])
-    if "_target_" in settings["scheduler"]:
+    if settings["scheduler"]["_target_"] is not None:
         from gdexp.pytorch.schedulers import schedule
 
         with _refusing("scheduler"):

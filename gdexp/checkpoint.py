@@ -45,26 +45,38 @@ class Saved:
     state: Mapping[str, Any]
 
 
-def capture(job: Job, built: Components, seen: Trajectory, record: Record | None) -> None:
-    """Write a checkpoint: into the run's artifacts, or to ``outputs/checkpoints/`` without one."""
-    content = pack(
-        {
-            "epoch": seen.length,
-            "settings": job.settings,
-            "digest": built.data.digest,
-            "table": seen.table,
-            "state": built.state(),
-        }
-    )
-    name = f"{seen.length:08d}.npz"
-    if record is not None:
-        record.checkpoint(name, content)
-        return
-    folder = absolute(OUTPUTS) / "checkpoints" / seen.token(new_stamp)
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f".{name}"
-    partial.write_bytes(content)
-    partial.replace(folder / name)
+class Checkpoints:
+    """Where a run writes its checkpoints: its artifacts, or a folder of its own without a record.
+
+    Args:
+        job: the run.
+        built: what moves in it.
+        record: its record; None where tracking is off.
+    """
+
+    def __init__(self, job: Job, built: Components, record: Record | None) -> None:
+        self._job, self._built, self._record = job, built, record
+        self._folder = absolute(OUTPUTS) / "checkpoints" / new_stamp()
+
+    def write(self, seen: Trajectory) -> None:
+        """Write the state after the last epoch."""
+        content = pack(
+            {
+                "epoch": seen.length,
+                "settings": self._job.settings,
+                "digest": self._built.data.digest,
+                "table": seen.table,
+                "state": self._built.state(),
+            }
+        )
+        name = f"{seen.length:08d}.npz"
+        if self._record is not None:
+            self._record.checkpoint(name, content)
+            return
+        self._folder.mkdir(parents=True, exist_ok=True)
+        partial = self._folder / f".{name}"
+        partial.write_bytes(content)
+        partial.replace(self._folder / name)  # whole or not there
 
 
 def restore(saved: Saved, built: Components, seen: Trajectory) -> None:

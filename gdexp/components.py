@@ -24,7 +24,7 @@ def check(job: Job) -> None:
     schema.check_settings(job.settings)
     for family in BUILT:
         node = job.settings[family]
-        if family == "scheduler" and isinstance(node, dict) and "_target_" not in node:
+        if family == "scheduler" and isinstance(node, dict) and node.get("_target_", "") is None:
             continue
         if not isinstance(node, dict) or "_target_" not in node:
             raise ConfigError(f"{family}: the chosen option names no _target_ to build.")
@@ -109,49 +109,12 @@ def _check_device(job: Job) -> None:
         )
 
 
-<<<<<<< HEAD
 def _check_patience(job: Job) -> None:
     if job.settings["stop"]["patience"] and not job.settings["data"].get("validation"):
         raise ConfigError(
             "stop.patience: it watches the validation loss, and no rows are kept for that. "
             "Type for example data.validation=0.2."
         )
-=======
-def build(job: Job) -> Components:
-    """Build the data and the four families, as tensors where one of the four is torch's.
-
-    Raises:
-        ConfigError: a constructor refuses its settings.
-    """
-    settings = job.settings
-    dataset = _instantiate(job, "data").astype(settings["dtype"])
-    predictor = _predictor(job)
-    gradient, loss, updater = (_instantiate(job, f) for f in ("gradient", "loss", "updater"))
-    x: Array = dataset.x
-    y: Array = dataset.y
-    at: Array = np.array([settings["predict_at"]], dtype=settings["dtype"])
-    if is_torch_based(job):
-        from gdexp import pytorch
-
-        x, y, at = pytorch.tensors(x, y, at)
-        pytorch.adopt(predictor, settings["dtype"], tracked=getattr(gradient, "tracked", False))
-        with _refusing("updater"):
-            updater, gradient = pytorch.adapt(updater, predictor, gradient, loss)
-    return Components(dataset, x, y, at, predictor, gradient, loss, updater)
-
-
-def _predictor(job: Job) -> Predictor:
-    if not (is_torch_based(job) or job.settings["predictor"].get("init") == "torch"):
-        return cast(Predictor, _instantiate(job, "predictor"))
-    from gdexp import pytorch
-
-    seed = job.settings["seed"]
-    with pytorch.seeded(seed):
-        predictor = _instantiate(job, "predictor")
-    if isinstance(predictor, manual.Predictor) and predictor.init == "torch":
-        predictor.parameters = pytorch.initial("b" in predictor.parameters, seed)
-    return cast(Predictor, predictor)
->>>>>>> own
 
 
 def is_torch_based(job: Job) -> bool:

@@ -107,10 +107,15 @@ if PLUGINS not in sys.path:
     sys.path.append(PLUGINS)
 
 
-@functools.cache
-def stamp() -> str:
+def new_stamp() -> str:
     """A name for a folder that no other run has: the time to the microsecond and a short id."""
     return f"{datetime.datetime.now():%Y-%m-%d_%H-%M-%S-%f}_{secrets.token_hex(3)}"
+
+
+@functools.cache
+def stamp() -> str:
+    """The name of this process's folder, the same wherever a configuration asks for it."""
+    return new_stamp()
 
 
 OmegaConf.register_new_resolver("gdexp.stamp", stamp, use_cache=True, replace=True)

@@ -28,7 +28,9 @@ def coefficients(job: Job, built: Components) -> dict[str, float]:
     b = float(_numbers(parameters["b"])[0]) if "b" in parameters else None
     if built.data.scaling is not None:
         w, b = built.data.scaling.undo(w, b)
-    found = {metric_name(name): float(v) for name, v in zip(built.data.fitted.features, w, strict=True)}
+    found = {
+        metric_name(name): float(v) for name, v in zip(built.data.fitted.features, w, strict=True)
+    }
     return found if b is None else {**found, INTERCEPT: float(b)}
 
 
@@ -47,7 +49,7 @@ def final_scores(job: Job, built: Components) -> dict[str, float]:
     parts = {"final": (built.x, built.data.fitted)}
     if built.kept is not None and built.data.kept is not None:
         parts["validation"] = (built.kept[0], built.data.kept)
-    found = {}
+    found: dict[str, float] = {}
     for prefix, (x, table) in parts.items():
         y_pred = built.predict(x)
         if np.isfinite(y_pred).all():

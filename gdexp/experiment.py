@@ -13,7 +13,7 @@ import numpy as np
 
 from gdexp import components, overrides
 from gdexp.building import Components, build
-from gdexp.checkpoint import Saved, capture, read, restore
+from gdexp.checkpoint import Checkpoints, Saved, read, restore
 from gdexp.compose import Composer, session
 from gdexp.errors import Interrupted
 from gdexp.evaluation import coefficients, final_scores
@@ -40,6 +40,7 @@ class Result:
         trajectory: every iteration, as arrays.
         transcript: the run in the tutorial's lines.
         prediction: f(predict_at) after the last update.
+        at: where that is, as printed.
         parameters: the parameters after the last update, as the trajectory names them.
         coefficients: of a linear predictor, by feature and in the data's own units.
         scores: mean absolute error and R², or the accuracy, by metric name.
@@ -52,6 +53,7 @@ class Result:
     trajectory: Trajectory
     transcript: str
     prediction: float
+    at: str = ""
     parameters: dict[str, float] = field(default_factory=dict)
     coefficients: dict[str, float] = field(default_factory=dict)
     scores: dict[str, float] = field(default_factory=dict)
@@ -95,7 +97,7 @@ def run(job: Job, stream: TextIO | None = None) -> Result:
     at = job.settings["predict_at"] if built.data.fitted.width == 1 else None
     transcript = Transcript(at, iters, every, stream)
     with np.errstate(over="ignore"):
-        result = Result("failed", "", trajectory, "", built.prediction())
+        result = Result("failed", "", trajectory, "", built.prediction(), transcript.at)
     result.note = note(job, built.factor())
     record = _open(job, built)
     try:
@@ -134,7 +136,7 @@ def _trajectory(job: Job, built: Components) -> Trajectory:
     if built.kept is not None:
         measures[VALIDATION] = built.kept_loss
     if built.scheduler is not None:
-        measures["train/lr"] = built.scheduler.lr
+        measures["train/lr"] = lambda: built.lr
     linear = job.settings["predictor"]["_target_"] in LINEAR
     elements = {"w": built.data.fitted.features} if linear else {}
     return Trajectory(built.predictor.parameters, job.settings["iters"], elements, measures)
@@ -170,6 +172,7 @@ def _descend(
 ) -> None:
     trajectory, iters = result.trajectory, job.settings["iters"]
     rules, every = Rules(job.settings["stop"]), job.settings["checkpoint"]["every"]
+    checkpoints = Checkpoints(job, built, record)
     transcript.prediction("before", result.prediction)
     if saved is not None:
         restore(saved, built, trajectory)
@@ -181,7 +184,7 @@ def _descend(
             if record is not None:
                 record.update(trajectory)
             if every and not trajectory.diverged and (ended or trajectory.length % every == 0):
-                capture(job, built, trajectory, record)
+                checkpoints.write(trajectory)
         result.prediction = built.prediction()
     result.parameters = {n: float(v[-1]) for n, v in trajectory.parameters.items() if len(v)}
     result.outcome, result.reason = rules.ended(trajectory) or outcome(trajectory)

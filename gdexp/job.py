@@ -13,8 +13,17 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from gdexp import schema
+from gdexp.settings import default_of
 
-WITHOUT_EFFECT = ("print_every", "tracking", "sweep")  # settings that do not change a result
+MAIN = ("lr", "iters", "seed", "dtype", "predict_at")  # recorded of every run
+OPTIONAL = ("stop", "checkpoint", "scheduler")
+UNUSED = {key: default_of(key) for key in schema.HINTS if key not in MAIN} | {"scheduler": "none"}
+WITHOUT_EFFECT = (
+    "print_every",
+    "tracking",
+    "sweep",
+    "checkpoint",
+)  # settings that do not change a result
 
 
 @dataclass(frozen=True)
@@ -61,13 +70,17 @@ class Job:
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
 
     def flat(self) -> dict[str, Any]:
-        """``step``, each group's option, the run-level keys, and keys like updater.momentum."""
+        """``step``, each group's option, the run-level keys, and keys like updater.momentum.
+
+        What few runs ask for, as a stop rule or a scheduler, is listed only where it is asked for.
+        """
         groups = ("data", *schema.FAMILIES)
         found: dict[str, Any] = {name: self.choices[name] for name in ("step", *groups)}
-        found |= {key: self.settings[key] for key in schema.HINTS if key != "print_every"}
-        for group in groups:
+        found |= {key: self.settings[key] for key in schema.HINTS if "." not in key}
+        for group in (*groups, *OPTIONAL):
             found |= dict(_leaves(group, self.settings[group]))
-        return found
+        found["scheduler"] = self.choices["scheduler"]
+        return {k: v for k, v in found.items() if k not in UNUSED or v != UNUSED[k]}
 
 
 def _plain(cfg: DictConfig, key: str) -> Any:

@@ -19,6 +19,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from gdexp import components, schema
+from gdexp.building import build
 from gdexp.compose import Composer
 from gdexp.errors import ConfigError, did_you_mean
 from gdexp.job import Job
@@ -132,12 +133,12 @@ def _check_together(base: DictConfig, job: Job, values: list[Pair]) -> None:
     for key, value in reversed(values):
         OmegaConf.update(base, key, value)
     components.check(Job.of(base, ()))
-    components.build(Job.of(base, ()))
+    build(Job.of(base, ()))
     for key, value in values:
         family = key.partition(".")[0]
         if family in components.BUILT and components.is_torch(job, family):
             OmegaConf.update(base, key, value)
-            components.build(Job.of(base, ()))
+            build(Job.of(base, ()))
 
 
 def _first_line(error: BaseException) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gdexp.data import Dataset
-from gdexp.data.compress import compress
+from gdexp.data.compress import Digest, compress, digest
+from gdexp.data.dataset import Chunk, Dataset
 from gdexp.data.prepare import Scaling, check_batch_size, split
 from gdexp.errors import ConfigError
 from gdexp.job import Job
@@ -24,19 +26,27 @@ class Prepared:
 
     Attributes:
         fitted: the rows that are fitted: standardized, or compressed to fewer.
-        kept: the rows kept out of the fit, standardized like it; None where there are none.
+        kept: the rows kept out of the fit, standardized like them; None where there are none.
         scaling: what standardizing did; None where nothing was done.
+        means: of the features over the fitted rows, in the data's own units, shape (d,).
         rows: how many rows the table has.
-        digest: of the whole table, 8 hexadecimal digits.
+        table: the whole table in its own units; None where it was never in memory.
         compressed: whether fewer rows stand for the table's.
     """
 
     fitted: Dataset
     kept: Dataset | None
     scaling: Scaling | None
+    means: NDArray[np.float64]
     rows: int
-    digest: str
+    table: Dataset | None
     compressed: bool = False
+    read_digest: str = ""
+
+    @cached_property
+    def digest(self) -> str:
+        """Of the whole table, 8 hexadecimal digits."""
+        return self.read_digest if self.table is None else digest(self.table)
 
     def at(self, x: float) -> NDArray[np.float64]:
         """Where f is shown: at x, or at the features' means where there are several.
@@ -44,10 +54,10 @@ class Prepared:
         Returns:
             One row of inputs as the fit has them, shape (1,) or (1, d).
         """
-        if self.fitted.width > 1:
-            return np.asarray(self.fitted.x.mean(axis=0)[None], float)
-        point = np.array([x], float)
-        return point if self.scaling is None else (point - self.scaling.mean) / self.scaling.scale
+        point = np.array([x]) if self.fitted.width == 1 else self.means
+        if self.scaling is not None:
+            point = (point - self.scaling.mean) / self.scaling.scale
+        return point if self.fitted.width == 1 else point[None]
 
 
 def prepare(job: Job, source: Any) -> Prepared:
@@ -64,24 +74,33 @@ def prepare(job: Job, source: Any) -> Prepared:
     if settings.get("compress"):
         check_compressible(job)
         return _compressed(job, source)
-    dataset: Dataset = source.load()
-    fitted, kept = split(dataset, settings.get("validation", 0), job.settings["seed"])
+    table: Dataset = source.load()
+    fitted, kept = split(table, settings.get("validation", 0), job.settings["seed"])
+    means = np.atleast_1d(fitted.x.mean(axis=0, dtype=np.float64))
     scaling = None
     if settings.get("standardize"):
         scaling = Scaling.of(fitted)
         fitted, kept = scaling.apply(fitted), kept and scaling.apply(kept)
     if settings.get("batch_size"):
         check_batch_size(settings["batch_size"], len(fitted.y))
-    return Prepared(fitted, kept, scaling, len(dataset.y), dataset.digest)
+    return Prepared(fitted, kept, scaling, means, len(table.y), table)
 
 
 def _compressed(job: Job, source: Any) -> Prepared:
-    settings = job.settings
-    bias, standardize = settings["predictor"]["bias"], settings["data"].get("standardize", False)
-    found = compress(source.chunks(), bias=bias, standardize=standardize)
-    x = found.x if len(source.features) > 1 else found.x[:, 0]
-    fitted = Dataset(x, found.y, source.name, tuple(source.features), source.target)
-    return Prepared(fitted, None, found.scaling, found.rows, found.digest, compressed=True)
+    settings, features = job.settings, tuple(source.features)
+    bias, standardize = settings["predictor"]["bias"], settings["data"]["standardize"]
+    seen, total = Digest(len(features)), np.zeros(len(features))
+
+    def summed(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
+        for x, y in chunks:
+            total[:] += x.reshape(len(y), -1).sum(axis=0, dtype=np.float64)
+            yield x, y
+
+    chunks = seen.reading(summed(source.chunks()))
+    found = compress(chunks, features, bias=bias, standardize=standardize)
+    fitted = Dataset(found.x, found.y, source.name, features, source.target)
+    means = total / found.rows
+    return Prepared(fitted, None, found.scaling, means, found.rows, None, True, str(seen))
 
 
 def check_compressible(job: Job) -> None:

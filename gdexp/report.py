@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 
 from gdexp.experiment import Result
 from gdexp.job import Job
@@ -14,7 +15,7 @@ def report_job(job: Job, result: Result) -> None:
     """The lines after a run; in a sweep, one line."""
     if job.number is not None:
         loss = f"loss {result.trajectory.loss[-1]:.6g}, " if result.trajectory.length else ""
-        ended = f"{loss}f({job.settings['predict_at']:g}) = {result.prediction:.6g}"
+        ended = f"{loss}f({result.at}) = {result.prediction:.6g}"
         say(f"#{job.number} {' '.join(job.typed) or 'defaults'}: {result.outcome}, {ended}")
         if result.note and job.choices["gradient"] not in _noted:
             _noted.add(job.choices["gradient"])  # once in a sweep is enough
@@ -24,6 +25,8 @@ def report_job(job: Job, result: Result) -> None:
         say(f"{result.outcome}: {result.reason}")
     if result.note:
         say(f"note: {result.note}")
+    for line in _fit(job, result):
+        say(line)
     if result.run_id is not None:
         from gdexp.tracking.store import connect, hide_password
 
@@ -33,6 +36,18 @@ def report_job(job: Job, result: Result) -> None:
             f"{hide_password(store.uri)}"
         )
         say("see it with: python -m gdexp.ui")
+
+
+def _fit(job: Job, result: Result) -> Iterator[str]:
+    """The coefficients and scores, where the transcript does not show them already."""
+    known = [float(v[-1]) for v in result.trajectory.parameters.values() if len(v)]
+    if result.coefficients and list(result.coefficients.values()) != known:
+        width = max(map(len, result.coefficients))
+        yield "coefficients, in the data's own units:"
+        for name, value in result.coefficients.items():
+            yield f"  {name:<{width}}  {value: .6g}"
+    if result.scores:
+        yield ", ".join(f"{name} {value:.6g}" for name, value in result.scores.items())
 
 
 def report_sweep() -> None:

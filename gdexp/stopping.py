@@ -48,5 +48,5 @@ class Rules:
 
 
 def gradient_norm(seen: Trajectory, row: int = -1) -> float:
-    """The Euclidean norm of the gradient over all parameters, of the last epoch or another's row."""
+    """The Euclidean norm of the gradient over all parameters, in the last row or another."""
     return float(np.linalg.norm([values[row] for values in seen.gradients.values()]))

@@ -67,11 +67,11 @@ def response(y_pred: NDArray[Any], task: Task) -> NDArray[np.float64]:
         task: what it was fitted for.
     """
     if task == "classes":
-        return y_pred.argmax(axis=1).astype(np.float64)
-    values = y_pred.astype(np.float64)
+        y_pred = y_pred.argmax(axis=1)
+    values: NDArray[np.float64] = y_pred.astype(np.float64)
     if task == "binary":
         with np.errstate(over="ignore"):
-            return 1 / (1 + np.exp(-values))
+            values = 1 / (1 + np.exp(-values))
     return values
 
 

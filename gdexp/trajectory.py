@@ -39,7 +39,9 @@ class Trajectory:
         elements: Mapping[str, Sequence[str]] | None = None,
         measures: Mapping[str, Measure] | None = None,
     ) -> None:
-        named = {name: _columns(name, v, (elements or {}).get(name)) for name, v in parameters.items()}
+        named = {
+            name: _columns(name, v, (elements or {}).get(name)) for name, v in parameters.items()
+        }
         self.names = tuple(column for columns in named.values() for column in columns)
         self.length = 0
         self.diverged = False
@@ -84,9 +86,7 @@ class Trajectory:
 
     def _numbers(self, iterations: Iterable[Iteration]) -> int:
         """Parameters of one number each, filed one by one."""
-        number: Callable[[Array], Any] = (
-            operator.methodcaller("item") if self._tensors else _itself
-        )
+        number: Callable[[Array], Any] = operator.methodcaller("item") if self._tensors else _itself
         table, names, start = self._table, self.names, self.length
         losses = table[0]
         columns = [(n, table[1 + i], table[1 + len(names) + i]) for i, n in enumerate(names)]
@@ -107,7 +107,7 @@ class Trajectory:
         return self.length - start
 
     def _rows_of(self, iterations: Iterable[Iteration]) -> int:
-        """Parameters of many numbers: rows are put together where they are, then fetched at once."""
+        """Parameters of many numbers: rows are put together where they are, fetched at once."""
         rows = self._joined(iterations)
         found, k = len(rows), self.length
         if not found:

@@ -18,13 +18,16 @@ class Transcript:
         iters: the number of epochs the run may have.
         every: epochs from one line to the next; None: about twenty lines in all.
         stream: where the lines go as well; None: nowhere.
+
+    Attributes:
+        at: where the printed f is taken, in a word.
     """
 
     def __init__(
         self, predict_at: float | None, iters: int, every: int | None, stream: TextIO | None
     ) -> None:
         self.every = every or -(-iters // 20)
-        self._at = "mean" if predict_at is None else f"{predict_at:g}"
+        self.at = "mean" if predict_at is None else f"{predict_at:g}"
         self._lines: list[str] = []
         self._next = 1
         self._stream = stream
@@ -36,7 +39,7 @@ class Transcript:
 
     def prediction(self, when: str, value: float) -> None:
         """`` Prediction before training: f(5) = 0.000``."""
-        self._write(f" Prediction {when} training: f({self._at}) = {value:.3f}")
+        self._write(f" Prediction {when} training: f({self.at}) = {value:.3f}")
 
     def epochs(self, trajectory: Trajectory) -> None:
         """The lines that are due among the epochs recorded since the last call."""

@@ -115,7 +115,7 @@ def _tensors(*shape: int):
 
 def recorded(step: str, iters: int) -> Callable[[], None]:
     """Our loop of a step, from a fresh start, its trajectory filled."""
-    from gdexp import components
+    from gdexp.building import build
     from gdexp.compose import Composer, session
     from gdexp.descent import descend
     from gdexp.job import Job
@@ -123,7 +123,7 @@ def recorded(step: str, iters: int) -> Callable[[], None]:
 
     with session():
         cfg = Composer().compose([f"step={step}"])
-    built = components.build(Job.of(cfg, ()))
+    built = build(Job.of(cfg, ()))
     families = built.predictor, built.gradient, built.loss, built.updater
 
     def train() -> None:

@@ -3,7 +3,7 @@
 from gdexp.pytorch.gradients import Autograd
 from gdexp.pytorch.models import MLP, Linear, Module, adopt, initial, judging
 from gdexp.pytorch.optimizers import Optimizer, QuasiNewton, Repeatable, Untracked, adapt
-from gdexp.pytorch.tensors import device_of, joined, seeded, tensors
+from gdexp.pytorch.tensors import device_of, joined, random_state, seeded, set_random_state, tensors
 
 __all__ = [
     "MLP",
@@ -20,6 +20,8 @@ __all__ = [
     "initial",
     "joined",
     "judging",
+    "random_state",
     "seeded",
+    "set_random_state",
     "tensors",
 ]

@@ -164,13 +164,11 @@ def adopt(predictor: Any, dtype: str, tracked: bool, device: str = "cpu") -> Pre
 @contextmanager
 def judging(predictor: Predictor) -> Iterator[None]:
     """Predictions that are only looked at: no graph, and no dropout in a module."""
-    module = getattr(predictor, "module", None)
-    training = module is not None and module.training
-    if training:
-        module.eval()
+    module = predictor.module if isinstance(predictor, Module) else torch.nn.Identity()
+    training = module.training
+    module.eval()
     try:
         with torch.no_grad():
             yield
     finally:
-        if training:
-            module.train()
+        module.train(training)

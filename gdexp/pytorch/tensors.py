@@ -22,6 +22,16 @@ def seeded(seed: int) -> Iterator[None]:
         yield
 
 
+def random_state() -> torch.Tensor:
+    """Where torch's generator is."""
+    return torch.random.get_rng_state()
+
+
+def set_random_state(state: torch.Tensor) -> None:
+    """Put torch's generator where it was."""
+    torch.random.set_rng_state(state)
+
+
 def tensors(*arrays: NDArray[Any], device: str = "cpu") -> tuple[torch.Tensor, ...]:
     """NumPy arrays as tensors of the same precision."""
     return tuple(torch.tensor(array, device=device) for array in arrays)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from mlflow.entities import DatasetInput
 
-from gdexp import components
+from gdexp.building import build
 from gdexp.sweep.vectorize import Ended
 from gdexp.tracking import wording
 from gdexp.tracking.curves import curve_epochs, epoch_times, parquet
@@ -24,7 +24,7 @@ def finished_runs(ended: Iterable[Ended]) -> Iterator[FinishedRun]:
     dataset: DatasetInput | None = None
     for one in ended:
         if dataset is None:
-            dataset = wording.dataset_input(components.build(one.job).dataset)
+            dataset = wording.dataset_input(build(one.job).data)
         run = _finished(one, dataset)
         one.result.run_id = run.run_id
         yield run

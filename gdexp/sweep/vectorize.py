@@ -10,9 +10,13 @@ from typing import Any, Literal, cast
 
 import numpy as np
 
-from gdexp import components, experiment
+from gdexp import experiment, schema
+from gdexp.building import Components, build
+from gdexp.components import is_torch_based
+from gdexp.evaluation import INTERCEPT
 from gdexp.experiment import Result
 from gdexp.job import Job
+from gdexp.settings import default_of
 from gdexp.sweep.batch import Batch, BatchResult
 from gdexp.sweep.engines import Engine, Local
 from gdexp.transcript import Transcript
@@ -27,6 +31,11 @@ GRADIENTS: dict[str, Literal["mean", "sum", "autograd"]] = {
 LOSSES = ("gdexp.manual.Loss", "torch.nn.MSELoss")
 UPDATERS = ("gdexp.manual.Updater", "torch.optim.SGD")
 SGD = ("momentum", "dampening", "weight_decay", "nesterov", "maximize")
+ONE_BY_ONE = (  # settings that only a run of its own can have
+    *("device", "continue_from", "checkpoint.every"),
+    *("stop.tolerance", "stop.patience", "stop.divergence"),
+    *("data.standardize", "data.validation", "data.batch_size", "data.compress"),
+)
 NUMBERS = {  # the settings in which runs of a batch may differ
     "": ("lr", "iters", "seed", "predict_at", "print_every"),
     "predictor": ("init",),
@@ -36,6 +45,17 @@ NUMBERS = {  # the settings in which runs of a batch may differ
 
 def obstacle(job: Job) -> str:
     """Why a job cannot be part of a batch, or "" where it can."""
+    if job.settings["data"]["_target_"] != "gdexp.data.points":
+        return f"data={job.choices['data']} has no batched form"
+    for key in ONE_BY_ONE:
+        section, _, name = key.rpartition(".")
+        node = job.settings[section] if section else job.settings
+        if node.get(name) != default_of(key):
+            return f"{key}={schema.shown(node[name])} has no batched form"
+    if job.settings["scheduler"]["_target_"] is not None:
+        return f"scheduler={job.choices['scheduler']} has no batched form"
+    if job.settings["tracking"].get("log_model"):
+        return "tracking.log_model=true has no batched form"
     known = {
         "predictor": PREDICTORS,
         "gradient": tuple(GRADIENTS),
@@ -91,7 +111,7 @@ def run_batch(
         engine: what computes the shards; None: this process.
     """
     engine = engine or Local()
-    built = components.build(jobs[0])
+    built = build(jobs[0])
     factor = built.factor()
     parts = list(_parts(jobs, engine.shards))
     shards = (_batch(part, built) for part in parts)
@@ -126,15 +146,15 @@ def _but_iters(job: Job) -> str:
     return json.dumps(numbers, sort_keys=True)
 
 
-def _batch(jobs: Sequence[Job], built: components.Components) -> Batch:
+def _batch(jobs: Sequence[Job], built: Components) -> Batch:
     first = jobs[0].settings
     by_sgd = first["updater"]["_target_"] == "torch.optim.SGD"
     return Batch(
-        x=np.asarray(built.dataset.x),
-        y=np.asarray(built.dataset.y),
+        x=np.asarray(built.data.fitted.x),
+        y=np.asarray(built.data.fitted.y),
         gradient=GRADIENTS[first["gradient"]["_target_"]],
         reduction=cast(Literal["mean", "sum"], first["loss"].get("reduction", "mean")),
-        torch=components.is_torch_based(jobs[0]),
+        torch=is_torch_based(jobs[0]),
         start=_start(jobs),
         lr=np.array([job.settings["updater"]["lr"] for job in jobs], float),
         iters=np.array([job.settings["iters"] for job in jobs]),
@@ -171,12 +191,20 @@ def _result(job: Job, batch: BatchResult, i: int, factor: float) -> Result:
     transcript.epochs(trajectory)
     transcript.prediction("after", float(batch.after[i]))
     outcome, reason = experiment.outcome(trajectory)
+    last = {n: float(v[-1]) for n, v in trajectory.parameters.items() if len(v)}
     return Result(
         outcome=outcome,
         reason=reason,
         trajectory=trajectory,
         transcript=transcript.text,
         prediction=float(batch.after[i]),
-        parameters={n: float(v[-1]) for n, v in trajectory.parameters.items() if len(v)},
+        at=transcript.at,
+        parameters=last,
+        coefficients={} if trajectory.diverged else _coefficients(last),
         note=experiment.note(job, factor),
     )
+
+
+def _coefficients(parameters: dict[str, float]) -> dict[str, float]:
+    called = {"w": "x", "b": INTERCEPT}
+    return {called[name]: value for name, value in parameters.items()}

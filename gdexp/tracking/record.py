@@ -12,11 +12,12 @@ import numpy as np
 from mlflow.entities import Metric, RunStatus
 from numpy.typing import NDArray
 
-from gdexp.data import Dataset
 from gdexp.interrupts import shielded
 from gdexp.job import Job
+from gdexp.preparation import Prepared
 from gdexp.tracking import wording
 from gdexp.tracking.curves import curve_epochs, epoch_times, parquet
+from gdexp.tracking.reading import CHECKPOINTS
 from gdexp.tracking.store import Store
 from gdexp.trajectory import Trajectory
 
@@ -59,6 +60,12 @@ class Record:
                 self._send_curves(trajectory, self._wanted)
             self._written = time.perf_counter()
 
+    def checkpoint(self, name: str, content: bytes) -> None:
+        """Keep a checkpoint among the run's artifacts."""
+        with shielded(), tempfile.TemporaryDirectory() as folder:
+            Path(folder, name).write_bytes(content)
+            self.store.client.log_artifacts(self.run_id, folder, CHECKPOINTS)
+
     def close(self, result: Result) -> None:
         """Write what is left and end the run; a signal waits until this is done."""
         status = STATUS.get(result.outcome, RunStatus.FINISHED)
@@ -100,14 +107,14 @@ class Record:
             self.store.client.log_artifacts(self.run_id, folder)
 
 
-def open_record(store: Store, job: Job, dataset: Dataset) -> Record:
+def open_record(store: Store, job: Job, data: Prepared) -> Record:
     """Create the run with its parameters, tags, configuration and data set."""
     with shielded():
         record = Record(store, job)
         client = store.client
         try:
             client.log_batch(record.run_id, params=wording.params(job))
-            client.log_inputs(record.run_id, [wording.dataset_input(dataset)])
+            client.log_inputs(record.run_id, [wording.dataset_input(data)])
             client.log_text(record.run_id, wording.config_text(job), "config.yaml")
         except BaseException:
             client.set_terminated(record.run_id, "FAILED")

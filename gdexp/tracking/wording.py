@@ -15,8 +15,8 @@ from mlflow.entities import DatasetInput, InputTag, Param, RunTag
 
 import gdexp
 from gdexp import schema
-from gdexp.data import Dataset
 from gdexp.job import Job
+from gdexp.preparation import Prepared
 
 if TYPE_CHECKING:
     from gdexp.experiment import Result
@@ -87,7 +87,8 @@ def final_metrics(result: Result) -> dict[str, float]:
     }
     if not result.trajectory.diverged and math.isfinite(result.prediction):
         found["final/prediction"] = result.prediction
-    return found
+    found |= {f"coef/{name}": value for name, value in result.coefficients.items()}
+    return found | result.scores
 
 
 def table_row(job: Job, result: Result) -> dict[str, Any]:
@@ -118,20 +119,31 @@ def note(job: Job, result: Result) -> str:
     loss = result.trajectory.loss
     text = f"`{job.command}` {result.outcome}: {result.reason}"
     if len(loss):
-        text += (
-            f", loss {loss[0]:.6g} → {loss[-1]:.6g}, f({job.settings['predict_at']:g}) = "
-            f"{result.prediction:.6g}"
-        )
+        text += f", loss {loss[0]:.6g} → {loss[-1]:.6g}, f({result.at}) = {result.prediction:.6g}"
     return f"{text}. {result.note}".rstrip()
 
 
-def dataset_input(dataset: Dataset) -> DatasetInput:
+def dataset_input(data: Prepared) -> DatasetInput:
     """The data set with its name, shape and digest, as MLflow's data set of a run."""
-    from mlflow.data.numpy_dataset import from_numpy
-
-    described = from_numpy(dataset.x, targets=dataset.y, name=dataset.name).to_dict()
-    entity = DatasetEntity(**described)
+    table, shape = data.fitted, [data.rows]
+    inputs = shape if table.width == 1 else [data.rows, table.width]
+    entity = DatasetEntity(
+        name=table.name,
+        digest=data.digest,
+        source_type="code",
+        source=json.dumps({"tags": {"mlflow.source.name": "gdexp"}}),
+        schema=json.dumps({"mlflow_tensorspec": _tensors(inputs, shape)}),
+        profile=json.dumps({"features_shape": inputs, "targets_shape": shape}),
+    )
     return DatasetInput(entity, [InputTag("mlflow.data.context", "training")])
+
+
+def _tensors(inputs: list[int], targets: list[int]) -> dict[str, str]:
+    def spec(shape: list[int]) -> str:
+        inner = {"dtype": "float64", "shape": [-1, *shape[1:]]}
+        return json.dumps([{"type": "tensor", "tensor-spec": inner}])
+
+    return {"features": spec(inputs), "targets": spec(targets)}
 
 
 @functools.cache
