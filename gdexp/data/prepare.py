@@ -1,0 +1,135 @@
+"""What happens to a table before it is fitted: rows held back, features scaled, rows shuffled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gdexp.data.dataset import Dataset
+from gdexp.errors import ConfigError
+from gdexp.types import Array
+
+
+def split(dataset: Dataset, fraction: float, seed: int) -> tuple[Dataset, Dataset | None]:
+    """Hold random rows back for validation; both parts keep the order of the table.
+
+    Args:
+        dataset: the table, n rows.
+        fraction: the share held back, rounded to whole rows; 0 holds nothing back.
+        seed: of the draw.
+
+    Returns:
+        The rows to train on, and those held back or None.
+
+    Raises:
+        ConfigError: one of the two would be empty.
+    """
+    n = len(dataset.y)
+    held = round(fraction * n)
+    if fraction == 0:
+        return dataset, None
+    if not 0 < held < n:
+        way_out = f"Type a share from {1 / n:.2g} to {1 - 1 / n:.2g}, or 0." if n > 1 else "Type 0."
+        raise ConfigError(
+            f"data.validation: {fraction:g} of {n} row{'s' * (n > 1)} would hold {held} back and "
+            f"leave {n - held} to train on; each part needs one. {way_out}"
+        )
+    chosen = np.zeros(n, dtype=bool)
+    chosen[np.random.default_rng(seed).permutation(n)[:held]] = True
+    train, validation = (
+        replace(dataset, x=dataset.x[rows], y=dataset.y[rows]) for rows in (~chosen, chosen)
+    )
+    return train, validation
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """``(x - mean) / scale``, feature by feature; to be taken from the rows one trains on.
+
+    Attributes:
+        mean: shape (d,).
+        scale: the standard deviation (of n, not n - 1), shape (d,).
+        features: the names, for the sentence about a constant one.
+
+    Raises:
+        ConfigError: a feature is constant, so that no scale gives it standard deviation 1.
+    """
+
+    mean: NDArray[np.float64]
+    scale: NDArray[np.float64]
+    features: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for name, mean, scale in zip(self.features, self.mean, self.scale, strict=True):
+            if not scale > 0:
+                raise ConfigError(
+                    f"data.features: column {name!r} is {mean:g} in every row, so it cannot be "
+                    "standardised. Leave it out of data.features, or standardise nothing."
+                )
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> Scaling:
+        """The scaling that gives the features of this table mean 0 and standard deviation 1."""
+        x = dataset.x.reshape(len(dataset.y), dataset.width).astype(np.float64)
+        offset = x[0].copy()  # less one of its values, a constant column is exactly 0
+        x -= offset
+        return cls(offset + x.mean(axis=0), x.std(axis=0), dataset.features)
+
+    def apply(self, dataset: Dataset) -> Dataset:
+        """The same table with scaled features, in its own precision."""
+        x = dataset.x.reshape(len(dataset.y), dataset.width).astype(np.float64)
+        x -= self.mean
+        x /= self.scale
+        return replace(dataset, x=x.reshape(dataset.x.shape).astype(dataset.x.dtype, copy=False))
+
+    def undo(self, w: Any, b: float | None) -> tuple[NDArray[np.float64], float]:
+        """Weights for scaled features as coefficients and intercept in the data's own units.
+
+        ``coefficient_j = w_j / scale_j`` and ``intercept = b - sum(w_j * mean_j / scale_j)``.
+
+        Args:
+            w: shape (d,), or one number.
+            b: the bias; None where the predictor has none.
+        """
+        coefficients = np.asarray(w, dtype=np.float64).reshape(-1) / self.scale
+        return coefficients, float((b or 0.0) - coefficients @ self.mean)
+
+
+def check_batch_size(size: int, rows: int) -> None:
+    """Refuse a minibatch that is larger than the table.
+
+    Raises:
+        ConfigError: it is.
+    """
+    if size > rows:
+        raise ConfigError(
+            f"batch_size: {size} is more than the {rows} row{'s' * (rows > 1)} to train on. "
+            f"Type batch_size={rows} or less, or null for all rows at once."
+        )
+
+
+def batches(x: Array, y: Array, size: int, seed: int, epoch: int) -> Iterator[tuple[Array, Array]]:
+    """One epoch: every row once, in an order of its own, so many rows at a time.
+
+    The order of epoch k is drawn from (seed, k), so it needs no history. The last batch holds what
+    is left and may be smaller.
+
+    Args:
+        x: inputs, shape (n,) or (n, d), an array or a tensor on any device.
+        y: targets, shape (n,).
+        size: rows in a batch.
+        seed: of the run.
+        epoch: k.
+    """
+    order: Array = np.random.default_rng((seed, epoch)).permutation(len(y))
+    if not isinstance(y, np.ndarray):
+        import torch
+
+        order = torch.from_numpy(order).to(y.device)
+    x, y = x[order], y[order]  # gathered once: every batch is then a slice
+    for start in range(0, len(y), size):
+        yield x[start : start + size], y[start : start + size]
