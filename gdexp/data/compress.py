@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gdexp.data.dataset import Chunk, Dataset
+from gdexp.data.dataset import CHUNK, Chunk, Dataset
 from gdexp.data.prepare import Scaling
 
 BLOCK = 512  # rows factored at once: few calls, and they fit into the processor's cache
@@ -64,8 +64,6 @@ def compress(
     Raises:
         ConfigError: a feature to standardise is constant.
     """
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
-
     d, ones = len(features), bias or standardize
     m, chunks = d + 1 + ones, iter(chunks)
     head = _table(next(chunks))
@@ -75,8 +73,7 @@ def compress(
         return _as_it_is(head, features, standardize)
     # Less a typical value, a column far from 0 keeps its digits, and a constant one is exactly 0.
     offset = np.median(head, axis=0) if ones else np.zeros(d + 1)
-    with threadpool_limits(1, user_api="blas"):  # in blocks this small, threads only wait
-        r, n = _factor(itertools.chain([(head[:, :-1], head[:, -1])], chunks), offset, ones)
+    r, n = _factor(itertools.chain([(head[:, :-1], head[:, -1])], chunks), offset, ones)
     scaling = None
     if ones:
         r[0] *= np.sign(r[0, 0])  # now sqrt(n) times (1, means)
@@ -91,6 +88,13 @@ def compress(
     if bias:
         rows = _reflected(rows)
     return Compressed(rows[:, :-1].reshape((m, d) if d > 1 else m), rows[:, -1], n, scaling)
+
+
+def triangular(matrix: Matrix) -> Matrix:
+    """R of a tall matrix, shape (n, d) to (d, d)."""
+    pieces = (matrix[start : start + CHUNK] for start in range(0, len(matrix), CHUNK))
+    columns = ((piece[:, :-1], piece[:, -1]) for piece in pieces)
+    return _factor(columns, np.zeros(matrix.shape[1]), ones=False)[0]
 
 
 def _as_it_is(table: Matrix, features: tuple[str, ...], standardize: bool) -> Compressed:
@@ -110,13 +114,17 @@ def _table(chunk: Chunk) -> Matrix:
 
 def _factor(chunks: Iterator[Chunk], offset: Matrix, ones: bool) -> tuple[Matrix, int]:
     """The triangular factor of [1, X, y] or [X, y], less the offset, and the number of rows."""
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
     r, n = np.empty((0, len(offset) + ones)), 0
-    for x, y in chunks:
-        block = np.empty((len(y), r.shape[1]))
-        block[:, : int(ones)] = 1
-        np.subtract(x.reshape(len(y), -1), offset[:-1], out=block[:, int(ones) : -1])
-        np.subtract(y, offset[-1], out=block[:, -1])
-        r, n = _r(np.concatenate([r, _reduced(block)])), n + len(y)
+    with threadpool_limits(1, user_api="blas"):  # in blocks this small, threads only wait
+        for x, y in chunks:
+            block = np.empty((len(y), r.shape[1]))
+            block[:, : int(ones)] = 1
+            inputs = x if x.ndim == 2 else x[:, None]
+            np.subtract(inputs, offset[:-1], out=block[:, int(ones) : -1])
+            np.subtract(y, offset[-1], out=block[:, -1])
+            r, n = _r(np.concatenate([r, _reduced(block)])), n + len(y)
     return r, n
 
 
