@@ -34,8 +34,8 @@ flags
   --hydra-help        everything else that Hydra can do
   --version           Hydra's version
 """
-ORDER = ("step", "data", *schema.FAMILIES, "tracking", "sweep")
-_SETTING = re.compile(r"^(?P<key>[a-z]\w*): *(?P<value>.*?)(?: +# *(?P<meaning>.*))?$")
+ORDER = ("step", "data", *schema.FAMILIES, "scheduler", "tracking", "sweep")
+_SETTING = re.compile(r"^(?P<key>[a-zA-Z]\w*): *(?P<value>.*?)(?: +# *(?P<meaning>.*))?$")
 
 
 def help_text(config_dir: str | None = None) -> str:

@@ -16,12 +16,13 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import bench_data
 import bench_loops
 import bench_startup
 import bench_tracking
 from bench_measure import ROOT, Bench, Row, UnavailableError
 
-ROWS = [*bench_loops.ROWS, *bench_tracking.ROWS, *bench_startup.ROWS]
+ROWS = [*bench_loops.ROWS, *bench_tracking.ROWS, *bench_startup.ROWS, *bench_data.ROWS]
 HEADS = ("what", "against", "ratio", "target", "", "how measured")
 
 

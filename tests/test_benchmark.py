@@ -39,6 +39,8 @@ def test_an_unknown_row_lists_the_rows(tmp_path):
 @pytest.mark.timeout(900)
 def test_every_row_is_measured(tmp_path):
     rows = table(tmp_path)[1:-1]
-    assert [row.split(",")[0] for row in rows] == ["loop"] * 4 + ["tracked"] * 5 + ["start"] * 3
+    assert [row.split(",")[0] for row in rows] == ["loop"] * 4 + ["tracked"] * 5 + ["start"] * 3 + [
+        "data"
+    ] * 3
     for row in rows:
         assert " ok " in row or " miss " in row or "not installed" in row

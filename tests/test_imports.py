@@ -19,10 +19,12 @@ LAYERS = {
     for number, names in enumerate(
         [
             ["types", "errors", "__init__", "sweep.__init__", "tracking.__init__"],
-            ["data.dataset", "data.columns", "data.compress"],
-            ["data.prepare", "data.files", "data.bundled", "data.__init__"],
-            ["manual", "descent", "schema", "trajectory", "interrupts", "paths"],
+            ["data.dataset", "data.columns"],
+            ["data.prepare", "data.csv_file", "data.parquet_file"],
+            ["data.compress", "data.files", "data.bundled", "data.__init__"],
+            ["manual", "fused", "descent", "schema", "trajectory", "interrupts", "paths"],
             ["pytorch.tensors", "pytorch.models", "pytorch.gradients", "pytorch.optimizers"],
+            ["pytorch.schedulers"],
             ["pytorch.__init__"],
             ["transcript", "progress", "compose", "job"],
             ["sweep.batch", "sweep.batch_numpy", "sweep.batch_torch", "tracking.curves"],

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gdexp.data.dataset import Chunk, Dataset
+from gdexp.data.dataset import CHUNK, Chunk, Dataset
 from gdexp.data.prepare import Scaling
 
 BLOCK = 512  # rows factored at once: few calls, and they fit into the processor's cache
@@ -90,6 +90,13 @@ def compress(
     return Compressed(rows[:, :-1].reshape((m, d) if d > 1 else m), rows[:, -1], n, scaling)
 
 
+def triangular(matrix: Matrix) -> Matrix:
+    """R of a tall matrix, shape (n, d) to (d, d)."""
+    pieces = (matrix[start : start + CHUNK] for start in range(0, len(matrix), CHUNK))
+    columns = ((piece[:, :-1], piece[:, -1]) for piece in pieces)
+    return _factor(columns, np.zeros(matrix.shape[1]), ones=False)[0]
+
+
 def _as_it_is(table: Matrix, features: tuple[str, ...], standardize: bool) -> Compressed:
     """A table too short to be compressed."""
     n, d = len(table), len(features)
@@ -107,13 +114,17 @@ def _table(chunk: Chunk) -> Matrix:
 
 def _factor(chunks: Iterator[Chunk], offset: Matrix, ones: bool) -> tuple[Matrix, int]:
     """The triangular factor of [1, X, y] or [X, y], less the offset, and the number of rows."""
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
     r, n = np.empty((0, len(offset) + ones)), 0
-    for x, y in chunks:
-        block = np.empty((len(y), r.shape[1]))
-        block[:, : int(ones)] = 1
-        np.subtract(x.reshape(len(y), -1), offset[:-1], out=block[:, int(ones) : -1])
-        np.subtract(y, offset[-1], out=block[:, -1])
-        r, n = np.linalg.qr(np.concatenate([r, _reduced(block)]), mode="r"), n + len(y)
+    with threadpool_limits(1, user_api="blas"):  # in blocks this small, threads only wait
+        for x, y in chunks:
+            block = np.empty((len(y), r.shape[1]))
+            block[:, : int(ones)] = 1
+            inputs = x if x.ndim == 2 else x[:, None]
+            np.subtract(inputs, offset[:-1], out=block[:, int(ones) : -1])
+            np.subtract(y, offset[-1], out=block[:, -1])
+            r, n = _r(np.concatenate([r, _reduced(block)])), n + len(y)
     return r, n
 
 
@@ -124,8 +135,14 @@ def _reduced(block: Matrix) -> Matrix:
     whole = k - k % size
     if whole <= size:
         return block
-    r = np.linalg.qr(block[:whole].reshape(-1, size, width), mode="r")
-    return np.concatenate([r.reshape(-1, width), block[whole:]])
+    blocks = _r(block[:whole].reshape(-1, size, width))
+    return np.concatenate([blocks.reshape(-1, width), block[whole:]])
+
+
+def _r(matrix: Matrix) -> Matrix:
+    """R of a matrix, or of each in a stack."""
+    found: Matrix = np.linalg.qr(matrix, mode="r")  # type: ignore[assignment]  # numpy's stub
+    return found
 
 
 def _reflected(rows: Matrix) -> Matrix:
@@ -151,7 +168,7 @@ class Digest:
     def reading(self, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
         """The same chunks, each taken into account as it passes."""
         for chunk in chunks:
-            self._sha.update(np.ascontiguousarray(_table(chunk), dtype="<f8"))
+            self._sha.update(np.ascontiguousarray(_table(chunk), dtype="<f8").data)
             yield chunk
 
     def __str__(self) -> str:

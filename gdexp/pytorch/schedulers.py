@@ -36,10 +36,12 @@ class Scheduled:
         Args:
             loss: the epoch's.
         """
-        watches = isinstance(self._scheduler, ReduceLROnPlateau)
         if isinstance(self._optimizer, _Mirror):
             self._optimizer.step()  # torch warns of a schedule that is ahead of its optimizer
-        self._scheduler.step(loss) if watches else self._scheduler.step()
+        if isinstance(self._scheduler, ReduceLROnPlateau):
+            self._scheduler.step(loss)
+        else:
+            self._scheduler.step()
         self._reflect()
 
     @property
@@ -73,7 +75,7 @@ class _Mirror(torch.optim.Optimizer):
 
     def __init__(self, updater: Any) -> None:
         self._updater = updater
-        super().__init__([torch.zeros(1)], _moved(vars(updater)))
+        super().__init__([torch.zeros(1)], _moved(updater))
 
     def step(self, closure: Any = None) -> Any:
         """Nothing: the updater has moved the parameters."""
@@ -97,7 +99,7 @@ def schedule(partial: Partial, updater: Any) -> Scheduled:
     """
     updater = getattr(updater, "updater", updater)  # one that is kept out of autograd's sight
     held = getattr(updater, "optimizer", None)
-    numbers = _moved(vars(updater) if held is None else held.param_groups[0])
+    numbers = _moved(updater if held is None else SimpleNamespace(**held.param_groups[0]))
     if "lr" not in numbers:
         raise ConfigError(
             f"scheduler: {type(updater).__name__} has no lr that a schedule could change. "
@@ -107,6 +109,7 @@ def schedule(partial: Partial, updater: Any) -> Scheduled:
     return Scheduled(partial, updater)
 
 
-def _moved(numbers: Mapping[str, Any]) -> dict[str, Any]:
-    """What schedulers move, among the numbers of an updater."""
-    return {name: numbers[name] for name in ("lr", "momentum", "betas") if name in numbers}
+def _moved(updater: Any) -> dict[str, Any]:
+    """The numbers of an updater that schedulers move."""
+    names = ("lr", "momentum", "betas")
+    return {name: getattr(updater, name) for name in names if hasattr(updater, name)}

@@ -1,0 +1,91 @@
+"""Tables that need no file: measured ones that come with scikit-learn, and made ones."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import numpy as np
+from annotated_types import Ge, Le
+from numpy.typing import NDArray
+
+from gdexp.data.compress import triangular
+from gdexp.data.dataset import CHUNK, Dataset
+from gdexp.errors import ConfigError
+
+MOST = 200_000_000  # numbers in a made table: 1.6 GB
+
+
+def diabetes() -> Dataset:
+    """442 patients: ten measurements, in their own units, and how far the disease has come.
+
+    Age in years, sex as 1 and 2, body mass index, blood pressure and six blood serum values; the
+    target is a measure of the disease a year later (Efron et al. 2004).
+    """
+    from sklearn.datasets import load_diabetes  # type: ignore[import-untyped]
+
+    table = load_diabetes(scaled=False)
+    return Dataset(table.data, table.target, "diabetes", tuple(table.feature_names), "progression")
+
+
+def synthetic(
+    rows: Annotated[int, Ge(2), Le(10_000_000)],
+    features: Annotated[int, Ge(1), Le(1000)] = 1,
+    noise: Annotated[float, Ge(0)] = 0.1,
+    condition: Annotated[float, Ge(1)] = 1.0,
+    bias: float = 0.0,
+    seed: Annotated[int, Ge(0)] = 0,
+) -> Dataset:
+    """A linear relation with normal noise, ``y = X @ w + bias + noise``.
+
+    The true weights are ``w_j = j``, counted from 1. X has columns of mean 0 and ``X = sqrt(n) *
+    U @ diag(s) @ V'`` with orthonormal U and V, drawn at random, and s from 1 down to ``1 /
+    condition`` in equal ratios. So the second derivative of the mean squared error has eigenvalues
+    ``2 * s**2``, and gradient descent converges for every lr < 1.
+
+    Args:
+        rows: n.
+        features: d, less than n.
+        noise: the standard deviation of the noise.
+        condition: the largest singular value of X over the smallest.
+        bias: the value of y at x = 0.
+        seed: of every draw.
+
+    Raises:
+        ConfigError: X would need more rows, or more memory, or has one column and no condition.
+    """
+    if features >= rows:
+        raise ConfigError(
+            f"data.rows: {features} features need more than {features} rows, not {rows}. "
+            f"Type data.rows={10 * features}."
+        )
+    if rows * features > MOST:
+        raise ConfigError(
+            f"data.rows: {rows} rows of {features} features are {rows * features} numbers, more "
+            f"than {MOST}. Type data.rows={MOST // features} or less."
+        )
+    if features == 1 and condition != 1:
+        raise ConfigError(
+            f"data.condition: one feature has the condition number 1, not {condition:g}. Type "
+            "data.features=2 or more, or data.condition=1."
+        )
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((rows, features))
+    x -= x.mean(axis=0)
+    values = np.geomspace(1, 1 / condition, features)
+    rotation = np.linalg.qr(rng.standard_normal((features, features)))[0]
+    # X = Q R with R well conditioned, so X @ inverse(R) is orthonormal to nearly all digits
+    shape = np.linalg.solve(triangular(x), np.sqrt(rows) * values[:, None] * rotation.T)
+    y = np.empty(rows)
+    for start in range(0, rows, CHUNK):
+        piece = slice(start, start + CHUNK)
+        x[piece] = x[piece] @ shape
+        y[piece] = x[piece] @ weights(features)
+    y += bias
+    y += noise * rng.standard_normal(rows)
+    names = tuple(f"x{j}" for j in range(1, features + 1)) if features > 1 else ("x",)
+    return Dataset(x if features > 1 else x[:, 0], y, "synthetic", names)
+
+
+def weights(features: int) -> NDArray[np.float64]:
+    """The true weights of a synthetic table, ``w_j = j``."""
+    return np.arange(1.0, features + 1)
