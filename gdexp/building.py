@@ -20,6 +20,7 @@ from gdexp.components import is_torch_based
 from gdexp.data.prepare import batches
 from gdexp.descent import descend, descend_in_batches
 from gdexp.errors import ConfigError
+from gdexp.fused import fuse
 from gdexp.job import Job
 from gdexp.preparation import Prepared, prepare
 from gdexp.settings import Preparation
@@ -61,11 +62,12 @@ class Components:
 
     def iterations(self, iters: int, first: int = 1) -> Iterator[Iteration]:
         """The descent from epoch first to epoch iters."""
-        families = self.predictor, self.gradient, self.loss, self.updater
+        families = self.predictor, self.gradient, self.loss
         if self.batches is None:
-            stream = descend(self.x, self.y, *families, iters=iters, first=first)
+            families = fuse(self.x, self.y, *families) or families
+            stream = descend(self.x, self.y, *families, self.updater, iters, first)
         else:
-            stream = descend_in_batches(self.batches, *families, iters=iters, first=first)
+            stream = descend_in_batches(self.batches, *families, self.updater, iters, first)
         return stream if self.scheduler is None else self._scheduled(stream)
 
     def _scheduled(self, stream: Iterator[Iteration]) -> Iterator[Iteration]:

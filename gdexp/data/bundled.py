@@ -21,7 +21,7 @@ def diabetes() -> Dataset:
     Age in years, sex as 1 and 2, body mass index, blood pressure and six blood serum values; the
     target is a measure of the disease a year later (Efron et al. 2004).
     """
-    from sklearn.datasets import load_diabetes  # type: ignore[import-untyped]
+    from sklearn.datasets import load_diabetes
 
     table = load_diabetes(scaled=False)
     return Dataset(table.data, table.target, "diabetes", tuple(table.feature_names), "progression")
