@@ -43,6 +43,7 @@ NEIGHBOURS = {  # the other choices that an option needs to make sense
     "loss=BCEWithLogitsLoss": [ONES_AND_ZEROS],
     "loss=CrossEntropyLoss": ["predictor=model", ONES_AND_ZEROS],
     "scheduler=CyclicLR": ["updater=manual_momentum"],
+    "scheduler=OneCycleLR": ["updater=manual_momentum"],
     "updater=Muon": ["predictor=model"],
 }
 
