@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -82,7 +83,7 @@ class Recorder:
 
 @pytest.fixture
 def joblib() -> Iterator[engines.Engine]:
-    engine = engines.create("joblib", 2)
+    engine = engines.create("joblib", 2, None)
     yield engine
     engine.close()
 
@@ -106,8 +107,20 @@ def children(of: int | None = None) -> set[int]:
 
 
 def workers_of(of: int) -> set[int]:
-    """The processes below one that are loky's workers, by their command lines."""
-    return {pid for pid in children(of) if "popen_loky" in command(pid)}
+    """The processes below one that are loky's or busy Ray's workers, by their command lines."""
+    marks = ("popen_loky", "ray::timed")
+    return {pid for pid in children(of) if any(mark in command(pid) for mark in marks)}
+
+
+def of_session(leader: int) -> list[str]:
+    """The commands of a terminal session's living processes, orphans too."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has just ended
+            state, _, _, session_id = (entry / "stat").read_text().rpartition(")")[2].split()[:4]
+            if state != "Z" and int(session_id) == leader:
+                found.append(command(int(entry.name)))
+    return found
 
 
 def command(pid: int) -> str:
@@ -132,24 +145,45 @@ def eventually(true: Callable[[], Any], seconds: float = 60) -> Any:
     ("settings", "sentence"),
     [
         (
-            ("joblb", None),
-            "hydra.launcher.engine=joblb: it is one of: local, joblib."
+            ("joblb", None, None),
+            "hydra.launcher.engine=joblb: it is one of: local, joblib, ray."
             " Did you mean hydra.launcher.engine=joblib?",
         ),
         (
-            ("joblib", 0),
+            ("joblib", 0, None),
             "hydra.launcher.workers=0: a whole number of processes >= 1 is expected, "
             "or null for one on each core.",
         ),
         (
-            ("joblib", 1.5),
+            ("ray", 1.5, None),
             "hydra.launcher.workers=1.5: a whole number of processes >= 1 is expected, "
             "or null for one on each core.",
         ),
         (
-            ("local", 2),
+            ("local", 2, None),
             "hydra.launcher.workers=2: engine=local computes in this process alone. "
             "Add hydra.launcher.engine=joblib.",
+        ),
+        (
+            ("joblib", 2, "auto"),
+            "hydra.launcher.address=auto: it is Ray's. Add hydra.launcher.engine=ray.",
+        ),
+        *(
+            (
+                ("ray", 2, address),
+                f"hydra.launcher.address={address}: "
+                "auto, HOST:PORT or ray://HOST:PORT is expected.",
+            )
+            for address in ("", "here", "here:http", "http://here:80", "ray://here", "[::1:80", 5)
+        ),
+        *(
+            (
+                ("ray", 2, address),
+                f"hydra.launcher.address={address}: no Ray cluster answers there, or it wants its "
+                "token (see RAY_AUTH_TOKEN). Start one with ray start --head, or leave the "
+                "address out.",
+            )
+            for address in ("127.0.0.1:1", "ray://127.0.0.1:1")
         ),
     ],
 )
@@ -159,16 +193,17 @@ def test_settings_that_mean_nothing_are_refused(settings: Any, sentence: str) ->
     assert str(refused.value) == sentence
 
 
-def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["joblib", "ray"])
+def test_a_missing_extra_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ConfigError) as refused:
-        engines.create("joblib", None)
+        engines.create(name, None, None)
     assert str(refused.value) == (
-        "hydra.launcher.engine=joblib: joblib is not installed. Type pip install 'gdexp[joblib]'."
+        f"hydra.launcher.engine={name}: {name} is not installed. Type pip install 'gdexp[{name}]'."
     )
 
 
-@pytest.mark.parametrize("word", ["engine=joblb", "workers=0"])
+@pytest.mark.parametrize("word", ["engine=joblb", "workers=0", "address=auto"])
 def test_the_command_line_refuses_before_it_creates_anything(
     word: str, workdir: Path, cli: CLI
 ) -> None:
@@ -249,6 +284,19 @@ def test_joblib_gives_the_same_with_torch(joblib: engines.Engine) -> None:
     check_same(jobs(*TORCH), joblib, 1e-6)
 
 
+@pytest.mark.slow
+def test_ray_gives_the_same() -> None:
+    engine = engines.create("ray", 2, None)
+    before = children()
+    try:
+        check_same(jobs(*MANUAL), engine, 0)
+        check_same(jobs(*TORCH), engine, 1e-6)
+        assert len(children() - before) > 4
+    finally:
+        engine.close()
+    eventually(lambda: children() <= before, 10)
+
+
 # Workers that die
 
 
@@ -310,8 +358,9 @@ def check_whole(found: list[engines.Computed]) -> None:
 
 
 @pytest.mark.slow
-def test_a_worker_killed_in_the_middle_costs_nothing_but_time() -> None:
-    engine = engines.create("joblib", 2)
+@pytest.mark.parametrize("name", ["joblib", "ray"])
+def test_a_worker_killed_in_the_middle_costs_nothing_but_time(name: str) -> None:
+    engine = engines.create(name, 2, None)
     try:
         check_whole(kill_one(engine))
     finally:
@@ -321,7 +370,7 @@ def test_a_worker_killed_in_the_middle_costs_nothing_but_time() -> None:
 # Signals
 
 
-def interrupted(folder: Path, signum: int, *words: str) -> tuple[int, str, set[int]]:
+def interrupted(folder: Path, signum: int, *words: str) -> tuple[int, str, list[str]]:
     """A sweep that gets a signal once its workers work; which of its processes are still there."""
     sweep = ["-m", "sweep=log", "sweep.key=lr", "sweep.low=0.0001", "sweep.high=0.01"]
     started = subprocess.Popen(
@@ -335,25 +384,23 @@ def interrupted(folder: Path, signum: int, *words: str) -> tuple[int, str, set[i
     )
     eventually(lambda: workers_of(started.pid))
     time.sleep(1)
-    below = children(started.pid)
     if signum == signal.SIGINT:
         os.killpg(started.pid, signum)  # as a terminal does
     else:
         started.send_signal(signum)
     err = started.communicate(timeout=60)[1]
-    try:
-        eventually(lambda: not any(command(pid) for pid in below), 10)
-    except AssertionError:
-        return started.returncode, err, {pid for pid in below if command(pid)}
-    return started.returncode, err, set()
+    with contextlib.suppress(AssertionError):
+        eventually(lambda: not of_session(started.pid), 10)
+    return started.returncode, err, of_session(started.pid)
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["joblib", "ray"])
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_leaves_no_process_behind(signum: int, workdir: Path) -> None:
-    words = ("hydra.launcher.engine=joblib", "hydra.launcher.workers=2", "tracking=off")
+def test_a_signal_leaves_no_process_behind(name: str, signum: int, workdir: Path) -> None:
+    words = (f"hydra.launcher.engine={name}", "hydra.launcher.workers=2", "tracking=off")
     code, err, left = interrupted(workdir, signum, *words)
-    assert (code, left) == (128 + signum, set()), err
+    assert (code, left) == (128 + signum, []), err
     cause = "Ctrl-C" if signum == signal.SIGINT else "SIGTERM"
     assert err.splitlines()[-1] == f"interrupted by {cause}"
     assert "Traceback" not in err
