@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import socket
+import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -107,6 +108,9 @@ class RayPool:
         except ConnectionError as error:
             self._thread.shutdown()
             raise ConfigError(SILENT.format(address)) from error
+        if threading.current_thread() is threading.main_thread():
+            # Its compiled part has taken SIGTERM all the same, to abort three seconds after one.
+            signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
         self._roots = set(self._psutil.Process().children()) - before
         self.workers: int = workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
         self.lost: tuple[type[Exception], ...] = (_LostError,)
