@@ -1,7 +1,8 @@
 """Where the time of a sweep goes: ``python bench_shares.py -m lr=0.01,0.02`` is that sweep.
 
 The functions below are wrapped, and the sweep runs in this process. It prints the seconds of each
-stage as JSON; what a function spends in another stage's functions is theirs.
+stage as JSON, on the wall and of CPU; what a function spends in another stage's functions is
+theirs.
 """
 
 from __future__ import annotations
@@ -33,18 +34,22 @@ STAGES = {
 class Clock:
     """The seconds spent in each stage.
 
+    Args:
+        now: the time in seconds.
+
     Attributes:
         seconds: by stage.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
         self.seconds: dict[str, float] = defaultdict(float)
         self._stages = [FIRST]
-        self._since = time.perf_counter()
+        self._since = now()
 
     def file(self) -> None:
         """Count the time since the last call for the stage that is going on."""
-        now = time.perf_counter()
+        now = self._now()
         self.seconds[self._stages[-1]] += now - self._since
         self._since = now
 
@@ -69,14 +74,15 @@ def main() -> None:
     cli = importlib.import_module("gdexp.cli")
     places = [path.rpartition(".") for path in STAGES]
     modules = [importlib.import_module(module) for module, _, _ in places]
-    clock = Clock()
+    wall, cpu = clocks = Clock(time.perf_counter), Clock(time.process_time)
     for module, (_, _, name), stage in zip(modules, places, STAGES.values(), strict=True):
-        setattr(module, name, clock.timed(stage, getattr(module, name)))
+        setattr(module, name, wall.timed(stage, cpu.timed(stage, getattr(module, name))))
     try:
         cli.main()
     finally:
-        clock.file()
-        print(json.dumps(clock.seconds))
+        for clock in clocks:
+            clock.file()
+        print(json.dumps([clock.seconds for clock in clocks]))
 
 
 if __name__ == "__main__":

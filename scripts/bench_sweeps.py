@@ -103,19 +103,24 @@ def against(other: str, step: str, runs: int, bench: Bench) -> Measured:
     return Measured(median(map(truediv, ours, theirs)), how)
 
 
-def stages(bench: Bench, runs: int) -> dict[str, float]:
-    """The seconds of each stage of a sweep of 10 iterations; start and end of Python come first."""
+def stages(bench: Bench, runs: int) -> tuple[dict[str, float], dict[str, float], float]:
+    """A sweep of 10 iterations.
+
+    Returns:
+        The seconds of each stage on the wall, then of CPU, and those of start, imports and end.
+    """
     folder, words = bench.with_store("sweep"), (str(SHARES), "-m", *line(runs, 10))
     started = time.perf_counter()
-    timed = json.loads(bench.process(folder, *words).stdout)
+    wall, cpu = json.loads(bench.process(folder, *words).stdout)
     whole = time.perf_counter() - started
-    timed.pop("starting")
-    return {"starting": whole - sum(timed.values())} | timed
+    wall.pop("starting"), cpu.pop("starting")
+    return wall, cpu, whole - sum(wall.values())
 
 
 def shares(bench: Bench) -> Measured:
     """Where the seconds of a sweep go."""
-    parts = stages(bench, 20 if bench.quick else 1000)
+    wall, _, starting = stages(bench, 20 if bench.quick else 1000)
+    parts = {"starting": starting} | wall
     whole = sum(parts.values())
     words = (f"{stage} {seconds / whole:.1%}" for stage, seconds in parts.items())
     return Measured(whole, f"one process, 10 iterations: {', '.join(words)}")
@@ -123,17 +128,16 @@ def shares(bench: Bench) -> Measured:
 
 def growth(bench: Bench) -> Measured:
     """What a run costs in a large sweep, against one in a small sweep; start left out."""
-    few, many = (20, 40) if bench.quick else (1000, 10_000)
-
-    def cost(runs: int) -> float:
-        _, *work = stages(bench, runs).values()
-        return sum(work) / runs
-
-    costs = [(cost(few), cost(many)) for _ in range(bench.rounds(ROUNDS))]
-    in_ms = (1e3 * median(each) for each in zip(*costs, strict=True))
+    sizes = (20, 40) if bench.quick else (1000, 10_000)
+    costs = []  # of each round and size: ms of a run on the wall, and of CPU
+    for _ in range(bench.rounds(ROUNDS)):
+        found = [(runs, *stages(bench, runs)[:2]) for runs in sizes]
+        costs.append([[1e3 * sum(s.values()) / runs for s in both] for runs, *both in found])
+    (small, small_cpu), (large, large_cpu) = np.median(costs, axis=0)
+    ratio = median(many[0] / few[0] for few, many in costs)
     how = f"{len(costs)} rounds of processes in turn, 10 iterations, without start and imports"
-    ratio = median(large / small for small, large in costs)
-    return Measured(ratio, f"{how}; {' and '.join(f'{ms:.2f}' for ms in in_ms)} ms a run")
+    spent = f"{small:.2f} and {large:.2f} ms a run, CPU {small_cpu:.2f} and {large_cpu:.2f} ms"
+    return Measured(ratio, f"{how}; {spent}")
 
 
 def computing(bench: Bench) -> Measured:
