@@ -144,7 +144,7 @@ class RayPool:
         """See :class:`gdexp.sweep.engines.Pool`."""
         ours = self._processes()
         self._thread.submit(self._ray.shutdown).result()
-        for process in ours:  # Ray's agents take half a minute to see that they are alone
+        for process in ours:  # Ray kills what has not ended in a second; its agents then go on
             with suppress(self._psutil.NoSuchProcess):
                 process.kill()
         self._thread.shutdown()
