@@ -31,6 +31,7 @@ Choices: TypeAlias = tuple[str, ...]
 Pair: TypeAlias = tuple[str, Any]
 
 CHOSEN = ("step", *components.BUILT, "tracking", "sweep")
+EXTRAS = {"joblib": "joblib", "submitit_local": "slurm", "submitit_slurm": "slurm"}  # by launcher
 
 
 def check(overrides: Sequence[str], composer: Composer, *, multirun: bool) -> None:
@@ -193,7 +194,13 @@ def _composed(compose: Compose, choices: list[str]) -> DictConfig:
         return compose(choices)
     except HydraException as error:
         cause = f" ({_first_line(error.__cause__)})" if error.__cause__ else ""
-        raise ConfigError(f"{_first_line(error)}{cause}") from error
+        raise ConfigError(f"{_first_line(error)}{cause}{_extra(_first_line(error))}") from error
+
+
+def _extra(line: str) -> str:
+    """What to install where Hydra misses a launcher."""
+    extras = [extra for name, extra in EXTRAS.items() if f"'hydra/launcher/{name}'" in line]
+    return f". Type pip install 'gdexp[{extras[0]}]'." if extras else ""
 
 
 def _check_key(key: str, value: Any, base: DictConfig, job: Job | None) -> None:

@@ -35,7 +35,7 @@ PARAMS = {
 CURVES = ("train/loss", "param/w", "grad/w")
 
 
-def tutorial(iters: int) -> Iterator[tuple[float, float, float]]:
+def tutorial(iters: int, lr: float = 0.01) -> Iterator[tuple[float, float, float]]:
     """The bare loop of step 2; yields loss, w and gradient as numbers."""
     import torch
 
@@ -46,7 +46,7 @@ def tutorial(iters: int) -> Iterator[tuple[float, float, float]]:
         loss = ((w * x - y) ** 2).mean()
         loss.backward()
         with torch.no_grad():
-            w -= 0.01 * w.grad
+            w -= lr * w.grad
         yield loss.item(), w.item(), w.grad.item()
         w.grad.zero_()
 

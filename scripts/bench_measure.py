@@ -19,32 +19,40 @@ NOT_INHERITED = ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "PYTHONPATH")
 
 @dataclass(frozen=True)
 class Target:
-    """A bound on the ratio ours / theirs of two times.
+    """A bound on the ratio ours / theirs of two times, or on an amount of some unit.
 
     >>> Target(at_most=1.05).shown(0.87), Target(times_faster=50).shown(1 / 63)
     ('0.87x', '63x faster')
+    >>> str(Target(at_most=60, unit=" ns")), Target(unit=" s").shown(5.25), str(Target(unit=" s"))
+    ('<= 60 ns', '5.25 s', 'none')
     """
 
     at_most: float = 0
     times_faster: float = 0
+    unit: str = "x"
 
     def __str__(self) -> str:
-        return f">= {self.times_faster:g}x faster" if self.times_faster else f"<= {self.at_most:g}x"
+        if self.times_faster:
+            return f">= {self.times_faster:g}x faster"
+        return f"<= {self.at_most:g}{self.unit}" if self.at_most else "none"
 
-    def met(self, ratio: float) -> bool:
-        """Whether a ratio is within the bound, unrounded."""
-        return ratio <= (1 / self.times_faster if self.times_faster else self.at_most)
+    def verdict(self, found: float, wrong: str) -> str:
+        """Whether what was found is within the bound, unrounded, and nothing else is wrong."""
+        bound = 1 / self.times_faster if self.times_faster else self.at_most
+        if wrong or not bound:
+            return "miss" if wrong else ""
+        return "ok" if found <= bound else "miss"
 
-    def shown(self, ratio: float) -> str:
-        """A ratio in the words of the target."""
-        return f"{1 / ratio:.3g}x faster" if self.times_faster else f"{ratio:.2f}x"
+    def shown(self, found: float) -> str:
+        """A ratio or an amount in the words of the target."""
+        return f"{1 / found:.3g}x faster" if self.times_faster else f"{found:.2f}{self.unit}"
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What a row found: the ratio ours / theirs, how it was found, and what else is wrong."""
+    """What a row found: a ratio ours / theirs or an amount, how, and what else is wrong."""
 
-    ratio: float
+    found: float
     how: str
     wrong: str = ""
 
@@ -55,8 +63,8 @@ class Row:
 
     Attributes:
         what: our side.
-        against: their side.
-        target: what the ratio should be.
+        against: their side; "-" where an amount is measured.
+        target: what should be found.
         measure: times both sides; raises UnavailableError where it cannot.
     """
 
@@ -72,10 +80,11 @@ class UnavailableError(Exception):
 
 @dataclass(frozen=True)
 class Bench:
-    """Where a row may write, and how much time it may take."""
+    """Where a row may write, and how much time it may take: a glance, minutes or many of them."""
 
     folder: Path
     quick: bool
+    long: bool
 
     def rounds(self, full: int) -> int:
         """How often to time both sides."""

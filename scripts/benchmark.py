@@ -1,6 +1,6 @@
 """How fast gdexp is, as ratios measured side by side, each against its target.
 
-    python scripts/benchmark.py [--quick] [--only NAME]
+    python scripts/benchmark.py [--quick] [--long] [--only NAME]
 
 To add a row, add a Row to the ROWS of a module below.
 """
@@ -19,11 +19,15 @@ from pathlib import Path
 import bench_data
 import bench_loops
 import bench_startup
+import bench_sweeps
 import bench_tracking
 from bench_measure import ROOT, Bench, Row, UnavailableError
 
-ROWS = [*bench_loops.ROWS, *bench_tracking.ROWS, *bench_startup.ROWS, *bench_data.ROWS]
-HEADS = ("what", "against", "ratio", "target", "", "how measured")
+ROWS = [
+    *(*bench_loops.ROWS, *bench_data.ROWS, *bench_tracking.ROWS),
+    *(*bench_startup.ROWS, *bench_sweeps.ROWS),
+]
+HEADS = ("what", "against", "found", "target", "", "how measured")
 
 
 def main() -> None:
@@ -36,7 +40,7 @@ def main() -> None:
     widths = _widths(rows)
     _print(HEADS, widths)
     with tempfile.TemporaryDirectory(prefix="gdexp-benchmark-") as folder:
-        bench = Bench(Path(folder), args.quick)
+        bench = Bench(Path(folder), args.quick, args.long)
         for row in rows:
             _print(_cells(row, bench), widths)
     print(_machine())
@@ -45,6 +49,7 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a rough look: few, short rounds")
+    parser.add_argument("--long", action="store_true", help="rows that take minutes and GiB, too")
     parser.add_argument("--only", metavar="NAME", default="", help="rows with NAME in their names")
     return parser.parse_args()
 
@@ -55,9 +60,9 @@ def _cells(row: Row, bench: Bench) -> Sequence[str]:
         found = row.measure(bench)
     except UnavailableError as reason:
         return row.what, row.against, "-", str(row.target), "-", str(reason)
-    verdict = "ok" if row.target.met(found.ratio) and not found.wrong else "miss"
+    shown, verdict = row.target.shown(found.found), row.target.verdict(found.found, found.wrong)
     how = f"{found.how}; {found.wrong}" if found.wrong else found.how
-    return row.what, row.against, row.target.shown(found.ratio), str(row.target), verdict, how
+    return row.what, row.against, shown, str(row.target), verdict, how
 
 
 def _widths(rows: Sequence[Row]) -> Sequence[int]:

@@ -19,7 +19,7 @@ def table(folder: Path, *words: str) -> list[str]:
 
 def test_chosen_rows_are_measured_and_judged(tmp_path):
     head, *rows, machine = table(tmp_path, "--only", "loop, step")
-    assert head.split() == ["what", "against", "ratio", "target", "how", "measured"]
+    assert head.split() == ["what", "against", "found", "target", "how", "measured"]
     assert [row.split()[1] for row in rows] == [f"step={step}" for step in STEPS]
     for row in rows:
         ratio, verdict = re.search(r"  ([\d.]+)x +<= 1.05x +(ok|miss) ", row).groups()
@@ -35,12 +35,35 @@ def test_an_unknown_row_lists_the_rows(tmp_path):
     assert "no row is called 'nonsense'. The rows are: loop, step=manual" in done.stderr
 
 
+def test_a_row_that_takes_minutes_asks_for_its_flag(tmp_path):
+    command = [sys.executable, str(SCRIPT), "--only", "sweep, memory"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r" -  +<= 2 GiB  +-  +takes minutes: add --long$", done.stdout, re.MULTILINE)
+
+
+def test_a_program_computed_alone_has_a_price(tmp_path):
+    _, row, _ = table(tmp_path, "--only", "sweep, an iteration")
+    found, verdict, cpu = re.search(
+        r"  ([\d.]+) ns  +<= 60 ns +(ok|miss) .* CPU (.*) ns$", row
+    ).groups()
+    assert verdict == ("ok" if float(found) <= 60 else "miss")
+    assert float(cpu) > 0
+
+
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+def test_the_stages_of_a_sweep_are_all_of_it(tmp_path):
+    _, row, _ = table(tmp_path, "--only", "sweep, time")
+    shares = [float(share) for share in re.findall(r" ([\d.]+)%", row)]
+    assert len(shares) == 7
+    assert sum(shares) == pytest.approx(100, abs=0.4)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_every_row_is_measured(tmp_path):
     rows = table(tmp_path)[1:-1]
-    assert [row.split(",")[0] for row in rows] == ["loop"] * 4 + ["tracked"] * 5 + ["start"] * 3 + [
-        "data"
-    ] * 3
+    groups = [row.split(",")[0] for row in rows]
+    assert set(groups) == {"loop", "data", "tracked", "start", "sweep"}
     for row in rows:
-        assert " ok " in row or " miss " in row or "not installed" in row
+        assert re.search(r" (ok|miss|none) | not installed", row)

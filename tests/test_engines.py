@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import secrets
+import shutil
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -82,7 +87,7 @@ class Recorder:
 
 @pytest.fixture
 def joblib() -> Iterator[engines.Engine]:
-    engine = engines.create("joblib", 2)
+    engine = engines.create("joblib", 2, None)
     yield engine
     engine.close()
 
@@ -106,8 +111,20 @@ def children(of: int | None = None) -> set[int]:
 
 
 def workers_of(of: int) -> set[int]:
-    """The processes below one that are loky's workers, by their command lines."""
-    return {pid for pid in children(of) if "popen_loky" in command(pid)}
+    """The processes below one that are loky's or busy Ray's workers, by their command lines."""
+    marks = ("popen_loky", "ray::timed")
+    return {pid for pid in children(of) if any(mark in command(pid) for mark in marks)}
+
+
+def of_session(leader: int) -> list[str]:
+    """The commands of a terminal session's living processes, orphans too."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has just ended
+            state, _, _, session_id = (entry / "stat").read_text().rpartition(")")[2].split()[:4]
+            if state != "Z" and int(session_id) == leader:
+                found.append(command(int(entry.name)))
+    return found
 
 
 def command(pid: int) -> str:
@@ -132,24 +149,45 @@ def eventually(true: Callable[[], Any], seconds: float = 60) -> Any:
     ("settings", "sentence"),
     [
         (
-            ("joblb", None),
-            "hydra.launcher.engine=joblb: it is one of: local, joblib."
+            ("joblb", None, None),
+            "hydra.launcher.engine=joblb: it is one of: local, joblib, ray."
             " Did you mean hydra.launcher.engine=joblib?",
         ),
         (
-            ("joblib", 0),
+            ("joblib", 0, None),
             "hydra.launcher.workers=0: a whole number of processes >= 1 is expected, "
             "or null for one on each core.",
         ),
         (
-            ("joblib", 1.5),
+            ("ray", 1.5, None),
             "hydra.launcher.workers=1.5: a whole number of processes >= 1 is expected, "
             "or null for one on each core.",
         ),
         (
-            ("local", 2),
+            ("local", 2, None),
             "hydra.launcher.workers=2: engine=local computes in this process alone. "
             "Add hydra.launcher.engine=joblib.",
+        ),
+        (
+            ("joblib", 2, "auto"),
+            "hydra.launcher.address=auto: it is Ray's. Add hydra.launcher.engine=ray.",
+        ),
+        *(
+            (
+                ("ray", 2, address),
+                f"hydra.launcher.address={address}: "
+                "auto, HOST:PORT or ray://HOST:PORT is expected.",
+            )
+            for address in ("", "here", "here:http", "http://here:80", "ray://here", "[::1:80", 5)
+        ),
+        *(
+            (
+                ("ray", 2, address),
+                f"hydra.launcher.address={address}: no Ray cluster answers there, or it wants its "
+                "token (see RAY_AUTH_TOKEN). Start one with ray start --head, or leave the "
+                "address out.",
+            )
+            for address in ("127.0.0.1:1", "ray://127.0.0.1:1")
         ),
     ],
 )
@@ -159,16 +197,36 @@ def test_settings_that_mean_nothing_are_refused(settings: Any, sentence: str) ->
     assert str(refused.value) == sentence
 
 
-def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["joblib", "ray"])
+def test_a_missing_extra_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ConfigError) as refused:
-        engines.create("joblib", None)
+        engines.create(name, None, None)
     assert str(refused.value) == (
-        "hydra.launcher.engine=joblib: joblib is not installed. Type pip install 'gdexp[joblib]'."
+        f"hydra.launcher.engine={name}: {name} is not installed. Type pip install 'gdexp[{name}]'."
     )
 
 
-@pytest.mark.parametrize("word", ["engine=joblb", "workers=0"])
+@pytest.mark.parametrize(("launcher", "extra"), [("joblib", "joblib"), ("submitit_slurm", "slurm")])
+def test_the_extra_of_a_missing_launcher_is_named(launcher: str, extra: str, workdir: Path) -> None:
+    hidden = [f"hydra_plugins.hydra_{name}_launcher" for name in ("joblib", "submitit")]
+    program = (
+        f"import sys; sys.argv[0] = 'gdexp'; sys.modules.update(dict.fromkeys({hidden}));"
+        "from gdexp.cli import main; main()"
+    )
+    words = ["-m", "lr=0.01,0.02", f"hydra/launcher={launcher}"]
+    ended = subprocess.run(
+        [sys.executable, "-c", program, *words], capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == (
+        f"gdexp: In 'hydra/config': Could not find 'hydra/launcher/{launcher}'. "
+        f"Type pip install 'gdexp[{extra}]'.\n"
+    )
+    assert not list(workdir.iterdir())
+
+
+@pytest.mark.parametrize("word", ["engine=joblb", "workers=0", "address=auto"])
 def test_the_command_line_refuses_before_it_creates_anything(
     word: str, workdir: Path, cli: CLI
 ) -> None:
@@ -249,6 +307,27 @@ def test_joblib_gives_the_same_with_torch(joblib: engines.Engine) -> None:
     check_same(jobs(*TORCH), joblib, 1e-6)
 
 
+@pytest.mark.slow
+def test_ray_gives_the_same_and_is_ended_even_where_it_kills_its_own_parts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from ray._private.node import Node
+
+    slowly = Node._kill_process_type
+    engine, before = engines.create("ray", 2, None), children()
+    try:
+        check_same(jobs(*MANUAL), engine, 0)
+        check_same(jobs(*TORCH), engine, 1e-6)
+        started = children() - before
+        assert any("raylet" in command(pid) for pid in started)
+        monkeypatch.setattr(  # as it does to those that have not ended after a second
+            Node, "_kill_process_type", lambda *a, allow_graceful, **k: slowly(*a, **k)
+        )
+    finally:
+        engine.close()
+    eventually(lambda: not any(map(command, started)), 10)
+
+
 # Workers that die
 
 
@@ -310,8 +389,9 @@ def check_whole(found: list[engines.Computed]) -> None:
 
 
 @pytest.mark.slow
-def test_a_worker_killed_in_the_middle_costs_nothing_but_time() -> None:
-    engine = engines.create("joblib", 2)
+@pytest.mark.parametrize("name", ["joblib", "ray"])
+def test_a_worker_killed_in_the_middle_costs_nothing_but_time(name: str) -> None:
+    engine = engines.create(name, 2, None)
     try:
         check_whole(kill_one(engine))
     finally:
@@ -321,8 +401,8 @@ def test_a_worker_killed_in_the_middle_costs_nothing_but_time() -> None:
 # Signals
 
 
-def interrupted(folder: Path, signum: int, *words: str) -> tuple[int, str, set[int]]:
-    """A sweep that gets a signal once its workers work; which of its processes are still there."""
+def interrupted(folder: Path, signum: int, *words: str) -> tuple[int, str, list[str]]:
+    """A sweep that gets a signal once its workers work; which of its processes are left."""
     sweep = ["-m", "sweep=log", "sweep.key=lr", "sweep.low=0.0001", "sweep.high=0.01"]
     started = subprocess.Popen(
         [sys.executable, "-m", "gdexp", *sweep, "sweep.num=4000", "iters=30000", *words],
@@ -335,28 +415,25 @@ def interrupted(folder: Path, signum: int, *words: str) -> tuple[int, str, set[i
     )
     eventually(lambda: workers_of(started.pid))
     time.sleep(1)
-    below = children(started.pid)
     if signum == signal.SIGINT:
         os.killpg(started.pid, signum)  # as a terminal does
     else:
         started.send_signal(signum)
     err = started.communicate(timeout=60)[1]
-    try:
-        eventually(lambda: not any(command(pid) for pid in below), 10)
-    except AssertionError:
-        return started.returncode, err, {pid for pid in below if command(pid)}
-    return started.returncode, err, set()
+    with contextlib.suppress(AssertionError):
+        eventually(lambda: not of_session(started.pid), 10)
+    return started.returncode, err, of_session(started.pid)
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["joblib", "ray"])
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_leaves_no_process_behind(signum: int, workdir: Path) -> None:
-    words = ("hydra.launcher.engine=joblib", "hydra.launcher.workers=2", "tracking=off")
+def test_a_signal_leaves_no_process_behind(name: str, signum: int, workdir: Path) -> None:
+    words = (f"hydra.launcher.engine={name}", "hydra.launcher.workers=2", "tracking=off")
     code, err, left = interrupted(workdir, signum, *words)
-    assert (code, left) == (128 + signum, set()), err
+    assert (code, left) == (128 + signum, []), err
     cause = "Ctrl-C" if signum == signal.SIGINT else "SIGTERM"
-    assert err.splitlines()[-1] == f"interrupted by {cause}"
-    assert "Traceback" not in err
+    assert [line for line in err.splitlines() if line][1:] == [f"interrupted by {cause}"]
 
 
 # The whole command
@@ -372,21 +449,80 @@ def summary_of(opened: MlflowClient) -> Any:
     return found
 
 
-def check_sweep(store: Path, *words: str) -> str:
-    """A sweep of twelve runs under a launcher: each recorded once, and the summary closed."""
-    ended = process("-m", "step=manual,autograd", "lr=0.001,0.01,0.05", "iters=10,20", *words)
+def numbers(opened: MlflowClient, found: dict[str, Any]) -> dict[str, Any]:
+    """What was recorded of each run: its numbers and its curve."""
+    return {
+        text: (run.data.metrics, run.data.params, curve(opened, run.info.run_id, "train/loss"))
+        for text, run in found.items()
+    }
+
+
+def check_sweep(store: Path, *words: str) -> None:
+    """A sweep is recorded once and whole, with the numbers of the same sweep in this process."""
+    axes = ("-m", "step=manual", "lr=0.001,0.05", "iters=10,20")
+    ended = process(*axes, *words)
     assert ended.code == 0, ended.err
     assert "Traceback" not in ended.err
+    assert "4 runs: 2 completed, 2 diverged" in ended.err
     opened = client(store)
     found = recorded(opened)
-    assert {int(r.data.tags["gdexp.job"]) for r in found.values()} == set(range(12))
+    assert {int(r.data.tags["gdexp.job"]) for r in found.values()} == set(range(len(found)))
     assert {r.info.status for r in found.values()} == {"FINISHED"}
     assert summary_of(opened).info.status == "FINISHED"
-    one = found["step=manual lr=0.01 iters=20"].info.run_id
-    assert len(curve(opened, one, "train/loss")) == 20
-    return ended.err
+    there = numbers(opened, found)
+    for run in runs(opened):
+        opened.delete_run(run.info.run_id)
+    alone = process(*axes)
+    assert alone.code == 0, alone.err
+    here = numbers(opened, recorded(opened))
+    assert len(there) == 4
+    assert there == here
 
 
-def test_a_sweep_computed_by_joblib_is_recorded_whole(store: Path) -> None:
-    err = check_sweep(store, "hydra.launcher.engine=joblib", "hydra.launcher.workers=2")
-    assert "10 completed, 2 diverged" in err
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["joblib", "ray"])
+def test_a_sweep_computed_elsewhere_is_recorded_whole(name: str, store: Path) -> None:
+    check_sweep(store, f"hydra.launcher.engine={name}", "hydra.launcher.workers=2")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2"),
+        ("hydra/launcher=submitit_local", "hydra.launcher.timeout_min=5"),
+    ],
+    ids=["joblib", "submitit"],
+)
+def test_hydras_own_launchers_run_each_job_by_itself(words: tuple[str, ...], store: Path) -> None:
+    check_sweep(store, *words)
+
+
+@pytest.mark.slow
+def test_a_cluster_is_used_and_left_running(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex())
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = f"start --head --block --port={port} --node-ip-address=127.0.0.1 --num-cpus=2"
+    folder = tempfile.mkdtemp(prefix="ray", dir="/tmp")  # the path of a socket must be short
+    cluster = subprocess.Popen(
+        [sys.executable, "-m", "ray.scripts.scripts", *words.split(), "--include-dashboard=false"],
+        env=os.environ | {"RAY_USAGE_STATS_ENABLED": "0", "RAY_TMPDIR": folder},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        eventually(lambda: any("RuntimeEnvAgent" in one for one in of_session(cluster.pid)), 120)
+        word = f"hydra.launcher.address=127.0.0.1:{port}"
+        for _ in range(2):
+            ended = process("-m", "lr=0.01,0.02", "hydra.launcher.engine=ray", word, "tracking=off")
+            assert ended.code == 0, ended.err
+            assert any("raylet" in one for one in of_session(cluster.pid))
+    finally:
+        cluster.terminate()
+        cluster.wait(timeout=60)
+        shutil.rmtree(folder, ignore_errors=True)
+    eventually(lambda: not of_session(cluster.pid))

@@ -39,10 +39,19 @@ def table(opened: MlflowClient, name: str = "runs.csv") -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text)))
 
 
-def essence(found: list[Run]) -> list[tuple[str, Any, Any]]:
-    """What must not depend on how often a sweep was stopped."""
-    kept = [(r.data.tags["gdexp.overrides"], r.data.params, r.data.metrics) for r in found]
-    return sorted(kept, key=lambda one: one[0])
+def essence(found: list[Run]) -> list[tuple[Any, ...]]:
+    """What must not depend on how often a sweep was stopped, nor on where it was resumed."""
+    kept = [
+        (
+            r.info.run_name,
+            r.data.params,
+            r.data.metrics,
+            r.info.status,
+            r.data.tags["gdexp.outcome"],
+        )
+        for r in found
+    ]
+    return sorted(kept, key=lambda one: str(one[0]))
 
 
 @pytest.fixture(scope="module")
@@ -55,8 +64,11 @@ def whole(tmp_path_factory: pytest.TempPathFactory, migrated: Path) -> Iterator[
 
 @pytest.fixture
 def copied(whole: Path, workdir: Path) -> Path:
-    """The same sweep, to be damaged."""
+    """The same sweep as if it had been run here, to be damaged."""
     shutil.copytree(whole / "outputs", workdir / "outputs", dirs_exist_ok=True)
+    opened = client(workdir)
+    (folder,) = (workdir / "outputs" / "sweeps").iterdir()
+    opened.set_tag(summary(opened).info.run_id, "gdexp.sweep_dir", str(folder))
     return workdir
 
 
@@ -169,6 +181,69 @@ def test_an_unknown_sweep_and_one_that_runs_are_refused(copied: Path) -> None:
     ended = gd("-m", *TYPED, f"hydra.sweep.dir=outputs/sweeps/{folder.name}")
     assert ended.code == 2
     assert f"hydra.sweep.dir: a sweep {folder.name!r} is recorded already." in ended.err
+
+
+@pytest.mark.parametrize("by", ["setting", "environment"])
+def test_a_sweep_is_resumed_from_another_folder(
+    copied: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    opened = client(copied)
+    before = essence(members(opened))
+    for gone in members(opened)[3:5]:
+        opened.delete_run(gone.info.run_id)
+    store = f"sqlite:///{copied}/outputs/mlflow.db"
+    more = [f"tracking.uri={store}"] if by == "setting" else []
+    if not more:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    (folder,) = (copied / "outputs" / "sweeps").iterdir()
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    monkeypatch.chdir(elsewhere)
+    with FileLock(folder / ".lock"):
+        ended = gd("-m", *TYPED, *more, "sweep.resume=last")
+    assert (ended.code, ended.err) == (
+        2,
+        f"gdexp: sweep.resume: {folder.name} is still running.\n",
+    )
+    ended = gd("-m", *TYPED, *more, f"sweep.resume={folder}")
+    assert ended.code == 0, ended.err
+    assert f"10 finished, 2 to run\n2 runs in {folder}\n" in ended.err
+    assert essence(members(opened)) == before
+    assert len(table(opened)) == 12
+    assert not list(elsewhere.rglob(folder.name))
+
+
+def test_a_sweep_whose_folder_cannot_be_made_again_is_refused(copied: Path) -> None:
+    opened = client(copied)
+    (copied / "file").touch()
+    opened.set_tag(summary(opened).info.run_id, "gdexp.sweep_dir", f"{copied}/file/here")
+    ended = gd("-m", *TYPED, "sweep.resume=last")
+    assert (ended.code, ended.err) == (
+        2,
+        f"gdexp: sweep.resume: {copied}/file is in the way: it is not a folder. Move it.\n",
+    )
+
+
+@pytest.mark.parametrize("folder", ["outputs/it's", ".", "outputs/.."])
+def test_a_folder_whose_name_cannot_be_searched_for_is_refused(store: Path, folder: str) -> None:
+    quoted = '"' + folder + '"'
+    ended = gd("-m", "lr=0.01,0.02", f"hydra.sweep.dir={quoted}")
+    assert (ended.code, ended.err) == (
+        2,
+        f"gdexp: hydra.sweep.dir={folder}: the folder's name is the sweep's id, so it is a name "
+        "without an apostrophe, as in hydra.sweep.dir=outputs/mine.\n",
+    )
+    assert not members(client(store))
+    assert not (store / "outputs" / "it's").exists()
+
+
+def test_a_path_with_an_apostrophe_is_resumed(store: Path) -> None:
+    words = "lr=0.01,0.02", "iters=3"
+    assert gd("-m", *words, 'hydra.sweep.dir="outputs/it\'s/mine"').code == 0
+    opened = client(store)
+    opened.delete_run(members(opened)[1].info.run_id)
+    ended = gd("-m", *words, "sweep.resume=mine")
+    assert ended.code == 0, ended.err
+    assert len(members(opened, "mine")) == 2
 
 
 def test_a_sweep_killed_before_its_jobs_were_written_down_is_run(copied: Path) -> None:

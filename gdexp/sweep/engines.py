@@ -1,4 +1,4 @@
-"""Where a batch is computed: in this process, or in several processes of this machine.
+"""Where a batch is computed: in this process, in processes of this machine, or by a Ray cluster.
 
 A batch is cut into shards, and a worker turns the arrays of a shard into the arrays of its results.
 It knows nothing of jobs, of Hydra or of the store, which this process alone writes.
@@ -24,7 +24,7 @@ from gdexp.sweep.batch import Batch, BatchResult, descend_batch
 Progress: TypeAlias = Callable[[int], None]
 Timed: TypeAlias = tuple[BatchResult, float]
 
-NAMES = ("local", "joblib")
+NAMES = ("local", "joblib", "ray")
 ATTEMPTS = 3  # of a shard whose worker dies, before it is computed in this process
 
 
@@ -188,15 +188,16 @@ def check_engine(launcher: Any) -> None:
         ConfigError: the engine is unknown or not installed, or its settings are out of range.
     """
     if str(launcher.get("_target_", "")).endswith(".VectorizedLauncher"):
-        create(launcher.engine, launcher.workers)
+        create(launcher.engine, launcher.workers, launcher.address)
 
 
-def create(name: str, workers: int | None) -> Engine:
+def create(name: str, workers: int | None, address: str | None) -> Engine:
     """The engine of that name; nothing is started.
 
     Args:
         name: one of :data:`NAMES`.
         workers: how many processes; None: as many as there are cores.
+        address: of a Ray cluster; None: one of our own.
 
     Raises:
         ConfigError: see :func:`check_engine`.
@@ -215,6 +216,8 @@ def create(name: str, workers: int | None) -> Engine:
             f"{here}workers={workers}: engine=local computes in this process alone. "
             f"Add {here}engine=joblib."
         )
+    if name != "ray" and address is not None:
+        raise ConfigError(f"{here}address={address}: it is Ray's. Add {here}engine=ray.")
     if name == "local":
         return Local()
     if importlib.util.find_spec(name) is None:
@@ -223,4 +226,8 @@ def create(name: str, workers: int | None) -> Engine:
         )
     from gdexp.sweep import pools
 
+    if name == "ray":
+        if address is not None:
+            pools.check_address(str(address))
+        return Pooled(functools.partial(pools.RayPool, workers, address))
     return Pooled(functools.partial(pools.JoblibPool, workers))

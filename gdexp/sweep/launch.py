@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from gdexp.errors import GdexpError
 from gdexp.job import Job
+from gdexp.paths import absolute
 from gdexp.report import say
 from gdexp.sweep import vectorize
 from gdexp.sweep.engines import Engine
@@ -84,6 +85,7 @@ class Launch:
 
     def run(self, job_overrides: Sequence[Sequence[str]], first: int) -> Sequence[JobReturn]:
         """Run the jobs, numbered from first, and return theirs in order."""
+        absolute(self._config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)  # as Hydra's do
         jobs = [self._job(overrides, first + i) for i, overrides in enumerate(job_overrides)]
         returns: dict[int, JobReturn] = {}
         batches, alone = self._split(jobs)

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from mlflow.entities import Run
 
 from gdexp.errors import ConfigError
 from gdexp.job import Job
+from gdexp.paths import absolute
 from gdexp.tracking import wording
 from gdexp.tracking.store import Store
 
-if TYPE_CHECKING:
-    pass
-
-Row: TypeAlias = Mapping[str, Any]
 DEFINITION = "jobs.json"
 DONE = "attributes.status = 'FINISHED'"
+WHERE = ("tracking.uri=", "tracking.experiment=")
 
 
 def find(store: Store, name: str) -> Run:
@@ -27,12 +25,12 @@ def find(store: Store, name: str) -> Run:
 
     Args:
         store: the store.
-        name: the sweep's id, or "last".
+        name: the sweep's id, its folder, or "last".
 
     Raises:
         ConfigError: there is no such sweep.
     """
-    found = _summaries(store, name)
+    found = _summaries(store, Path(name).name)
     if not found:
         what = "no sweep has been recorded" if name == "last" else f"there is no sweep {name!r}"
         raise ConfigError(f"sweep.resume: {what} in experiment {store.experiment}.")
@@ -61,7 +59,7 @@ def check_unchanged(store: Store, summary: Run, jobs: Sequence[Job]) -> None:
         ConfigError: the jobs are not those that the sweep was started with; with the difference.
     """
     before = _definition(store, summary)
-    now = [(" ".join(job.typed), job.config_hash) for job in jobs]
+    now = [(_words(job), job.config_hash) for job in jobs]
     if before is None:  # it was killed while it wrote them down, before the first one started
         _define(store, summary.info.run_id, jobs)
         return
@@ -80,8 +78,13 @@ def check_unchanged(store: Store, summary: Run, jobs: Sequence[Job]) -> None:
     )
 
 
+def _words(job: Job) -> str:
+    """What was typed, but for the words that name the store: they may lead to it from anywhere."""
+    return " ".join(word for word in job.typed if not word.startswith(WHERE))
+
+
 def _define(store: Store, run_id: str, jobs: Sequence[Job]) -> None:
-    described = [{"overrides": " ".join(j.typed), "config_hash": j.config_hash} for j in jobs]
+    described = [{"overrides": _words(job), "config_hash": job.config_hash} for job in jobs]
     store.client.log_text(run_id, json.dumps(described, indent=0), DEFINITION)
     store.client.log_param(run_id, "jobs", len(jobs))
 
@@ -151,7 +154,7 @@ def begin(store: Store, folder: str, typed: Sequence[str], jobs: Sequence[Job]) 
     tags = {
         "gdexp.kind": "sweep",
         "gdexp.sweep_id": sweep_id,
-        "gdexp.sweep_dir": folder,
+        "gdexp.sweep_dir": str(absolute(folder)),  # it may be resumed from another folder
         "gdexp.overrides": short(" ".join(typed)),
         "mlflow.note.content": f"`{short(command)}`: {len(jobs)} runs, not finished yet.",
     }

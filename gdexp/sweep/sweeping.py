@@ -9,13 +9,14 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.core.utils import JobReturn
 from omegaconf import DictConfig, OmegaConf, read_write
 
 from gdexp.errors import ConfigError, RunFailedError
 from gdexp.interrupts import shielded
 from gdexp.job import Job
-from gdexp.paths import absolute
+from gdexp.paths import absolute, check_writable
 from gdexp.report import say
 from gdexp.sweep import grids
 from gdexp.sweep.launch import plan
@@ -49,7 +50,7 @@ def sweep(sweeper: Any, arguments: Sequence[str]) -> list[Sequence[JobReturn]]:
     maker = plan(config, loader)
     if config.sweep.resume:
         _return_to(config)
-    sweep_id = Path(config.hydra.sweep.dir).name
+    sweep_id = _sweep_id(config)
     jobs = [maker.job(texts, sweep_id, number) for number, texts in enumerate(overrides)]
     with _recorded(config, typed, jobs) as (todo, tally):
         _save(config, absolute(config.hydra.sweep.dir))
@@ -75,9 +76,27 @@ def _return_to(config: DictConfig) -> None:
 
     summary = ledger.find(connect(config.tracking), config.sweep.resume)
     former = summary.data.tags["gdexp.sweep_dir"]
+    check_writable(absolute(former), "sweep.resume")
+    quoted = QuotedString(former, Quote.single).with_quotes()
     with read_write(config):
         config.hydra.sweep.dir = former
-        config.hydra.overrides.hydra.append(f"hydra.sweep.dir='{former}'")
+        config.hydra.overrides.hydra.append(f"hydra.sweep.dir={quoted}")
+
+
+def _sweep_id(config: DictConfig) -> str:
+    """The name of the sweep's folder, by which its runs are found again.
+
+    Raises:
+        ConfigError: MLflow could not search for it.
+    """
+    folder = str(config.hydra.sweep.dir)
+    name = Path(folder).name
+    if name in ("", "..") or "'" in name:
+        raise ConfigError(
+            f"hydra.sweep.dir={folder}: the folder's name is the sweep's id, so it is a name "
+            "without an apostrophe, as in hydra.sweep.dir=outputs/mine."
+        )
+    return name
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """The MLflow store: which one, made once, under a lock."""
 
+# mypy: allow-untyped-calls
 from __future__ import annotations
 
 import functools
@@ -92,6 +93,8 @@ def _connect(uri: str, experiment: str) -> Store:
     try:
         # Two processes that create the tables of one store at once break it for good.
         with FileLock(_lock_file(uri, scheme), timeout=120):
+            if scheme == "sqlite":
+                _make_tables(uri)
             client = MlflowClient(tracking_uri=uri)
             experiment_id = _experiment_id(client, experiment, scheme)
     except StoreError:
@@ -107,6 +110,28 @@ def _connect(uri: str, experiment: str) -> Store:
             f"{' '.join(str(error).split())[:300]}"
         ) from error
     return Store(client, uri, experiment, experiment_id)
+
+
+def _make_tables(uri: str) -> None:
+    """Make a new SQLite file whole before it gets its name.
+
+    MLflow makes its tables in hundreds of steps, and never again opens a file left half-way.
+    """
+    from mlflow.store.db.utils import _initialize_tables, create_sqlalchemy_engine
+    from sqlalchemy import make_url
+
+    path = Path(str(make_url(uri).database)).resolve()
+    if path.exists() and path.stat().st_size:
+        return
+    draft = path.with_name(f".{path.name}.new")
+    for left in (draft, draft.with_name(f"{draft.name}-journal")):
+        left.unlink(missing_ok=True)
+    engine = create_sqlalchemy_engine(f"sqlite:///{draft}")
+    try:
+        _initialize_tables(engine)
+    finally:
+        engine.dispose()
+    draft.replace(path)
 
 
 def _experiment_id(client: MlflowClient, name: str, scheme: str) -> str:

@@ -20,11 +20,14 @@ class VectorizedLauncher(BasicLauncher):
     Args:
         engine: where the program runs; see :mod:`gdexp.sweep.engines`.
         workers: how many processes; None: one on each core.
+        address: of a running Ray cluster.
     """
 
-    def __init__(self, engine: str = "local", workers: int | None = None) -> None:
+    def __init__(
+        self, engine: str = "local", workers: int | None = None, address: str | None = None
+    ) -> None:
         super().__init__()
-        self._chosen = (engine, workers)
+        self._chosen = (engine, workers, address)
         self._engine: Any = None
         self.tally: Any = None  # the sweeper's, if it is ours; it then closes the launcher
 

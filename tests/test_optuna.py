@@ -1,0 +1,33 @@
+"""Optuna's sweeper on our launcher: it learns from each batch before it asks for the next."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import process, required
+from test_launch import members
+from test_tracking import _fresh_connections, client, runs  # noqa: F401
+
+TRIALS = "hydra.sweeper.n_trials=6", "hydra.sweeper.n_jobs=3", "hydra.sweeper.sampler.seed=1"
+
+
+@pytest.mark.slow
+def test_optuna_looks_for_the_best_lr(store: Path) -> None:
+    if importlib.util.find_spec("optuna") is None:
+        required("hydra-optuna-sweeper")
+    words = "lr=range(0.001,0.06,step=0.001)", "iters=5", "hydra.sweep.dir=outputs/here"
+    ended = process("-m", "hydra/sweeper=optuna", *TRIALS, *words, cwd=store)
+    assert ended.code == 0, ended.err
+    assert "one after another" not in ended.err
+    opened = client(store)
+    found = members(opened, "here")
+    assert [int(r.data.tags["gdexp.job"]) for r in found] == list(range(6))
+    assert {r.info.status for r in found} == {"FINISHED"}
+    losses = {float(r.data.params["lr"]): r.data.metrics["final/loss"] for r in found}
+    best = yaml.safe_load((store / "outputs" / "here" / "optimization_results.yaml").read_text())
+    assert best["best_value"] == min(losses.values())
+    assert losses[best["best_params"]["lr"]] == best["best_value"]
+    assert len(runs(opened)) == 1 + 6  # no summary: that is our sweeper's
