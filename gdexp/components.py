@@ -6,7 +6,7 @@ import inspect
 import pkgutil
 from typing import Any, Literal, get_type_hints
 
-from gdexp import schema
+from gdexp import manual, schema
 from gdexp.errors import ConfigError, did_you_mean
 from gdexp.job import Job
 from gdexp.types import Start
@@ -96,8 +96,18 @@ def _check_manual_gradient(job: Job) -> None:
             raise ConfigError(
                 f"gradient={job.choices['gradient']}: the formula is derived for "
                 f"{source.derived_for} of a linear predictor, not for "
-                f"{family}={job.choices[family]}. Type gradient=autograd."
+                f"{family}={job.choices[family]}. Type gradient={_fitting(job)}."
             )
+
+
+def _fitting(job: Job) -> str:
+    """The gradient source to propose in place of one that does not fit."""
+    settings = job.settings
+    derived = manual.LogisticGradient
+    fits = (settings["loss"]["_target_"] in derived.loss_targets) and (
+        settings["predictor"]["_target_"] in derived.predictor_targets
+    )
+    return "manual_logistic" if fits else "autograd"
 
 
 def _check_device(job: Job) -> None:

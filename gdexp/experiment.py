@@ -27,6 +27,11 @@ from gdexp.transcript import Transcript
 if TYPE_CHECKING:
     from gdexp.tracking.record import Record
 
+# Updaters whose steps are as long as the gradient times lr.
+PROPORTIONAL = (
+    *("gdexp.manual.Updater", "gdexp.manual.Momentum", "gdexp.manual.Nesterov"),
+    "torch.optim.SGD",
+)
 GREW = 10.0  # a run that ends at this many times its first loss has diverged
 
 
@@ -238,7 +243,9 @@ def note(job: Job, factor: float) -> str:
     if factor == 1:
         return ""
     lr, right = job.settings["lr"], "manual" if factor > 1 else "manual_sum"
+    acts = f", so lr={lr:g} acts like lr={lr * factor:g}"
+    proportional = job.settings["updater"]["_target_"] in PROPORTIONAL
     return (
-        f"gradient={job.choices['gradient']} is {factor:g} times the derivative of the loss, so "
-        f"lr={lr:g} acts like lr={lr * factor:g}; gradient={right} gives the derivative."
+        f"gradient={job.choices['gradient']} is {factor:g} times the derivative of the loss"
+        f"{acts if proportional else ''}; gradient={right} gives the derivative."
     )
