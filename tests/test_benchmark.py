@@ -60,10 +60,10 @@ def test_the_stages_of_a_sweep_are_all_of_it(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
-def test_every_row_is_measured(tmp_path):
-    rows = table(tmp_path)[1:-1]
-    groups = [row.split(",")[0] for row in rows]
-    assert set(groups) == {"loop", "data", "tracked", "start", "sweep"}
+@pytest.mark.parametrize("group", ["loop", "data", "tracked", "start"])
+def test_rows_are_measured(tmp_path, group):
+    rows = table(tmp_path, "--only", group)[1:-1]
+    assert rows
     for row in rows:
+        assert row.startswith(group)
         assert re.search(r" (ok|miss|none) | not installed", row)
