@@ -118,7 +118,7 @@ def test_rows_with_empty_cells_are_dropped_when_asked(
         "a byte-order mark": ("\ufeffx,y\n1,2\n3,4\n", {}),
         "semicolons": ("x;y\n1;2\n3;4\n", {"separator": "semicolon"}),
         "tabs": ("x\ty\n1\t2\n3\t4\n", {"separator": "tab"}),
-        "spaces after commas": ("x, y\n1, 2\n3, 4\n", {}),
+        "spaces after commas": ('x, "y"\n1, "2"\n3, 4\n', {}),
         "Windows' line ends": ("x,y\r\n1,2\r\n3,4\r\n", {}),
         "no last line end": ("x,y\n1,2\n3,4", {}),
         "blank lines": ("\nx,y\n\n1,2\n  \n3,4\n\n", {}),
@@ -246,11 +246,29 @@ def test_a_csv_file_that_cannot_be_fitted(
     assert str(refused.value) == sentence.replace("{dir}", str(workdir))
 
 
-def test_a_bad_cell_is_found_in_any_chunk(workdir: Path) -> None:
-    (workdir / "t.csv").write_text("x,y\n" + "1,2\n" * 100 + "1,x\n")
-    for rows in (1, 7, 100, 101):
-        with pytest.raises(ConfigError, match="line 102, column 'y': 'x' is not a number"):
+@pytest.mark.parametrize(("cell", "why"), [("x", "'x' is not a number"), ("", "'' is empty")])
+def test_a_bad_cell_is_found_in_any_chunk(cell: str, why: str, workdir: Path) -> None:
+    (workdir / "t.csv").write_text("x,y\n" + "1,2\n" * 100 + f"1,{cell}\n")
+    for rows in (7, 25, 100, 101):
+        with pytest.raises(ConfigError, match=f"line 102, column 'y': {why}"):
             list(data.csv("t.csv", "y").chunks(rows))
+
+
+def test_a_text_far_below_numbers_is_found_without_a_warning(workdir: Path) -> None:
+    names = ",".join([*(f"x{j}" for j in range(63)), "y"])
+    (workdir / "t.csv").write_text(f"{names}\n" + f"{'1,' * 63}2\n" * 9999 + f"{'1,' * 63}x\n")
+    with pytest.raises(ConfigError, match="line 10001, column 'y': 'x' is not a number"):
+        data.csv("t.csv", "y").load()
+
+
+def test_the_name_of_a_file_says_nothing_about_what_is_in_it(workdir: Path) -> None:
+    (workdir / "t.zip").write_text(GOOD)
+    assert data.csv("t.zip", "y").load().y.tolist() == [3, 6]
+
+
+def test_whole_numbers_too_large_for_a_float_are_rounded(workdir: Path) -> None:
+    pd.DataFrame({"x": [2**53 + 1, 2**60], "y": [1, 2]}).to_parquet(workdir / "t.parquet")
+    assert data.parquet("t.parquet", "y").load().x.tolist() == [2.0**53, 2.0**60]
 
 
 REFUSED_PARQUET: dict[str, tuple[dict[str, object], dict[str, object], str]] = {

@@ -65,7 +65,6 @@ class CsvFile:
                 self.path,
                 sep=self._separator,
                 skipinitialspace=True,
-                encoding="utf-8-sig",
                 compression=None,
                 low_memory=False,  # one type for a column throughout a piece
                 chunksize=rows,
