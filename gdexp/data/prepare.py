@@ -107,8 +107,8 @@ def check_batch_size(size: int, rows: int) -> None:
     """
     if size > rows:
         raise ConfigError(
-            f"batch_size: {size} is more than the {rows} row{'s' * (rows > 1)} to train on. "
-            f"Type batch_size={rows} or less, or null for all rows at once."
+            f"data.batch_size: {size} is more than the {rows} row{'s' * (rows > 1)} to train on. "
+            f"Type data.batch_size={rows} or less, or null for all rows at once."
         )
 
 
