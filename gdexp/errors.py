@@ -63,7 +63,7 @@ def did_you_mean(given: str, known: Iterable[str], *, prefix: str = "") -> str:
     ''
     """
     lowered = {name.lower(): name for name in known}
-    nearest = difflib.get_close_matches(given.lower(), lowered, n=1, cutoff=0.5)
+    nearest = difflib.get_close_matches(given.lower(), lowered, n=1, cutoff=0.6)
     if not nearest:  # `loss=mse` means MSELoss, which is too long for the ratio above
         nearest = [name for name in lowered if name.startswith(given.lower()) and given][:1]
     return f" Did you mean {prefix}{lowered[nearest[0]]}?" if nearest else ""

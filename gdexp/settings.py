@@ -112,7 +112,7 @@ ConfigStore.instance().store(name="schema", node=Settings, provider="gdexp")
 def default_of(key: str) -> Any:
     """The default of a run-level setting; None where it has none."""
     section, _, name = key.rpartition(".")
-    return getattr(SECTIONS.get(section, Settings), name, None)
+    return getattr(SECTIONS.get(section) if section else Settings, name, None)
 
 
 def is_float(key: str) -> bool:

@@ -66,10 +66,12 @@ REFUSED = {
     "data.x=[1,2,3,inf]": "data.x: inf is not a finite number.",
     "step=autogradd": "step=autogradd: there is no such option. step is one of: autograd, manual, "
     "model, optimizer. Did you mean step=autograd?",
-    "loss=mse": "loss=mse: there is no such option. loss is one of: MSELoss, manual. "
+    "loss=mse": "loss=mse: there is no such option. loss is one of: BCEWithLogitsLoss, "
+    "CrossEntropyLoss, HuberLoss, L1Loss, MSELoss, SmoothL1Loss, manual, manual_logistic. "
     "Did you mean loss=MSELoss?",
-    "data=nothing": "data=nothing: there is no such option. data is one of: tutorial.",
-    "updater=null": "updater=null: there is no such option. updater is one of: SGD, manual.",
+    "data=nothing": "data=nothing: there is no such option. data is one of: csv, diabetes, "
+    "parquet, synthetic, tutorial.",
+    "tracking=null": "tracking=null: there is no such option. tracking is one of: mlflow, off.",
     "+step=model": "+step: every run has a step. Type step=model.",
     "~lr": "~lr: it cannot be removed, every run needs it.",
     "~updater": "~updater: updater cannot be removed, every run needs it.",
