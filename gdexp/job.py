@@ -16,14 +16,10 @@ from gdexp import schema
 from gdexp.settings import default_of
 
 MAIN = ("lr", "iters", "seed", "dtype", "predict_at")  # recorded of every run
-OPTIONAL = ("stop", "checkpoint", "scheduler")
+OPTIONAL = ("stop", "scheduler")
 UNUSED = {key: default_of(key) for key in schema.HINTS if key not in MAIN} | {"scheduler": "none"}
-WITHOUT_EFFECT = (
-    "print_every",
-    "tracking",
-    "sweep",
-    "checkpoint",
-)  # settings that do not change a result
+UNNAMED = ("print_every", "data.metrics")  # how a run is told, not what it does
+WITHOUT_EFFECT = ("print_every", "tracking", "sweep", "checkpoint")  # they change no result
 
 
 @dataclass(frozen=True)
@@ -80,7 +76,8 @@ class Job:
         for group in (*groups, *OPTIONAL):
             found |= dict(_leaves(group, self.settings[group]))
         found["scheduler"] = self.choices["scheduler"]
-        return {k: v for k, v in found.items() if k not in UNUSED or v != UNUSED[k]}
+        asked = {k: v for k, v in found.items() if k not in UNUSED or v != UNUSED[k]}
+        return {k: v for k, v in asked.items() if k not in UNNAMED}
 
 
 def _plain(cfg: DictConfig, key: str) -> Any:

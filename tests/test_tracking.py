@@ -91,11 +91,15 @@ def check_record(opened: MlflowClient, result: gdexp.experiment.Result) -> None:
         *trajectory.columns(),
         "final/loss",
         "final/prediction",
+        "coef/x",
+        "coef/intercept",
         "best/loss",
         "best/epoch",
     }
     assert found.data.metrics["final/loss"] == trajectory.loss[-1]
     assert found.data.metrics["final/prediction"] == pytest.approx(result.prediction)
+    assert found.data.metrics["coef/x"] == result.parameters["w"]
+    assert found.data.metrics["coef/intercept"] == result.parameters["b"]
     assert found.data.metrics["best/loss"] == trajectory.loss.min()
     assert found.data.metrics["best/epoch"] == trajectory.loss.argmin() + 1
     check_tags(found, result)

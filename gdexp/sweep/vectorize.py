@@ -150,8 +150,8 @@ def _batch(jobs: Sequence[Job], built: Components) -> Batch:
     first = jobs[0].settings
     by_sgd = first["updater"]["_target_"] == "torch.optim.SGD"
     return Batch(
-        x=np.asarray(built.data.fitted.x),
-        y=np.asarray(built.data.fitted.y),
+        x=np.asarray(built.x),
+        y=np.asarray(built.y),
         gradient=GRADIENTS[first["gradient"]["_target_"]],
         reduction=cast(Literal["mean", "sum"], first["loss"].get("reduction", "mean")),
         torch=is_torch_based(jobs[0]),
