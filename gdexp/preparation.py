@@ -89,6 +89,7 @@ def prepare(job: Job, source: Any) -> Prepared:
 def _compressed(job: Job, source: Any) -> Prepared:
     settings, features = job.settings, tuple(source.features)
     bias, standardize = settings["predictor"]["bias"], settings["data"]["standardize"]
+    table = source if isinstance(source, Dataset) else None  # a file is read once, digest included
     seen, total = Digest(len(features)), np.zeros(len(features))
 
     def summed(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
@@ -96,11 +97,13 @@ def _compressed(job: Job, source: Any) -> Prepared:
             total[:] += x.reshape(len(y), -1).sum(axis=0, dtype=np.float64)
             yield x, y
 
-    chunks = seen.reading(summed(source.chunks()))
+    chunks = summed(source.chunks())
+    if table is None:
+        chunks = seen.reading(chunks)
     found = compress(chunks, features, bias=bias, standardize=standardize)
     fitted = Dataset(found.x, found.y, source.name, features, source.target)
     means = total / found.rows
-    return Prepared(fitted, None, found.scaling, means, found.rows, None, True, str(seen))
+    return Prepared(fitted, None, found.scaling, means, found.rows, table, True, str(seen))
 
 
 def check_compressible(job: Job) -> None:

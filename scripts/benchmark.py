@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import bench_data
+import bench_fits
 import bench_loops
 import bench_startup
 import bench_sweeps
@@ -24,7 +25,7 @@ import bench_tracking
 from bench_measure import ROOT, Bench, Row, UnavailableError
 
 ROWS = [
-    *(*bench_loops.ROWS, *bench_data.ROWS, *bench_tracking.ROWS),
+    *(*bench_loops.ROWS, *bench_data.ROWS, *bench_fits.ROWS, *bench_tracking.ROWS),
     *(*bench_startup.ROWS, *bench_sweeps.ROWS),
 ]
 HEADS = ("what", "against", "found", "target", "", "how measured")
