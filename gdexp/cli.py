@@ -178,7 +178,8 @@ class Preflight(Callback):
             except OmegaConfBaseException:  # something every run needs has been removed
                 doubt = True
             if multirun or doubt:
-                overrides.check(typed, Composer(), multirun=multirun)
+                whole = [*config.hydra.overrides.hydra, *typed]
+                overrides.check(whole, Composer(), multirun=multirun)
             if multirun:
                 check_engine(config.hydra.launcher)
             check_writable(absolute(folder), "outputs")

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -92,6 +92,9 @@ def _grid(
     """
     cfg = _sweep_settings(overrides, values, composer)
     option = cfg.hydra.runtime.choices.sweep
+    if not str(cfg.hydra.sweeper._target_).endswith(".GridSweeper"):
+        _check_foreign(cfg.hydra.runtime.choices["hydra/sweeper"], option, values)
+        return {(): []}
     grids.jobs(overrides, cfg.sweep, option, seed=0, loader=composer.loader)
     groups = set(composer.groups())
     found: dict[Choices, list[Pair]] = {}
@@ -106,6 +109,13 @@ def _grid(
         for key, option in (read(text)[:2] for text in chosen):
             _check_option(key, option, composer)
     return found or {(): []}
+
+
+def _check_foreign(sweeper: str, option: str, values: list[Pair]) -> None:
+    """Another sweeper chooses the jobs itself: refuse what it would ignore."""
+    asked = [key for key, _ in values if key.startswith("sweep.") and key != "sweep.on_error"]
+    for word in [f"sweep={option}"] * (option != "grid") + asked:
+        raise ConfigError(f"{word}: hydra/sweeper={sweeper} chooses the jobs itself. Drop one.")
 
 
 def _check_values(compose: Compose, choices: list[str], values: list[Pair]) -> None:
@@ -156,7 +166,9 @@ def _is_hydra(override: Override) -> bool:
 
 def _values(override: Override) -> Iterator[Any]:
     """The values an override may take: the axis of a sweep, or its single value."""
-    if override.is_discrete_sweep():
+    if isinstance(interval := override.value(), IntervalSweep):
+        yield from (interval.start, interval.end)
+    elif override.is_discrete_sweep():
         yield from map(Override._convert_value, override.sweep_iterator())
     elif not override.is_sweep_override():
         yield override.value()

@@ -11,6 +11,7 @@ from conftest import process, required
 from test_launch import members
 from test_tracking import _fresh_connections, client, runs  # noqa: F401
 
+FAST = "hydra/sweeper=optuna", "tracking=off"
 TRIALS = "hydra.sweeper.n_trials=6", "hydra.sweeper.n_jobs=3", "hydra.sweeper.sampler.seed=1"
 
 
@@ -31,3 +32,30 @@ def test_optuna_looks_for_the_best_lr(store: Path) -> None:
     assert best["best_value"] == min(losses.values())
     assert losses[best["best_params"]["lr"]] == best["best_value"]
     assert len(runs(opened)) == 1 + 6  # no summary: that is our sweeper's
+
+
+@pytest.mark.slow
+def test_an_interval_is_searched(workdir: Path) -> None:
+    ended = process("-m", *FAST, "hydra.sweeper.n_trials=3", "lr=interval(0.001,0.05)", cwd=workdir)
+    assert ended.code == 0, ended.err
+    assert ended.err.count("completed, loss") == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    {
+        ("lr=interval(-1,0.05)",): "lr: -1 is not a finite number > 0. Type for example lr=0.01.",
+        ("sweep.dry_run=true", "lr=0.1,0.2"): (
+            "sweep.dry_run: hydra/sweeper=optuna chooses the jobs itself. Drop one."
+        ),
+        ("sweep=zip", "lr=0.1,0.2"): (
+            "sweep=zip: hydra/sweeper=optuna chooses the jobs itself. Drop one."
+        ),
+    }.items(),
+)
+def test_what_another_sweeper_cannot_do_is_refused(
+    workdir: Path, words: tuple[str, ...], sentence: str
+) -> None:
+    ended = process("-m", *FAST, *words, cwd=workdir)
+    assert (ended.code, ended.out, ended.err) == (2, "", f"gdexp: {sentence}\n")
+    assert not any(workdir.iterdir())
