@@ -44,7 +44,7 @@ def test_an_interval_is_searched(workdir: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     {
-        ("lr=interval(-1,0.05)",): "lr: -1 is not a finite number > 0. Type for example lr=0.01.",
+        ("lr=interval(-1,0.05)",): "lr: -1.0 is not a finite number > 0. Type for example lr=0.01.",
         ("sweep.dry_run=true", "lr=0.1,0.2"): (
             "sweep.dry_run: hydra/sweeper=optuna chooses the jobs itself. Drop one."
         ),
