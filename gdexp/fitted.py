@@ -1,4 +1,4 @@
-"""A fitted predictor apart from its run: written down, rebuilt, and asked in the data's own units."""
+"""A fitted predictor apart from its run: written down, rebuilt, asked in the data's own units."""
 
 from __future__ import annotations
 
@@ -73,8 +73,10 @@ class Fitted:
             ValueError: it is something else.
         """
         found = unpack(content)
-        scaling = Scaling(*found["scaling"], found["features"]) if found["scaling"] else None
-        return cls(found["settings"], found["features"], found["outputs"], scaling, found["state"])
+        if found["scaling"]:
+            mean, scale = found["scaling"]
+            found["scaling"] = Scaling(mean, scale, found["features"])
+        return cls(**found)
 
     def packed(self) -> bytes:
         """All of it as one ``.npz``, see :func:`gdexp.checkpoint.pack`."""

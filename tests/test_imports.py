@@ -22,7 +22,8 @@ LAYERS = {
             ["data.dataset", "data.columns"],
             ["data.prepare", "data.csv_file", "data.parquet_file"],
             ["data.compress", "data.files", "data.bundled", "data.__init__"],
-            ["manual", "predictors", "fused", "descent", "settings", "trajectory", "interrupts", "paths"],
+            ["manual", "predictors", "fused", "descent", "settings", "trajectory"],
+            ["interrupts", "paths"],
             ["schema", "stopping", "task"],
             ["pytorch.tensors", "pytorch.models", "pytorch.gradients", "pytorch.optimizers"],
             ["pytorch.schedulers"],
@@ -84,7 +85,7 @@ def loaded_by(code: str, cwd: Path) -> set[str]:
         "import gdexp.cli; sys.argv[1:] = ['tracking.uri=nowhere']; gdexp.cli.main()",
         "import gdexp.cli; sys.argv[1:] = ['step=manual', 'tracking=off']; gdexp.cli.main()",
         "import gdexp; gdexp.run('step=manual', 'tracking=off')",
-        "import gdexp.compare, gdexp.ui",
+        "import gdexp.compare, gdexp.predict, gdexp.ui",
     ],
 )
 def test_light_starts_import_nothing_heavy(code: str, tmp_path: Path) -> None:

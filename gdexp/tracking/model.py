@@ -6,12 +6,12 @@ MLflow's ``log_model`` would take the store and the run from global state; the c
 from __future__ import annotations
 
 import tempfile
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from mlflow import pyfunc
 from mlflow.entities import LoggedModelOutput, Param
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, Schema
@@ -47,7 +47,7 @@ def log_model(
     made = client.create_logged_model(
         store.experiment_id, NAME, run_id, params={param.key: param.value for param in params}
     )
-    status = "FAILED"
+    status: Literal["FAILED", "READY"] = "FAILED"
     try:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "model")
@@ -72,20 +72,24 @@ def save(path: Path, fitted: Fitted, example: NDArray[np.float64], made: LoggedM
 
     source = path.with_name(FILE)
     source.write_bytes(fitted.packed())
-    pyfunc.save_model(
-        path,
-        loader_module=served.__name__,
-        data_path=str(source),
-        mlflow_model=Model(
-            artifact_path=made.artifact_location,
-            run_id=made.source_run_id,
-            model_uuid=made.model_id,
-            model_id=made.model_id,
-        ),
-        signature=ModelSignature(_doubles(fitted.features), _doubles(fitted.answers(example))),
-        input_example=DataFrame(example, columns=list(fitted.features)),
-        pip_requirements=[f"gdexp=={gdexp.__version__}"],
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # MLflow's, about its own types and pandas' future
+        from mlflow import pyfunc
+
+        pyfunc.save_model(
+            path,
+            loader_module=served.__name__,
+            data_path=str(source),
+            mlflow_model=Model(
+                artifact_path=made.artifact_location,
+                run_id=made.source_run_id,
+                model_uuid=made.model_id,
+                model_id=made.model_id,
+            ),
+            signature=ModelSignature(_doubles(fitted.features), _doubles(fitted.answers(example))),
+            input_example=DataFrame(example, columns=list(fitted.features)),
+            pip_requirements=[f"gdexp=={gdexp.__version__}"],
+        )
 
 
 def example_of(data: Prepared) -> NDArray[np.float64]:
