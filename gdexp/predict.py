@@ -53,7 +53,7 @@ def _predict(args: argparse.Namespace) -> int:
     store = recorded.open_store(args.uri, args.experiment)
     from gdexp.tracking.reading import fitted_of  # imports MLflow
 
-    fitted = fitted_of(store, recorded.select(store, [args.run])[0])
+    fitted = fitted_of(store, recorded.select(store, args.runs)[0])
     text = predicted(table, fitted)
     if out:
         with out.open("x", encoding="utf-8", newline="") as file:

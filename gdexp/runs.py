@@ -29,16 +29,13 @@ NEWEST_FIRST = ["attributes.start_time DESC"]
 def parser(name: str, description: str, *, one: bool = False) -> argparse.ArgumentParser:
     """A command line that names runs, or one run, a store and an experiment."""
     found = argparse.ArgumentParser(prog=f"python -m gdexp.{name}", description=description)
-    if one:
-        found.add_argument("run", metavar="RUN_ID", help="a run's id, or its beginning")
-    else:
-        found.add_argument(
-            "runs",
-            nargs="*",
-            metavar="RUN_ID",
-            help="a run's id, or its beginning (default: the "
-            f"last sweep if the newest run belongs to one, else the newest {NEWEST} runs)",
-        )
+    default = f"last sweep if the newest run belongs to one, else the newest {NEWEST} runs"
+    found.add_argument(
+        "runs",
+        nargs=1 if one else "*",
+        metavar="RUN_ID",
+        help="a run's id, or its beginning" + ("" if one else f" (default: the {default})"),
+    )
     found.add_argument("--uri", help="the store (default: MLFLOW_TRACKING_URI, else outputs/)")
     found.add_argument(
         "--experiment", metavar="NAME", help="default: MLFLOW_EXPERIMENT_NAME, else gdexp"
