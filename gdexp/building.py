@@ -7,7 +7,7 @@ import json
 import os
 import pkgutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any, TypeAlias
@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from hydra.utils import instantiate
 
-from gdexp import manual
+from gdexp import manual, predictors
 from gdexp.components import is_torch_based
 from gdexp.data.prepare import batches
 from gdexp.descent import descend, descend_in_batches
@@ -25,7 +25,7 @@ from gdexp.job import Job
 from gdexp.preparation import Prepared, prepare
 from gdexp.settings import Preparation
 from gdexp.task import Task, check_targets, outputs_of, targets, task_of
-from gdexp.types import Array, Gradient, Iteration, Loss, Parameters, Predictor
+from gdexp.types import Array, Gradient, Iteration, Loss, Predictor
 
 Batches: TypeAlias = Callable[[int], Iterable[tuple[Array, Array]]]
 
@@ -83,23 +83,20 @@ class Components:
 
     def predict(self, x: Array) -> Any:
         """What the predictor gives for inputs as the fit has them, as a NumPy array."""
-        with self._judging():
-            y_pred = self.predictor(x)
-        return y_pred.cpu().numpy() if hasattr(y_pred, "cpu") else np.asarray(y_pred)
+        return predictors.predict(self.predictor, x)
 
     def kept_loss(self) -> Array:
         """The loss on the rows kept out of the fit."""
         assert self.kept is not None
         x, y = self.kept
-        with self._judging():
+        with predictors.judging(self.predictor, x):
             return self.loss(self.predictor(x), y)
 
     def state(self) -> dict[str, Any]:
         """Everything the next epoch depends on; see :meth:`load`."""
         parts = {"updater": self.updater, "scheduler": self.scheduler}
         found = {name: part.state() for name, part in parts.items() if hasattr(part, "state")}
-        held = getattr(self.predictor, "state", None)
-        found["predictor"] = held() if held else dict(self.predictor.parameters)
+        found["predictor"] = predictors.state_of(self.predictor)
         if hasattr(self.x, "detach"):
             from gdexp.pytorch import random_state
 
@@ -111,22 +108,11 @@ class Components:
         for name, part in (("updater", self.updater), ("scheduler", self.scheduler)):
             if name in state:
                 part.load(state[name])
-        if hasattr(self.predictor, "load"):
-            self.predictor.load(state["predictor"])
-        else:
-            for name, value in state["predictor"].items():
-                _put(self.predictor.parameters, name, value)
+        predictors.load(self.predictor, state["predictor"])
         if "random" in state:
             from gdexp.pytorch import set_random_state
 
             set_random_state(state["random"])
-
-    def _judging(self) -> AbstractContextManager[None]:
-        if not hasattr(self.x, "detach"):
-            return nullcontext()
-        from gdexp.pytorch import judging
-
-        return judging(self.predictor)
 
     def factor(self) -> float:
         """How many times the derivative of the loss the gradient source gives; 1 is right."""
@@ -136,16 +122,6 @@ class Components:
             return 1.0
         n = len(self.y)
         return float(n) if mine == "sum" else 1 / n
-
-
-def _put(parameters: Parameters, name: str, value: Array) -> None:
-    held = parameters[name]
-    if hasattr(held, "detach"):
-        held.detach().copy_(value)
-    elif isinstance(held, np.ndarray):
-        held[...] = value
-    else:
-        parameters[name] = value
 
 
 def build(job: Job) -> Components:
@@ -164,7 +140,9 @@ def build(job: Job) -> Components:
     predictor = _predictor(job, data.fitted.width, outputs)
     gradient, loss, updater = (_instantiate(job, f) for f in ("gradient", "loss", "updater"))
     arrays: list[Array] = [a for table in tables for a in (table.x, targets(table.y, task))]
-    arrays = [_cast(a, settings["dtype"]) for a in (data.at(settings["predict_at"]), *arrays)]
+    arrays = [
+        predictors.cast(a, settings["dtype"]) for a in (data.at(settings["predict_at"]), *arrays)
+    ]
     if is_torch_based(job):
         from gdexp import pytorch
 
@@ -175,8 +153,7 @@ def build(job: Job) -> Components:
         with _refusing("updater"):
             updater, gradient = pytorch.adapt(updater, predictor, gradient, loss)
     else:
-        parameters = predictor.parameters
-        parameters |= {name: _cast(value, settings["dtype"]) for name, value in parameters.items()}
+        predictor = predictors.in_precision(predictor, settings["dtype"])
     at, x, y, *kept = arrays
     families = predictor, gradient, loss, updater
     built = Components(data, task, x, y, at, (kept[0], kept[1]) if kept else None, *families)
@@ -191,10 +168,25 @@ def build(job: Job) -> Components:
     return built
 
 
-def _cast(value: Any, dtype: str) -> Any:
-    """An array of floats in this precision; anything else as it is."""
-    is_float = isinstance(value, np.ndarray) and value.dtype.kind == "f"
-    return value.astype(dtype, copy=False) if is_float else value
+def rebuild(settings: Mapping[str, Any], features: int, outputs: int) -> Predictor:
+    """A run's predictor without its data, at its start and on the CPU: give it a state to load.
+
+    Args:
+        settings: of the run: the four families, dtype and seed.
+        features: how many numbers an x has.
+        outputs: how many numbers f(x) has.
+
+    Raises:
+        ConfigError: its class cannot be imported, or refuses its settings.
+    """
+    job = Job(dict(settings), {})
+    if is_torch_based(job):
+        from gdexp import pytorch
+
+        return pytorch.adopt(_predictor(job, features, outputs), settings["dtype"], tracked=False)
+    if settings["predictor"].get("init") == "torch":  # whatever it drew, a state takes its place
+        job.settings["predictor"] = {**settings["predictor"], "init": 0.0}
+    return predictors.in_precision(_predictor(job, features, outputs), settings["dtype"])
 
 
 def _check_shape(job: Job, built: Components, outputs: int) -> None:

@@ -118,7 +118,7 @@ def run(job: Job, stream: TextIO | None = None) -> Result:
         result.transcript = transcript.text
         if record is not None:
             result.run_id = record.run_id
-            record.close(result)
+            record.close(result, built)
     return result
 
 

@@ -26,15 +26,15 @@ IS_RUN = "tags.`gdexp.kind` = 'run'"  # other kinds summarise runs
 NEWEST_FIRST = ["attributes.start_time DESC"]
 
 
-def parser(name: str, description: str) -> argparse.ArgumentParser:
-    """A command line that names runs, a store and an experiment."""
+def parser(name: str, description: str, *, one: bool = False) -> argparse.ArgumentParser:
+    """A command line that names runs, or one run, a store and an experiment."""
     found = argparse.ArgumentParser(prog=f"python -m gdexp.{name}", description=description)
+    default = f"last sweep if the newest run belongs to one, else the newest {NEWEST} runs"
     found.add_argument(
         "runs",
-        nargs="*",
+        nargs=1 if one else "*",
         metavar="RUN_ID",
-        help="a run's id, or its beginning (default: the "
-        f"last sweep if the newest run belongs to one, else the newest {NEWEST} runs)",
+        help="a run's id, or its beginning" + ("" if one else f" (default: the {default})"),
     )
     found.add_argument("--uri", help="the store (default: MLFLOW_TRACKING_URI, else outputs/)")
     found.add_argument(

@@ -75,6 +75,14 @@ def response(y_pred: NDArray[Any], task: Task) -> NDArray[np.float64]:
     return values
 
 
+def shares(y_pred: NDArray[Any]) -> NDArray[np.float64]:
+    """The probability of each class, ``e**z_k / sum(e**z)``, shape (n, k), of logits z."""
+    z = y_pred.astype(np.float64)
+    powers = np.exp(z - z.max(axis=1, keepdims=True))
+    found: NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
+    return found
+
+
 def scores(y: NDArray[Any], y_pred: NDArray[Any], task: Task) -> dict[str, float]:
     """Mean absolute error and R², or the accuracy, by scikit-learn.
 

@@ -12,6 +12,8 @@ import numpy as np
 from mlflow.entities import Metric, RunStatus
 from numpy.typing import NDArray
 
+from gdexp.building import Components
+from gdexp.fitted import FILE, Fitted, is_told
 from gdexp.interrupts import shielded
 from gdexp.job import Job
 from gdexp.preparation import Prepared
@@ -66,15 +68,19 @@ class Record:
             Path(folder, name).write_bytes(content)
             self.store.client.log_artifacts(self.run_id, folder, CHECKPOINTS)
 
-    def close(self, result: Result) -> None:
+    def close(self, result: Result, built: Components) -> None:
         """Write what is left and end the run; a signal waits until this is done."""
+        has_fitted = result.outcome in ("completed", "converged")
+        fitted = Fitted.of(self._job, built) if has_fitted else None
         status = STATUS.get(result.outcome, RunStatus.FINISHED)
         with shielded():
             try:
                 last = np.array([result.trajectory.length])
                 self._send_curves(result.trajectory, np.union1d(self._wanted, last))
                 self._send_summary(result)
-                self._send_artifacts(result)
+                self._send_artifacts(result, fitted)
+                if fitted and self._job.settings["tracking"].get("log_model"):
+                    self._send_model(fitted, built.data)
             finally:
                 self.store.client.set_terminated(self.run_id, RunStatus.to_string(status))
 
@@ -100,11 +106,19 @@ class Record:
         tags = wording.final_tags(self._job, result)
         self.store.client.log_batch(self.run_id, metrics=metrics, tags=tags)
 
-    def _send_artifacts(self, result: Result) -> None:
+    def _send_artifacts(self, result: Result, fitted: Fitted | None) -> None:
         with tempfile.TemporaryDirectory() as folder:
             Path(folder, "transcript.txt").write_text(result.transcript)
             Path(folder, "trajectory.parquet").write_bytes(parquet(result.trajectory))
+            if fitted and not is_told(self._job.settings):
+                Path(folder, FILE).write_bytes(fitted.packed())
             self.store.client.log_artifacts(self.run_id, folder)
+
+    def _send_model(self, fitted: Fitted, data: Prepared) -> None:
+        from gdexp.tracking.model import log_model  # imports much of MLflow
+
+        params = wording.params(self._job)
+        log_model(self.store, self.run_id, fitted, data, params, self._sent)
 
 
 def open_record(store: Store, job: Job, data: Prepared) -> Record:

@@ -1,0 +1,102 @@
+"""The fitted predictor as an MLflow model, written through the store's own client.
+
+MLflow's ``log_model`` would take the store and the run from global state; the client is told both.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from mlflow.entities import LoggedModelOutput, Param
+from mlflow.models import Model, ModelSignature
+from mlflow.types import ColSpec, Schema
+from numpy.typing import NDArray
+
+import gdexp
+from gdexp.fitted import FILE, Fitted
+from gdexp.preparation import Prepared
+from gdexp.tracking import served
+from gdexp.tracking.store import Store
+
+if TYPE_CHECKING:
+    from mlflow.entities import LoggedModel
+
+NAME = "model"
+ROWS = 5  # of the input example
+
+
+def log_model(
+    store: Store, run_id: str, fitted: Fitted, data: Prepared, params: list[Param], epoch: int
+) -> None:
+    """Keep a run's fitted predictor as its model.
+
+    Args:
+        store: the store the run is in.
+        run_id: the run.
+        fitted: its predictor.
+        data: what it was fitted to, for the input example.
+        params: of the run, which its model shares.
+        epoch: the last one.
+    """
+    client = store.client
+    made = client.create_logged_model(
+        store.experiment_id, NAME, run_id, params={param.key: param.value for param in params}
+    )
+    status: Literal["FAILED", "READY"] = "FAILED"
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "model")
+            save(path, fitted, example_of(data), made)
+            client.log_model_artifacts(made.model_id, str(path))
+        client.log_outputs(run_id, [LoggedModelOutput(made.model_id, epoch)])
+        status = "READY"
+    finally:
+        client.finalize_logged_model(made.model_id, status)
+
+
+def save(path: Path, fitted: Fitted, example: NDArray[np.float64], made: LoggedModel) -> None:
+    """Write the folder that MLflow loads a model from.
+
+    Args:
+        path: the folder, which does not exist.
+        fitted: the predictor.
+        example: some inputs in the data's own units, shape (n, d).
+        made: the model's entry in the store.
+    """
+    from pandas import DataFrame
+
+    source = path.with_name(FILE)
+    source.write_bytes(fitted.packed())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # MLflow's, about its own types and pandas' future
+        from mlflow import pyfunc
+
+        pyfunc.save_model(
+            path,
+            loader_module=served.__name__,
+            data_path=str(source),
+            mlflow_model=Model(
+                artifact_path=made.artifact_location,
+                run_id=made.source_run_id,
+                model_uuid=made.model_id,
+                model_id=made.model_id,
+            ),
+            signature=ModelSignature(_doubles(fitted.features), _doubles(fitted.answers(example))),
+            input_example=DataFrame(example, columns=list(fitted.features)),
+            pip_requirements=[f"gdexp=={gdexp.__version__}"],
+        )
+
+
+def example_of(data: Prepared) -> NDArray[np.float64]:
+    """The first rows in the data's own units, shape (n, d); their means where no row was kept."""
+    x = data.means if data.table is None else data.table.x[:ROWS]
+    return np.asarray(x, np.float64).reshape(-1, data.fitted.width)
+
+
+def _doubles(names: Iterable[str]) -> Schema:
+    return Schema([ColSpec("double", name) for name in names])
