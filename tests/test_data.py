@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -67,7 +66,7 @@ def test_a_file_is_read_to_the_last_bit(
     assert loaded.x.dtype == loaded.y.dtype == np.float64
     assert np.array_equal(loaded.x, frame[["a", "b", "c"]].to_numpy(np.float64))
     assert np.array_equal(loaded.y, frame["y"])
-    for rows in (1, 7, 300, 5000):
+    for rows in (99, 300, 5000):
         pieces = list(source.chunks(rows))
         assert {len(y) for _, y in pieces[:-1]} <= {rows}
         assert np.array_equal(np.concatenate([x for x, _ in pieces]), loaded.x)
@@ -248,9 +247,9 @@ def test_a_csv_file_that_cannot_be_fitted(
 
 
 def test_a_bad_cell_is_found_in_any_chunk(workdir: Path) -> None:
-    (workdir / "t.csv").write_text("x,y\n" + "1,2\n" * 1000 + "1,x\n")
-    for rows in (1, 7, 1000, 1001):
-        with pytest.raises(ConfigError, match="line 1002, column 'y': 'x' is not a number"):
+    (workdir / "t.csv").write_text("x,y\n" + "1,2\n" * 100 + "1,x\n")
+    for rows in (1, 7, 100, 101):
+        with pytest.raises(ConfigError, match="line 102, column 'y': 'x' is not a number"):
             list(data.csv("t.csv", "y").chunks(rows))
 
 
@@ -294,12 +293,12 @@ def test_a_file_that_is_no_parquet_file(workdir: Path) -> None:
     assert str(refused.value).endswith(". A CSV file is read by data=csv.")
 
 
-@pytest.mark.skipif(os.getuid() == 0, reason="root may read everything")
-def test_a_file_that_may_not_be_read(workdir: Path) -> None:
+def test_a_file_that_goes_away(workdir: Path) -> None:
     (workdir / "t.csv").write_text(GOOD)
-    (workdir / "t.csv").chmod(0)
-    with pytest.raises(ConfigError, match=r"t\.csv cannot be read: Permission denied\."):
-        data.csv("t.csv", "y")
+    source = data.csv("t.csv", "y")
+    (workdir / "t.csv").unlink()
+    with pytest.raises(ConfigError, match=r"t\.csv cannot be read: No such file or directory\.$"):
+        source.load()
 
 
 def test_diabetes_in_its_own_units() -> None:
@@ -459,9 +458,9 @@ def test_undone_weights_are_those_of_a_regression_on_the_raw_data(one: bool, bia
 
 
 @given(
-    n=st.integers(1, 200), size=st.integers(1, 250), seed=st.integers(0, 99), torch=st.booleans()
+    n=st.integers(1, 100), size=st.integers(1, 120), seed=st.integers(0, 99), torch=st.booleans()
 )
-@settings(deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_an_epoch_of_batches_holds_every_row_once(
     n: int, size: int, seed: int, torch: bool
 ) -> None:

@@ -66,14 +66,15 @@ def compress(
     """
     d, ones = len(features), bias or standardize
     m, chunks = d + 1 + ones, iter(chunks)
-    head = _table(next(chunks))
-    while len(head) <= m and (more := next(chunks, None)) is not None:
-        head = np.concatenate([head, _table(more)])
-    if len(head) <= m:
-        return _as_it_is(head, features, standardize)
+    x, y = next(chunks)
+    while len(y) <= m and (more := next(chunks, None)) is not None:
+        x, y = np.concatenate([x, more[0]]), np.concatenate([y, more[1]])
+    if len(y) <= m:
+        return _as_it_is(_table((x, y)), features, standardize)
     # Less a typical value, a column far from 0 keeps its digits, and a constant one is exactly 0.
-    offset = np.median(head, axis=0) if ones else np.zeros(d + 1)
-    r, n = _factor(itertools.chain([(head[:, :-1], head[:, -1])], chunks), offset, ones)
+    typical = np.median(_table((x[:BLOCK], y[:BLOCK])), axis=0)
+    offset = typical if ones else np.zeros(d + 1)
+    r, n = _factor(itertools.chain([(x, y)], chunks), offset, ones)
     scaling = None
     if ones:
         r[0] *= np.sign(r[0, 0])  # now sqrt(n) times (1, means)
