@@ -19,13 +19,13 @@ from gdexp import manual
 from gdexp.components import is_torch_based
 from gdexp.data.prepare import batches
 from gdexp.descent import descend, descend_in_batches
-from gdexp.errors import ConfigError
+from gdexp.errors import ConfigError, first_line
 from gdexp.fused import fuse
 from gdexp.job import Job
 from gdexp.preparation import Prepared, prepare
 from gdexp.settings import Preparation
 from gdexp.task import Task, check_targets, outputs_of, targets, task_of
-from gdexp.types import Array, Gradient, Iteration, Loss, Parameters, Predictor
+from gdexp.types import Array, Gradient, Iteration, Loss, Predictor
 
 Batches: TypeAlias = Callable[[int], Iterable[tuple[Array, Array]]]
 
@@ -43,6 +43,7 @@ class Components:
         kept: inputs and targets kept out of the fit; None where there are none.
         scheduler: what changes the learning rate from epoch to epoch; None: nothing does.
         batches: the minibatches of an epoch; None: all rows at once.
+        batch_size: the rows of a minibatch.
         lr: the learning rate of the last update, where a scheduler changes it.
     """
 
@@ -58,6 +59,7 @@ class Components:
     updater: Any
     scheduler: Any = None
     batches: Batches | None = None
+    batch_size: int | None = None
     lr: float = 0.0
 
     def iterations(self, iters: int, first: int = 1) -> Iterator[Iteration]:
@@ -96,10 +98,10 @@ class Components:
 
     def state(self) -> dict[str, Any]:
         """Everything the next epoch depends on; see :meth:`load`."""
-        parts = {"updater": self.updater, "scheduler": self.scheduler}
-        found = {name: part.state() for name, part in parts.items() if hasattr(part, "state")}
         held = getattr(self.predictor, "state", None)
-        found["predictor"] = held() if held else dict(self.predictor.parameters)
+        found = {"predictor": held() if held else dict(self.predictor.parameters)}
+        parts = {"updater": self.updater, "scheduler": self.scheduler}
+        found |= {name: part.state() for name, part in parts.items() if part is not None}
         if hasattr(self.x, "detach"):
             from gdexp.pytorch import random_state
 
@@ -115,7 +117,11 @@ class Components:
             self.predictor.load(state["predictor"])
         else:
             for name, value in state["predictor"].items():
-                _put(self.predictor.parameters, name, value)
+                held = self.predictor.parameters[name]
+                if hasattr(held, "detach"):
+                    held.detach().copy_(value)
+                else:
+                    self.predictor.parameters[name] = value
         if "random" in state:
             from gdexp.pytorch import set_random_state
 
@@ -134,18 +140,8 @@ class Components:
         of_loss = getattr(self.loss, "reduction", "mean")
         if mine in (None, of_loss):
             return 1.0
-        n = len(self.y)
+        n = self.batch_size or len(self.y)
         return float(n) if mine == "sum" else 1 / n
-
-
-def _put(parameters: Parameters, name: str, value: Array) -> None:
-    held = parameters[name]
-    if hasattr(held, "detach"):
-        held.detach().copy_(value)
-    elif isinstance(held, np.ndarray):
-        held[...] = value
-    else:
-        parameters[name] = value
 
 
 def build(job: Job) -> Components:
@@ -158,13 +154,13 @@ def build(job: Job) -> Components:
     task = task_of(str(settings["loss"]["_target_"]))
     data = prepare(job, _source(job))
     tables = [data.fitted] if data.kept is None else [data.fitted, data.kept]
-    for table in tables:
-        check_targets(table.y, task, job.choices["loss"])
-    outputs = outputs_of(np.concatenate([table.y for table in tables]), task)
+    known = (data.table or data.fitted).y
+    check_targets(known, task, job.choices["loss"])
+    outputs = outputs_of(known, task)
     predictor = _predictor(job, data.fitted.width, outputs)
     gradient, loss, updater = (_instantiate(job, f) for f in ("gradient", "loss", "updater"))
-    arrays: list[Array] = [a for table in tables for a in (table.x, targets(table.y, task))]
-    arrays = [_cast(a, settings["dtype"]) for a in (data.at(settings["predict_at"]), *arrays)]
+    rows = [a for table in tables for a in (table.x, targets(table.y, task))]
+    arrays = [_cast(a, settings["dtype"]) for a in (data.at(settings["predict_at"]), *rows)]
     if is_torch_based(job):
         from gdexp import pytorch
 
@@ -180,7 +176,8 @@ def build(job: Job) -> Components:
     at, x, y, *kept = arrays
     families = predictor, gradient, loss, updater
     built = Components(data, task, x, y, at, (kept[0], kept[1]) if kept else None, *families)
-    if size := settings["data"].get("batch_size"):
+    built.batch_size = size = settings["data"].get("batch_size")
+    if size:
         built.batches = partial(batches, x, y, size, settings["seed"])
     if settings["scheduler"]["_target_"] is not None:
         from gdexp.pytorch.schedulers import schedule
@@ -259,4 +256,4 @@ def _refusing(family: str) -> Iterator[None]:
         cause = error.__cause__ or error
         if isinstance(cause, ConfigError):
             raise cause from None
-        raise ConfigError(f"{family}: {str(cause).splitlines()[0]}") from error
+        raise ConfigError(f"{family}: {first_line(cause)}") from error

@@ -498,6 +498,6 @@ def test_a_batch_larger_than_the_table() -> None:
     with pytest.raises(ConfigError) as refused:
         check_batch_size(8, 4)
     assert str(refused.value) == (
-        "batch_size: 8 is more than the 4 rows to train on. Type batch_size=4 or less, or null "
-        "for all rows at once."
+        "data.batch_size: 8 is more than the 4 rows to train on. Type data.batch_size=4 or less, "
+        "or null for all rows at once."
     )
