@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any, TypeAlias
 
-import numpy as np
 from hydra.utils import instantiate
 
 from gdexp import manual, predictors
 from gdexp.components import is_torch_based
 from gdexp.data.prepare import batches
 from gdexp.descent import descend, descend_in_batches
-from gdexp.errors import ConfigError
+from gdexp.errors import ConfigError, first_line
 from gdexp.fused import fuse
 from gdexp.job import Job
 from gdexp.preparation import Prepared, prepare
@@ -43,6 +42,7 @@ class Components:
         kept: inputs and targets kept out of the fit; None where there are none.
         scheduler: what changes the learning rate from epoch to epoch; None: nothing does.
         batches: the minibatches of an epoch; None: all rows at once.
+        batch_size: the rows of a minibatch.
         lr: the learning rate of the last update, where a scheduler changes it.
     """
 
@@ -58,6 +58,7 @@ class Components:
     updater: Any
     scheduler: Any = None
     batches: Batches | None = None
+    batch_size: int | None = None
     lr: float = 0.0
 
     def iterations(self, iters: int, first: int = 1) -> Iterator[Iteration]:
@@ -94,9 +95,9 @@ class Components:
 
     def state(self) -> dict[str, Any]:
         """Everything the next epoch depends on; see :meth:`load`."""
+        found: dict[str, Any] = {"predictor": predictors.state_of(self.predictor)}
         parts = {"updater": self.updater, "scheduler": self.scheduler}
-        found = {name: part.state() for name, part in parts.items() if hasattr(part, "state")}
-        found["predictor"] = predictors.state_of(self.predictor)
+        found |= {name: part.state() for name, part in parts.items() if part is not None}
         if hasattr(self.x, "detach"):
             from gdexp.pytorch import random_state
 
@@ -120,7 +121,7 @@ class Components:
         of_loss = getattr(self.loss, "reduction", "mean")
         if mine in (None, of_loss):
             return 1.0
-        n = len(self.y)
+        n = self.batch_size or len(self.y)
         return float(n) if mine == "sum" else 1 / n
 
 
@@ -134,15 +135,14 @@ def build(job: Job) -> Components:
     task = task_of(str(settings["loss"]["_target_"]))
     data = prepare(job, _source(job))
     tables = [data.fitted] if data.kept is None else [data.fitted, data.kept]
-    for table in tables:
-        check_targets(table.y, task, job.choices["loss"])
-    outputs = outputs_of(np.concatenate([table.y for table in tables]), task)
+    known = (data.table or data.fitted).y
+    check_targets(known, task, job.choices["loss"])
+    outputs = outputs_of(known, task)
     predictor = _predictor(job, data.fitted.width, outputs)
     gradient, loss, updater = (_instantiate(job, f) for f in ("gradient", "loss", "updater"))
-    arrays: list[Array] = [a for table in tables for a in (table.x, targets(table.y, task))]
-    arrays = [
-        predictors.cast(a, settings["dtype"]) for a in (data.at(settings["predict_at"]), *arrays)
-    ]
+    rows: list[Array] = [a for table in tables for a in (table.x, targets(table.y, task))]
+    arrays: list[Array] = [data.at(settings["predict_at"]), *rows]
+    arrays = [predictors.cast(a, settings["dtype"]) for a in arrays]
     if is_torch_based(job):
         from gdexp import pytorch
 
@@ -157,7 +157,8 @@ def build(job: Job) -> Components:
     at, x, y, *kept = arrays
     families = predictor, gradient, loss, updater
     built = Components(data, task, x, y, at, (kept[0], kept[1]) if kept else None, *families)
-    if size := settings["data"].get("batch_size"):
+    built.batch_size = size = settings["data"].get("batch_size")
+    if size:
         built.batches = partial(batches, x, y, size, settings["seed"])
     if settings["scheduler"]["_target_"] is not None:
         from gdexp.pytorch.schedulers import schedule
@@ -251,4 +252,4 @@ def _refusing(family: str) -> Iterator[None]:
         cause = error.__cause__ or error
         if isinstance(cause, ConfigError):
             raise cause from None
-        raise ConfigError(f"{family}: {str(cause).splitlines()[0]}") from error
+        raise ConfigError(f"{family}: {first_line(cause)}") from error

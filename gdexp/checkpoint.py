@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import io
 import json
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -57,9 +55,13 @@ class Checkpoints:
     def __init__(self, job: Job, built: Components, record: Record | None) -> None:
         self._job, self._built, self._record = job, built, record
         self._folder = absolute(OUTPUTS) / "checkpoints" / new_stamp()
+        self._written = 0
 
     def write(self, seen: Trajectory) -> None:
-        """Write the state after the last epoch."""
+        """Write the state after the last epoch, once."""
+        if seen.length == self._written:
+            return
+        self._written = seen.length
         content = pack(
             {
                 "epoch": seen.length,
@@ -89,18 +91,20 @@ def read(job: Job, built: Components) -> Saved | None:
     """The checkpoint that a job continues; None where it starts afresh.
 
     Raises:
-        ConfigError: there is none, it is of another configuration or other data, or the run would
-            end before it.
+        ConfigError: there is none, it is of another configuration or other data, the run would end
+            before it, or its updater keeps its state to itself.
     """
     named = job.settings["continue_from"]
+    if named is not None or job.settings["checkpoint"]["every"]:
+        _check_state(job, built)
     if named is None:
         return None
-    path = _found(job, named)
+    path, content = _found(job, named)
     try:
-        found = unpack(path.read_bytes())
+        found = unpack(content)
         saved = Saved(found["epoch"], found["table"], found["state"])
         other = found["settings"]
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except Exception as error:  # whatever is wrong with a file that may be anything
         raise ConfigError(f"continue_from: {path} is no checkpoint of gdexp.") from error
     differing = list(_differences(other, job.settings))
     if differing:
@@ -118,16 +122,32 @@ def read(job: Job, built: Components) -> Saved | None:
     return saved
 
 
-def _found(job: Job, named: str) -> Path:
-    """The file: a path, the newest in a folder, or the newest of a run in the store."""
+def _check_state(job: Job, built: Components) -> None:
+    updater = getattr(built.updater, "updater", built.updater)
+    if not (hasattr(updater, "state") and hasattr(updater, "load")):
+        raise ConfigError(
+            f"checkpoint.every: updater={job.choices['updater']} has no state() and load(), so "
+            "a run could not go on from where it was. Give it both, or type checkpoint.every=null."
+        )
+
+
+def _found(job: Job, named: str) -> tuple[str, bytes]:
+    """A file by its path, the newest in a folder, or the newest of a run: what to call it, and it.
+
+    Raises:
+        ConfigError: there is no such file or run, or it cannot be read.
+    """
     path = absolute(named)
-    if path.is_file():
-        return path
     if path.is_dir():
         newest = sorted(path.glob("*.npz"))
         if not newest:
             raise ConfigError(f"continue_from: the folder {path} has no checkpoint, *.npz, in it.")
-        return newest[-1]
+        path = newest[-1]
+    if path.is_file():
+        try:
+            return str(path), path.read_bytes()
+        except OSError as error:
+            raise ConfigError(f"continue_from: {path} cannot be read: {error.strerror}.") from error
     if not job.settings["tracking"]["enabled"]:
         raise ConfigError(
             f"continue_from: there is no file {path}, and with tracking=off no run to look for."
@@ -167,12 +187,14 @@ def pack(value: Any) -> bytes:
             return {"dict": [[plain(key), plain(inner)] for key, inner in node.items()]}
         if isinstance(node, list | tuple):
             return {type(node).__name__: [plain(inner) for inner in node]}
-        if hasattr(node, "detach") or isinstance(node, np.ndarray):
-            kind = "tensor" if hasattr(node, "detach") else "array"
-            name = f"a{len(arrays)}"
-            arrays[name] = node.detach().cpu().numpy() if kind == "tensor" else node
-            return {kind: name}
-        return node.item() if isinstance(node, np.generic) else node
+        name = f"a{len(arrays)}"
+        if hasattr(node, "detach"):
+            arrays[name] = node.detach().cpu().numpy()
+            return {"tensor": name}
+        if isinstance(node, np.ndarray | np.generic):
+            arrays[name] = np.asarray(node)
+            return {"array" if isinstance(node, np.ndarray) else "number": name}
+        return node
 
     arrays["json"] = np.array(json.dumps(plain(value)))
     file = io.BytesIO()
@@ -197,8 +219,8 @@ def unpack(content: bytes) -> Any:
             if kind in ("list", "tuple"):
                 items = [full(item) for item in inner]
                 return items if kind == "list" else tuple(items)
-            if kind == "array":
-                return arrays[inner]
+            if kind in ("array", "number"):
+                return arrays[inner] if kind == "array" else arrays[inner][()]
             import torch
 
             return torch.from_numpy(arrays[inner])

@@ -6,12 +6,14 @@ import inspect
 import pkgutil
 from typing import Any, Literal, get_type_hints
 
-from gdexp import manual, schema
-from gdexp.errors import ConfigError, did_you_mean
+from gdexp import schema
+from gdexp.errors import ConfigError, did_you_mean, first_line
 from gdexp.job import Job
+from gdexp.manual import Gradient, LogisticGradient
 from gdexp.types import Start
 
 BUILT = ("data", *schema.FAMILIES, "scheduler")
+BY_HAND = {"manual": Gradient, "manual_logistic": LogisticGradient}
 SHOWN_BY_NO_EXAMPLE = {"predictor.init": Start, "loss.reduction": Literal["mean", "sum"]}
 
 
@@ -75,7 +77,7 @@ def _target(family: str, target: str) -> Any:
     try:
         return pkgutil.resolve_name(target)
     except Exception as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise ConfigError(f"{family}: {target} cannot be imported: {reason}.") from error
 
 
@@ -91,23 +93,20 @@ def _check_manual_gradient(job: Job) -> None:
     if not target.startswith("gdexp.manual."):
         return
     source = pkgutil.resolve_name(target)
-    for family in ("predictor", "loss"):
-        if job.settings[family]["_target_"] not in getattr(source, f"{family}_targets"):
-            raise ConfigError(
-                f"gradient={job.choices['gradient']}: the formula is derived for "
-                f"{source.derived_for} of a linear predictor, not for "
-                f"{family}={job.choices[family]}. Type gradient={_fitting(job)}."
-            )
+    if (misfit := _misfit(job, source)) is not None:
+        other = next((n for n, kind in BY_HAND.items() if _misfit(job, kind) is None), "autograd")
+        raise ConfigError(
+            f"gradient={job.choices['gradient']}: the formula is derived for "
+            f"{source.derived_for} of a linear predictor, not for "
+            f"{misfit}={job.choices[misfit]}. Type gradient={other}."
+        )
 
 
-def _fitting(job: Job) -> str:
-    """The gradient source to propose in place of one that does not fit."""
-    settings = job.settings
-    derived = manual.LogisticGradient
-    fits = (settings["loss"]["_target_"] in derived.loss_targets) and (
-        settings["predictor"]["_target_"] in derived.predictor_targets
-    )
-    return "manual_logistic" if fits else "autograd"
+def _misfit(job: Job, source: Any) -> str | None:
+    """The family whose option a gradient source by hand does not hold for."""
+    families = ("predictor", "loss")
+    targets = {family: job.settings[family]["_target_"] for family in families}
+    return next((f for f in families if targets[f] not in getattr(source, f"{f}_targets")), None)
 
 
 def _check_device(job: Job) -> None:

@@ -52,6 +52,15 @@ class Interrupted(BaseException):
         return 128 + self.signum
 
 
+def first_line(error: BaseException) -> str:
+    """What an exception says, in one line; its kind where it says nothing.
+
+    >>> first_line(ValueError())
+    'ValueError()'
+    """
+    return (str(error).strip() or repr(error)).splitlines()[0]
+
+
 def did_you_mean(given: str, known: Iterable[str], *, prefix: str = "") -> str:
     """The end of an error sentence that names the nearest valid name, or nothing.
 

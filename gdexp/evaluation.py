@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from gdexp.task import scores
 from gdexp.types import Array
 
 INTERCEPT = "intercept"
+LONGEST = 200  # characters of a feature in a metric's name, of which MLflow takes 250
 
 
 def coefficients(job: Job, built: Components) -> dict[str, float]:
@@ -28,15 +30,22 @@ def coefficients(job: Job, built: Components) -> dict[str, float]:
     b = float(_numbers(parameters["b"])[0]) if "b" in parameters else None
     if built.data.scaling is not None:
         w, b = built.data.scaling.undo(w, b)
-    found = {
-        metric_name(name): float(v) for name, v in zip(built.data.fitted.features, w, strict=True)
-    }
+    names = metric_names(built.data.fitted.features)
+    found = {name: float(value) for name, value in zip(names, w, strict=True)}
     return found if b is None else {**found, INTERCEPT: float(b)}
 
 
-def metric_name(feature: str) -> str:
-    """The name of a feature as far as MLflow allows it in a metric's name."""
-    return re.sub(r"[^\w\-. :]", "_", feature)
+def metric_names(features: Iterable[str]) -> list[str]:
+    """The names of features as far as MLflow allows them in a metric's name, no two alike."""
+    found: dict[str, None] = {INTERCEPT: None}
+    for feature in features:
+        name = re.sub(r"[^\w\-. :]", "_", feature)[:LONGEST]
+        if not name.strip("."):
+            name = "_" * len(name)
+        while name in found:
+            name += "_"
+        found[name] = None
+    return list(found)[1:]
 
 
 def final_scores(job: Job, built: Components) -> dict[str, float]:

@@ -16,7 +16,7 @@ from gdexp.building import Components, build
 from gdexp.checkpoint import Checkpoints, Saved, read, restore
 from gdexp.compose import Composer, session
 from gdexp.errors import Interrupted
-from gdexp.evaluation import coefficients, final_scores
+from gdexp.evaluation import coefficients, final_scores, metric_names
 from gdexp.job import Job
 from gdexp.preparation import LINEAR
 from gdexp.progress import Progress
@@ -143,7 +143,7 @@ def _trajectory(job: Job, built: Components) -> Trajectory:
     if built.scheduler is not None:
         measures["train/lr"] = lambda: built.lr
     linear = job.settings["predictor"]["_target_"] in LINEAR
-    elements = {"w": built.data.fitted.features} if linear else {}
+    elements = {"w": metric_names(built.data.fitted.features)} if linear else {}
     return Trajectory(built.predictor.parameters, job.settings["iters"], elements, measures)
 
 
@@ -192,7 +192,8 @@ def _descend(
                 checkpoints.write(trajectory)
         result.prediction = built.prediction()
     result.parameters = {n: float(v[-1]) for n, v in trajectory.parameters.items() if len(v)}
-    result.outcome, result.reason = rules.ended(trajectory) or outcome(trajectory)
+    stopped = None if trajectory.diverged else rules.ended(trajectory)
+    result.outcome, result.reason = stopped or outcome(trajectory)
     if not trajectory.diverged:
         result.coefficients = coefficients(job, built)
         result.scores = final_scores(job, built)

@@ -119,7 +119,7 @@ class LogisticGradient(Gradient):
     ``p = 1 / (1 + e**-z)``: half of what it is for the mean squared error of the predictions p.
     """
 
-    derived_for: ClassVar = "the cross-entropy"
+    derived_for: ClassVar = "the cross-entropy of the logits"
     loss_targets: ClassVar = ("gdexp.manual.Logistic", "torch.nn.BCEWithLogitsLoss")
 
     def __call__(

@@ -21,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from gdexp import components, schema
 from gdexp.building import build
 from gdexp.compose import Composer
-from gdexp.errors import ConfigError, did_you_mean
+from gdexp.errors import ConfigError, did_you_mean, first_line
 from gdexp.job import Job
 from gdexp.sweep import grids
 from gdexp.sweep.grids.axis import read_override
@@ -152,10 +152,6 @@ def _check_together(base: DictConfig, job: Job, values: list[Pair]) -> None:
             build(Job.of(base, ()))
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or repr(error)).splitlines()[0]
-
-
 def _group(override: Override) -> str:
     return str(override.key_or_group)
 
@@ -205,8 +201,8 @@ def _composed(compose: Compose, choices: list[str]) -> DictConfig:
     try:
         return compose(choices)
     except HydraException as error:
-        cause = f" ({_first_line(error.__cause__)})" if error.__cause__ else ""
-        raise ConfigError(f"{_first_line(error)}{cause}{_extra(_first_line(error))}") from error
+        cause = f" ({first_line(error.__cause__)})" if error.__cause__ else ""
+        raise ConfigError(f"{first_line(error)}{cause}{_extra(first_line(error))}") from error
 
 
 def _extra(line: str) -> str:

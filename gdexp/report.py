@@ -7,6 +7,9 @@ from collections.abc import Iterator
 
 from gdexp.experiment import Result
 from gdexp.job import Job
+from gdexp.transcript import FEW
+
+LISTED = 30  # coefficients at most
 
 _noted: set[str] = set()
 
@@ -40,12 +43,15 @@ def report_job(job: Job, result: Result) -> None:
 
 def _fit(job: Job, result: Result) -> Iterator[str]:
     """The coefficients and scores, where the transcript does not show them already."""
-    known = [float(v[-1]) for v in result.trajectory.parameters.values() if len(v)]
-    if result.coefficients and list(result.coefficients.values()) != known:
-        width = max(map(len, result.coefficients))
+    printed = [*result.parameters.values()] if len(result.parameters) <= FEW else []
+    if result.coefficients and [*result.coefficients.values()] != printed:
+        listed = [*result.coefficients.items()][:LISTED]
+        width = max(len(name) for name, _ in listed)
         yield "coefficients, in the data's own units:"
-        for name, value in result.coefficients.items():
+        for name, value in listed:
             yield f"  {name:<{width}}  {value: .6g}"
+        if (more := len(result.coefficients) - LISTED) > 0:
+            yield f"  and {more} more"
     if result.scores:
         yield ", ".join(f"{name} {value:.6g}" for name, value in result.scores.items())
 

@@ -33,7 +33,8 @@ def check(key: str, value: Any, hint: Any) -> None:
     if _accepts(hint, value):
         return
     default = default_of(key)
-    hinted = f" Type for example {key}={default}." if default is not None else ""
+    example = default if isinstance(default, str) else shown(default)
+    hinted = f" Type for example {key}={example}." if default is not None else ""
     if isinstance(value, float) and value.is_integer() and _accepts(hint, int(value)):
         hinted = f" Did you mean {key}={int(value)}?"
     raise ConfigError(f"{key}: {shown(value)} is not {describe(hint)}.{hinted}")

@@ -135,8 +135,8 @@ def test_a_constant_feature_cannot_be_standardised(n: int) -> None:
     full = table(n, 2, 0)
     full.x[:, 1] = 0.1
     sentence = (
-        r"data\.features: column 'x1' is 0\.1 in every row, so it cannot be standardised\. "
-        r"Leave it out of data\.features, or standardise nothing\."
+        r"data\.features: column 'x1' is 0\.1 in every row, so it cannot be standardized\. "
+        r"Leave it out of data\.features, or type data\.standardize=false\."
     )
     with pytest.raises(ConfigError, match=f"^{sentence}$"):
         compress(full.chunks(7), full.features, bias=True, standardize=True)

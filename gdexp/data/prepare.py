@@ -33,7 +33,7 @@ def split(dataset: Dataset, fraction: float, seed: int) -> tuple[Dataset, Datase
     if fraction == 0:
         return dataset, None
     if not 0 < held < n:
-        way_out = f"Type a share from {1 / n:.2g} to {1 - 1 / n:.2g}, or 0." if n > 1 else "Type 0."
+        way_out = _shares(n) if n > 1 else "Type 0."
         raise ConfigError(
             f"data.validation: {fraction:g} of {n} row{'s' * (n > 1)} would hold {held} back and "
             f"leave {n - held} to train on; each part needs one. {way_out}"
@@ -44,6 +44,12 @@ def split(dataset: Dataset, fraction: float, seed: int) -> tuple[Dataset, Datase
         replace(dataset, x=dataset.x[rows], y=dataset.y[rows]) for rows in (~chosen, chosen)
     )
     return train, validation
+
+
+def _shares(rows: int) -> str:
+    """The shares that leave a row on either side, to as many digits as it takes to say so."""
+    digits = len(str(rows)) + 1
+    return f"Type a share from {round(1 / rows, digits)} to {round(1 - 1 / rows, digits)}, or 0."
 
 
 @dataclass(frozen=True)
@@ -68,7 +74,7 @@ class Scaling:
             if not scale > 0:
                 raise ConfigError(
                     f"data.features: column {name!r} is {mean:g} in every row, so it cannot be "
-                    "standardised. Leave it out of data.features, or standardise nothing."
+                    "standardized. Leave it out of data.features, or type data.standardize=false."
                 )
 
     @classmethod

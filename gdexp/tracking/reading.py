@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 CHECKPOINTS = "checkpoints"
 
 
-def newest_checkpoint(store: Store, run_id: str) -> Path:
-    """The newest checkpoint of a run, as a file on this machine.
+def newest_checkpoint(store: Store, run_id: str) -> tuple[str, bytes]:
+    """The newest checkpoint of a run: its name and what it holds.
 
     Raises:
         ConfigError: there is no such run, or it has no checkpoint.
@@ -37,8 +37,9 @@ def newest_checkpoint(store: Store, run_id: str) -> Path:
             f"continue_from: run {run_id} has no checkpoint. Runs with checkpoint.every have."
         )
     newest = max(found.path for found in listed)
-    folder = tempfile.mkdtemp(prefix="gdexp-")
-    return Path(store.client.download_artifacts(run_id, newest, folder))
+    with tempfile.TemporaryDirectory() as folder:
+        content = Path(store.client.download_artifacts(run_id, newest, folder)).read_bytes()
+    return f"{newest} of run {run_id}", content
 
 
 def fitted_of(store: Store, run: Run) -> Fitted:
