@@ -136,6 +136,9 @@ def batches(x: Array, y: Array, size: int, seed: int, epoch: int) -> Iterator[tu
         import torch
 
         order = torch.from_numpy(order).to(y.device)
-    x, y = x[order], y[order]  # gathered once: every batch is then a slice
-    for start in range(0, len(y), size):
-        yield x[start : start + size], y[start : start + size]
+    for start in range(0, len(y), size):  # a batch's rows stay in the cache until they are used
+        rows = order[start : start + size]
+        if isinstance(y, np.ndarray):
+            yield x[rows], y[rows]
+        else:
+            yield x.index_select(0, rows), y.index_select(0, rows)
