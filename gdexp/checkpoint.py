@@ -57,10 +57,11 @@ class Checkpoints:
         self._folder = absolute(OUTPUTS) / "checkpoints" / new_stamp()
         self._written = 0
 
-    def write(self, seen: Trajectory) -> None:
-        """Write the state after the last epoch, once."""
+    def write(self, seen: Trajectory) -> str:
+        """Write the state after the last epoch, once; the answer is what continue_from takes."""
+        place = str(self._folder) if self._record is None else self._record.run_id
         if seen.length == self._written:
-            return
+            return place
         self._written = seen.length
         content = pack(
             {
@@ -74,11 +75,12 @@ class Checkpoints:
         name = f"{seen.length:08d}.npz"
         if self._record is not None:
             self._record.checkpoint(name, content)
-            return
+            return place
         self._folder.mkdir(parents=True, exist_ok=True)
         partial = self._folder / f".{name}"
         partial.write_bytes(content)
         partial.replace(self._folder / name)  # whole or not there
+        return place
 
 
 def restore(saved: Saved, built: Components, seen: Trajectory) -> None:

@@ -50,6 +50,7 @@ class Result:
         coefficients: of a linear predictor, by feature and in the data's own units.
         scores: mean absolute error and R², or the accuracy, by metric name.
         run_id: the run in MLflow; None where tracking is off.
+        continue_from: where its newest checkpoint is, as one types it; None where it wrote none.
         note: what a reader should know about this combination of choices, or "".
     """
 
@@ -63,6 +64,7 @@ class Result:
     coefficients: dict[str, float] = field(default_factory=dict)
     scores: dict[str, float] = field(default_factory=dict)
     run_id: str | None = None
+    continue_from: str | None = None
     note: str = ""
 
 
@@ -189,7 +191,7 @@ def _descend(
             if record is not None:
                 record.update(trajectory)
             if every and not trajectory.diverged and (ended or trajectory.length % every == 0):
-                checkpoints.write(trajectory)
+                result.continue_from = checkpoints.write(trajectory)
         result.prediction = built.prediction()
     result.parameters = {n: float(v[-1]) for n, v in trajectory.parameters.items() if len(v)}
     stopped = None if trajectory.diverged else rules.ended(trajectory)

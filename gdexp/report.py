@@ -30,6 +30,8 @@ def report_job(job: Job, result: Result) -> None:
         say(f"note: {result.note}")
     for line in _fit(job, result):
         say(line)
+    if result.continue_from is not None:
+        say(f"go on from its newest checkpoint with: continue_from={result.continue_from}")
     if result.run_id is not None:
         from gdexp.tracking.store import connect, hide_password
 

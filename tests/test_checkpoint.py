@@ -120,7 +120,7 @@ def test_a_recorded_run_is_continued_by_its_id(step: str, store: Path) -> None:
     common = (f"step={step}".split()[0], *step.split()[1:], *MADE)
     whole = run(*common, "iters=12")
     begun = run(*common, "iters=7", "checkpoint.every=3")
-    assert begun.run_id is not None
+    assert begun.continue_from == begun.run_id is not None
     client = MlflowClient(f"sqlite:///{store}/outputs/mlflow.db")
     listed = [Path(a.path).stem for a in client.list_artifacts(begun.run_id, "checkpoints")]
     assert listed == ["00000003", "00000006", "00000007"]
@@ -136,6 +136,7 @@ def test_a_stopped_run_goes_on_with_other_rules(workdir: Path) -> None:
     whole = run(*SMALL, "iters=30")
     stop = f"stop.tolerance={whole.trajectory.loss[9]}"
     stopped = run(*SMALL, "iters=30", stop, "checkpoint.every=100")
+    assert stopped.continue_from == str(workdir / newest())
     assert (stopped.outcome, stopped.trajectory.length) == ("converged", 10)
     assert_same(run(*SMALL, "iters=30", f"continue_from={newest()}"), whole)
 

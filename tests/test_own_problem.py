@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import Ended
 from sklearn.linear_model import LinearRegression
 
 from gdexp import data, run
@@ -151,3 +153,22 @@ def test_a_recorded_fit_has_its_curves_coefficients_and_scores(
     assert curves | coefficients | scores < set(metrics)
     assert metrics["coef/year"] == pytest.approx(result.coefficients["year"], rel=1e-12)
     assert len(client.get_metric_history(result.run_id, "validation/loss")) == 20
+
+
+def test_stderr_lists_what_the_transcript_does_not(
+    workdir: Path, cli: Callable[..., Ended]
+) -> None:
+    many = ("tracking=off", "data=synthetic", "data.features=40", "data.rows=90", "step=model")
+    lines = cli(*many, "lr=0.1").err.splitlines()
+    assert lines[0] == "coefficients, in the data's own units:"
+    assert lines[1].split()[0] == "x1"
+    assert lines[31] == "  and 10 more"
+    assert lines[32].startswith("final/mae ")
+    few = ("tracking=off", "data=synthetic", "step=model", "data.metrics=false")
+    assert cli(*few, "data.features=2").err == ""
+    assert len(cli(*few, "data.features=5").err.splitlines()) == 6
+    assert len(cli(*few, "data.features=2", "data.standardize=true").err.splitlines()) == 4
+    saved = cli(*few, "data.features=2", "checkpoint.every=10").err
+    (folder,) = Path("outputs/checkpoints").iterdir()
+    expected = f"go on from its newest checkpoint with: continue_from={folder.absolute()}\n"
+    assert saved == expected

@@ -1,0 +1,160 @@
+"""A problem of one's own that cannot be fitted is refused in a sentence, and nothing is created."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import Ended
+
+CLI = Callable[..., Ended]
+
+FILES = {
+    "t.csv": "age,bmi,const,word,y,half\n1,2,3,a,2,0.5\n2,5,3,a,4,1\n4,1,3,b,8,0\n7,9,3,b,9,1\n",
+    "gap.csv": "a,y\n1,2\n,3\n3,4\n",
+    "none.csv": "a,y\n",
+    "two.csv": "a,b,y\n1,2,0\n3,1,1\n0,5,0\n2,2,1\n",
+    "three.csv": "a,b,y\n1,2,0\n3,1,1\n0,5,2\n2,2,1\n",
+    "mine/predictor/pair.yaml": "_target_: shapes.Pair\n",
+    "mine/predictor/flat.yaml": "_target_: shapes.Flat\n",
+    "mine/predictor/narrow.yaml": "_target_: shapes.Narrow\n",
+    "mine/predictor/gone.yaml": "_target_: shapes.Gone\n",
+    "mine/updater/still.yaml": "_target_: shapes.Still\n",
+    "shapes.py": """
+import numpy as np
+import torch
+class Pair(torch.nn.Linear):
+    def __init__(self, features): super().__init__(features, 2)
+class Narrow(torch.nn.Linear):
+    def __init__(self): super().__init__(3, 1)
+class Flat:
+    def __init__(self, features): self.parameters = {"w": np.zeros(features)}
+    def __call__(self, x): return x * self.parameters["w"]
+class Still:
+    def __call__(self, parameters, gradients): pass
+""",
+}
+T = "data=csv data.path=t.csv data.target=y "
+TWO, THREE = (f"data=csv data.path={n}.csv data.target=y " for n in ("two", "three"))
+SHORT = "so that fewer rows cannot stand for all. Type data.compress=false."
+DERIVED = "the formula is derived for the mean squared error of a linear predictor, not for "
+REFUSED = {
+    "data=csv": "data.path: name the file to read, as in data.path=table.csv.",
+    "data=csv data.path=T.csv data.target=y": "data.path: there is no file {here}/T.csv. "
+    "Did you mean data.path=t.csv?",
+    "data=csv data.path=t.csv": "data.target: name the column to predict, as in data.target=half. "
+    "It has: age, bmi, const, word, y, half.",
+    "data=csv data.path=t.csv data.target=Y": "data.target: the file has no column 'Y'. "
+    "It has: age, bmi, const, word, y, half. Did you mean y?",
+    T + "data.features=[agee]": "data.features: the file has no column 'agee'. It has: age, bmi, "
+    "const, word, y, half. Did you mean age?",
+    T: "data.path: t.csv, line 2, column 'word': 'a' is not a number. Encode classes as numbers "
+    "0, 1, …, or name the columns to use, as in data.features=[a,b].",
+    "data=csv data.path=gap.csv data.target=y": "data.path: gap.csv, line 3, column 'a': '' is "
+    "empty. Fill it in, or type data.missing=drop to leave such rows out.",
+    "data=csv data.path=none.csv data.target=y": "data.path: {here}/none.csv has no row, so "
+    "nothing can be fitted.",
+    T + "data.features=[age,const] data.standardize=true": "data.features: column 'const' is 3 in "
+    "every row, so it cannot be standardized. Leave it out of data.features, or type "
+    "data.standardize=false.",
+    "data=csv data.path=t.csv data.target=half data.features=[age] step=model "
+    "loss=BCEWithLogitsLoss data.validation=0.5": "loss=BCEWithLogitsLoss: the target 0.5 in row 1 "
+    "is not 0 or 1. Encode the classes as whole numbers, or type loss=MSELoss.",
+    "data=csv data.path=t.csv data.target=half data.features=[age] step=model "
+    "loss=CrossEntropyLoss": "loss=CrossEntropyLoss: the target 0.5 in row 1 is not a class, 0, 1, "
+    "2, …. Encode the classes as whole numbers, or type loss=MSELoss.",
+    THREE + "loss=manual_logistic gradient=manual_logistic": "loss=manual_logistic: the target 2 "
+    "in row 3 is not 0 or 1. Encode the classes as whole numbers, or type loss=MSELoss.",
+    THREE + "step=optimizer loss=CrossEntropyLoss": "predictor=manual: inputs of shape (2, 2) give "
+    "predictions of shape (2,), and loss=CrossEntropyLoss needs (2, 3).",
+    TWO + "loss=manual_logistic": f"gradient=manual_sum: {DERIVED}loss=manual_logistic. "
+    "Type gradient=manual_logistic.",
+    TWO + "step=model loss=BCEWithLogitsLoss gradient=manual": f"gradient=manual: {DERIVED}"
+    "loss=BCEWithLogitsLoss. Type gradient=manual_logistic.",
+    TWO + "gradient=manual_logistic": "gradient=manual_logistic: the formula is derived for the "
+    "cross-entropy of the logits of a linear predictor, not for loss=manual. Type gradient=manual.",
+    TWO + "step=optimizer gradient=manual loss=L1Loss": f"gradient=manual: {DERIVED}loss=L1Loss. "
+    "Type gradient=autograd.",
+    TWO + "step=model predictor=mlp gradient=manual": f"gradient=manual: {DERIVED}predictor=mlp. "
+    "Type gradient=autograd.",
+    TWO + "step=model predictor=mlp predictor.sizes=[0]": "predictor.sizes: 0 is no whole number "
+    ">= 1. Type predictor.sizes=[16,16].",
+    TWO + "step=model predictor=mlp predictor.activation=Tahn": "predictor.activation: torch.nn "
+    "has no activation 'Tahn'. Did you mean predictor.activation=Tanh?",
+    TWO + "stop.tolerance=-1": "stop.tolerance: -1.0 is not null or a finite number > 0.",
+    TWO + "stop.watch=grad": "stop.watch: 'grad' is not one of loss, gradient. Type for example "
+    "stop.watch=loss.",
+    TWO + "stop.patience=3": "stop.patience: it watches the validation loss, and no rows are kept "
+    "for that. Type for example data.validation=0.2.",
+    TWO + "data.validation=1": "data.validation: 1 is not a finite number from 0 to below 1. "
+    "Type for example data.validation=0.0.",
+    TWO + "data.validation=0.1": "data.validation: 0.1 of 4 rows would hold 0 back and leave 4 to "
+    "train on; each part needs one. Type a share from 0.25 to 0.75, or 0.",
+    "data=diabetes data.validation=1e-4": "data.validation: 0.0001 of 442 rows would hold 0 back "
+    "and leave 442 to train on; each part needs one. Type a share from 0.0023 to 0.9977, or 0.",
+    TWO + "data.standardise=true": "data.standardise: data=csv has no setting 'standardise'. It "
+    "has: standardize, validation, batch_size, compress, metrics, path, target, features, "
+    "separator, missing, name. Did you mean data.standardize?",
+    TWO + "data.standardize=yes": "data.standardize: 'yes' is not true or false. Type for example "
+    "data.standardize=false.",
+    TWO + "data.batch_size=5": "data.batch_size: 5 is more than the 4 rows to train on. Type "
+    "data.batch_size=4 or less, or null for all rows at once.",
+    TWO + "data.batch_size=1.5": "data.batch_size: 1.5 is not null or a whole number >= 1.",
+    TWO + "checkpoint.every=0": "checkpoint.every: 0 is not null or a whole number >= 1.",
+    TWO + "data.compress=true": "data.compress: gradient=manual_sum is a sum over all rows, "
+    + SHORT,
+    TWO + "step=model predictor=mlp data.compress=true": "data.compress: predictor=mlp is not "
+    f"linear, {SHORT}",
+    TWO + "step=model loss=L1Loss data.compress=true": "data.compress: loss=L1Loss is not the mean "
+    f"of squared errors, {SHORT}",
+    TWO + "step=model loss.reduction=sum data.compress=true": "data.compress: loss=MSELoss is not "
+    f"the mean of squared errors, {SHORT}",
+    TWO + "step=model data.batch_size=2 data.compress=true": "data.compress: data.batch_size takes "
+    f"single rows, {SHORT}",
+    TWO + "step=model data.validation=0.5 data.compress=true": "data.compress: data.validation "
+    f"keeps single rows, {SHORT}",
+    "--config-dir=mine step=model predictor=pair " + TWO: "predictor=pair: inputs of shape (2, 2) "
+    "give predictions of shape (2, 2), and loss=MSELoss needs (2,).",
+    "--config-dir=mine step=autograd predictor=flat " + TWO: "predictor=flat: inputs of shape "
+    "(2, 2) give predictions of shape (2, 2), and loss=manual needs (2,).",
+    "--config-dir=mine step=model predictor=narrow " + TWO: "predictor: mat1 and mat2 shapes "
+    "cannot be multiplied (2x2 and 3x1)",
+    "--config-dir=mine step=model predictor=gone " + TWO: "predictor: shapes.Gone cannot be "
+    "imported: module 'shapes' has no attribute 'Gone'.",
+    "--config-dir=mine updater=still scheduler=StepLR " + TWO: "scheduler: Still has no lr that a "
+    "schedule could change. Type scheduler=none.",
+    TWO + "step=model updater=Rprop scheduler=OneCycleLR": "scheduler: optimizer must support "
+    "momentum or beta1 with `cycle_momentum` option enabled",
+}
+
+
+@pytest.fixture
+def files(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name, text in FILES.items():
+        (workdir / name).parent.mkdir(parents=True, exist_ok=True)
+        (workdir / name).write_text(text)
+    monkeypatch.syspath_prepend(str(workdir))
+    monkeypatch.delitem(sys.modules, "shapes", raising=False)
+    return workdir
+
+
+@pytest.mark.parametrize(("typed", "sentence"), REFUSED.items(), ids=list(REFUSED))
+def test_a_problem_that_cannot_be_fitted(typed: str, sentence: str, files: Path, cli: CLI) -> None:
+    ended = cli(*typed.split())
+    assert ended.err == f"gdexp: {sentence.format(here=files)}\n"
+    assert (ended.code, ended.out) == (2, "")
+    assert not Path("outputs").exists()
+
+
+def test_refusing_a_table_for_a_fit_by_hand_imports_no_torch(files: Path) -> None:
+    program = (
+        "import sys; from gdexp import run\n"
+        "try: run('data=csv', 'data.path=two.csv', 'data.target=y', 'gradient=manual_logistic')\n"
+        "except ValueError as error: print(error)\n"
+        "sys.exit('torch' in sys.modules or 'mlflow' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, "Type gradient=manual." in done.stdout) == (0, True)
