@@ -11,7 +11,6 @@ import torch
 from conftest import Ended
 
 from gdexp import pytorch, run
-from gdexp.experiment import Result
 
 CLI = Callable[..., Ended]
 
@@ -62,38 +61,3 @@ def test_auto_without_one_is_the_cpu_bit_for_bit(step: str) -> None:
         for d in ("auto", "cpu")
     )
     np.testing.assert_array_equal(auto.trajectory.table, cpu.trajectory.table)
-
-
-VARIANTS = {
-    "linear": (),
-    "minibatches": ("data.batch_size=16",),
-    "validation": ("data.validation=0.2", "stop.patience=100", "stop.every=5"),
-    "compressed": ("data.compress=true",),
-    "scheduled": ("scheduler=StepLR", "updater=Adam"),
-    "lbfgs": ("updater=LBFGS",),
-    "by hand": ("updater=manual_momentum", "gradient=manual"),
-    "network": ("predictor=mlp",),
-}
-
-
-@pytest.mark.skipif(not CUDA, reason="needs a GPU")
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("variant", VARIANTS.values(), ids=list(VARIANTS))
-def test_a_gpu_gives_the_numbers_of_the_cpu(
-    variant: tuple[str, ...], dtype: str, workdir: Path
-) -> None:
-    tolerance = 2e-4 if dtype == "float32" else 1e-9
-
-    def on(device: str, *more: str) -> Result:
-        how = ("step=model", "tracking=off", *MADE, f"dtype={dtype}", "iters=30", *variant, *more)
-        return run(*how, f"device={device}")
-
-    cpu, gpu = on("cpu"), on("cuda", "checkpoint.every=10")
-    scale = np.abs(cpu.trajectory.table).max()
-    np.testing.assert_allclose(gpu.trajectory.table, cpu.trajectory.table, atol=tolerance * scale)
-    assert gpu.coefficients == pytest.approx(cpu.coefficients, rel=tolerance, abs=tolerance)
-    (folder,) = Path("outputs/checkpoints").iterdir()
-    on_again = on("cuda", f"continue_from={folder}/00000010.npz")
-    np.testing.assert_allclose(
-        on_again.trajectory.table, gpu.trajectory.table, atol=tolerance * scale
-    )

@@ -49,7 +49,7 @@ class Optimizer:
         self.optimizer.load_state_dict(dict(state))
         # Torch has brought every tensor to the parameter's precision, and would round differently.
         for held, saved in zip(self.optimizer.state.values(), state["state"].values(), strict=True):
-            held.update(copy.deepcopy(saved))
+            held |= {key: _beside(held[key], value) for key, value in saved.items()}
 
 
 class Repeatable:
@@ -150,6 +150,13 @@ def adapt(
         repeatable = Repeatable(gradient, predictor, loss)
         return QuasiNewton(optimizer, repeatable), repeatable
     return Optimizer(optimizer), gradient
+
+
+def _beside(held: Any, saved: Any) -> Any:
+    """A copy of what was saved, on the device of what torch has made of it."""
+    if isinstance(saved, Tensor):
+        return saved.detach().clone().to(held.device)
+    return copy.deepcopy(saved)
 
 
 def _forget(parameters: Parameters) -> None:
