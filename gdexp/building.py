@@ -161,7 +161,7 @@ def build(job: Job) -> Components:
     if size:
         built.batches = partial(batches, x, y, size, settings["seed"])
     if settings["scheduler"]["_target_"] is not None:
-        from gdexp.pytorch.schedulers import schedule
+        from gdexp.pytorch import schedule
 
         with _refusing("scheduler"):
             built.scheduler = schedule(_instantiate(job, "scheduler"), updater)

@@ -3,6 +3,7 @@
 from gdexp.pytorch.gradients import Autograd
 from gdexp.pytorch.models import MLP, Linear, Module, adopt, initial, judging
 from gdexp.pytorch.optimizers import Optimizer, QuasiNewton, Repeatable, Untracked, adapt
+from gdexp.pytorch.schedulers import Scheduled, schedule
 from gdexp.pytorch.tensors import device_of, joined, random_state, seeded, set_random_state, tensors
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Optimizer",
     "QuasiNewton",
     "Repeatable",
+    "Scheduled",
     "Untracked",
     "adapt",
     "adopt",
@@ -21,6 +23,7 @@ __all__ = [
     "joined",
     "judging",
     "random_state",
+    "schedule",
     "seeded",
     "set_random_state",
     "tensors",
