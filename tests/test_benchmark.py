@@ -17,6 +17,7 @@ def table(folder: Path, *words: str) -> list[str]:
     return done.stdout.splitlines()
 
 
+@pytest.mark.slow
 def test_chosen_rows_are_measured_and_judged(tmp_path):
     head, *rows, machine = table(tmp_path, "--only", "loop, step")
     assert head.split() == ["what", "against", "found", "target", "how", "measured"]

@@ -159,6 +159,7 @@ def test_both_paths_write_the_same_rows_to_sqlite(
     check_both(stores[0], stores[1], runs, monkeypatch)
 
 
+@pytest.mark.slow
 def test_both_paths_write_the_same_rows_to_postgresql(
     workdir: Path, postgres: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -133,6 +133,7 @@ SWEEPS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("few", [2])
 @pytest.mark.parametrize("typed", SWEEPS.values(), ids=SWEEPS)
 def test_a_member_is_recorded_as_it_would_be_alone(

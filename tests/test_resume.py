@@ -183,6 +183,7 @@ def test_an_unknown_sweep_and_one_that_runs_are_refused(copied: Path) -> None:
     assert f"hydra.sweep.dir: a sweep {folder.name!r} is recorded already." in ended.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", ["setting", "environment"])
 def test_a_sweep_is_resumed_from_another_folder(
     copied: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, by: str

@@ -67,6 +67,7 @@ def test_a_member_of_a_sweep_is_what_it_would_have_been_alone(store: Path, cli: 
             assert curve(opened, member.info.run_id, name) == curve(opened, alone.info.run_id, name)
 
 
+@pytest.mark.slow
 def test_a_failing_member_is_reported_and_the_others_run(store: Path) -> None:
     (store / "mine" / "loss").mkdir(parents=True)
     (store / "mine" / "loss" / "odd.yaml").write_text("# breaks\n_target_: odd.Loss\nat: 0\n")

@@ -268,6 +268,7 @@ def test_an_interrupted_run_is_killed_with_the_epochs_it_had(
     assert f"after epoch {table.num_rows} of 50000000" in found.data.tags["gdexp.reason"]
 
 
+@pytest.mark.slow
 def test_a_long_run_can_be_watched(store: Path) -> None:
     with started(store, "iters=50000000", "lr=1e-9", "print_every=1000") as run_:
         time.sleep(7)
@@ -300,6 +301,7 @@ def test_names_and_values_of_any_length_are_stored(store: Path) -> None:
     assert found.data.params["data.x"].endswith("…")
 
 
+@pytest.mark.slow
 def test_git_is_noted_where_there_is_a_repository(store: Path) -> None:
     def git(*words: str) -> str:
         who = ["-c", "user.name=me", "-c", "user.email=me@localhost"]
