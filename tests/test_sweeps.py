@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from conftest import Ended, process
 from mlflow import MlflowClient
 from test_tracking import _fresh_connections, client, curve, runs  # noqa: F401
