@@ -16,7 +16,7 @@ from gdexp.tracking.finished import Curve, FinishedRun
 from gdexp.tracking.store import Store
 from gdexp.tracking.writing import write_runs
 
-CHUNK = 500  # runs between one write and the next
+CHUNK = 2000  # runs between one write and the next; each write touches all of the indexes
 
 
 def finished_runs(ended: Iterable[Ended]) -> Iterator[FinishedRun]:

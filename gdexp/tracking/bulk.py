@@ -93,7 +93,7 @@ def _transaction(engine: Engine) -> Iterator[Connection]:
         if engine.dialect.name == "sqlite":
             connection.exec_driver_sql("PRAGMA foreign_keys = ON")
             connection.exec_driver_sql(f"PRAGMA busy_timeout = {PATIENCE}")
-            connection.exec_driver_sql("PRAGMA cache_size = -65536")  # 64 MiB, so nothing spills
+            connection.exec_driver_sql("PRAGMA cache_size = -262144")  # 256 MiB, so nothing spills
             # At once, or two writers may each wait for the other to stop reading.
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         yield connection
