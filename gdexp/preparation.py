@@ -131,5 +131,5 @@ def check_compressible(job: Job) -> None:
         if holds:
             raise ConfigError(
                 f"data.compress: {reason}, so that fewer rows cannot stand for all. "
-                "Type data.compress=false."
+                f"Type {'gradient=manual' if 'manual_sum' in reason else 'data.compress=false'}."
             )

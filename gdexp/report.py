@@ -28,6 +28,10 @@ def report_job(job: Job, result: Result) -> None:
         say(f"{result.outcome}: {result.reason}")
     if result.note:
         say(f"note: {result.note}")
+    data = job.settings["data"]
+    own = data["_target_"] != "gdexp.data.points" and not data["standardize"]
+    if result.outcome == "diverged" and own:
+        say("note: data.standardize=true brings all features to one scale, where larger steps work")
     for line in _fit(job, result):
         say(line)
     if result.continue_from is not None:

@@ -80,6 +80,8 @@ REFUSED = {
     "Type gradient=autograd.",
     TWO + "step=model predictor=mlp gradient=manual": f"gradient=manual: {DERIVED}predictor=mlp. "
     "Type gradient=autograd.",
+    TWO + "step=model predictor=mlp predictor.sizes=8": "predictor.sizes: 8 is no list of widths. "
+    "Type predictor.sizes=[16,16].",
     TWO + "step=model predictor=mlp predictor.sizes=[0]": "predictor.sizes: 0 is no whole number "
     ">= 1. Type predictor.sizes=[16,16].",
     TWO + "step=model predictor=mlp predictor.activation=Tahn": "predictor.activation: torch.nn "
@@ -105,7 +107,7 @@ REFUSED = {
     TWO + "data.batch_size=1.5": "data.batch_size: 1.5 is not null or a whole number >= 1.",
     TWO + "checkpoint.every=0": "checkpoint.every: 0 is not null or a whole number >= 1.",
     TWO + "data.compress=true": "data.compress: gradient=manual_sum is a sum over all rows, "
-    + SHORT,
+    "so that fewer rows cannot stand for all. Type gradient=manual.",
     TWO + "step=model predictor=mlp data.compress=true": "data.compress: predictor=mlp is not "
     f"linear, {SHORT}",
     TWO + "step=model loss=L1Loss data.compress=true": "data.compress: loss=L1Loss is not the mean "

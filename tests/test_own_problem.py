@@ -172,3 +172,14 @@ def test_stderr_lists_what_the_transcript_does_not(
     (folder,) = Path("outputs/checkpoints").iterdir()
     expected = f"go on from its newest checkpoint with: continue_from={folder.absolute()}\n"
     assert saved == expected
+
+
+@pytest.mark.parametrize(("standardize", "said"), [(False, 1), (True, 0)])
+def test_a_fit_that_diverged_is_told_of_standardizing(
+    workdir: Path, cli: Callable[..., Ended], standardize: bool, said: int
+) -> None:
+    words = ("data=diabetes", "gradient=manual", "lr=10", "tracking=off")
+    ended = cli(*words, f"data.standardize={str(standardize).lower()}")
+    assert ended.code == 0
+    assert "diverged: " in ended.err
+    assert ended.err.count("note: data.standardize=true brings all features to one scale") == said

@@ -106,11 +106,12 @@ class MLP(Module):
         features: int = 1,
         outputs: int = 1,
     ) -> None:
-        for size in sizes:
-            if type(size) is not int or size < 1:
+        listed = sizes if isinstance(sizes, Sequence) and not isinstance(sizes, str) else None
+        for size in [sizes] if listed is None else listed:
+            if listed is None or type(size) is not int or size < 1:
+                kind = "list of widths" if listed is None else "whole number >= 1"
                 raise ConfigError(
-                    f"predictor.sizes: {size!r} is no whole number >= 1. "
-                    "Type predictor.sizes=[16,16]."
+                    f"predictor.sizes: {size!r} is no {kind}. Type predictor.sizes=[16,16]."
                 )
         nonlinear = _activation(activation)
         widths = [features, *sizes, outputs]
