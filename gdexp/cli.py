@@ -168,19 +168,22 @@ class Preflight(Callback):
         self._check(config, typed, config.hydra.sweep.dir, multirun=True)
 
     def _check(self, config: DictConfig, typed: list[str], folder: str, *, multirun: bool) -> None:
-        from gdexp import experiment, overrides
-        from gdexp.sweep.engines import check_engine
+        from gdexp import components, experiment
 
         try:
             try:
                 job = Job.of(config, typed)
-                doubt = overrides.leave_doubt(job)
+                doubt = components.leave_doubt(job)
             except OmegaConfBaseException:  # something every run needs has been removed
                 doubt = True
             if multirun or doubt:
+                from gdexp import overrides
+
                 whole = [*config.hydra.overrides.hydra, *typed]
                 overrides.check(whole, Composer(), multirun=multirun)
             if multirun:
+                from gdexp.sweep.engines import check_engine
+
                 check_engine(config.hydra.launcher)
             check_writable(absolute(folder), "outputs")
             experiment.prepare(job)

@@ -134,3 +134,15 @@ def is_torch_based(job: Job) -> bool:
 def is_torch(job: Job, family: str) -> bool:
     """Whether the chosen option of a family is torch's: told by its target, nothing is imported."""
     return str(job.settings[family].get("_target_")).startswith(("torch.", "gdexp.pytorch."))
+
+
+def leave_doubt(job: Job) -> bool:
+    """Whether a job composed without complaint may still hold what :mod:`gdexp.overrides` refuses.
+
+    Added and removed keys may be anything; settings of torch's classes have no annotation of ours.
+    """
+    keys = [text.partition("=")[0] for text in job.typed]
+    families = {key.partition(".")[0] for key in keys if "." in key}
+    return any(key[:1] in "+~" for key in keys) or any(
+        is_torch(job, family) for family in families if family in BUILT
+    )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
-from gdexp import components, overrides
+from gdexp import components
 from gdexp.building import Components, build
 from gdexp.checkpoint import Checkpoints, Saved, read, restore
 from gdexp.compose import Composer, session
@@ -131,11 +131,17 @@ def run_overrides(typed: list[str], config_dir: str | None = None) -> Result:
         try:
             job = Job.of(composer.compose(typed), typed)
         except Exception:
-            overrides.check(typed, composer, multirun=False)
+            _explain(typed, composer)
             raise
-        if overrides.leave_doubt(job):
-            overrides.check(typed, composer, multirun=False)
+        if components.leave_doubt(job):
+            _explain(typed, composer)
     return run(job)
+
+
+def _explain(typed: list[str], composer: Composer) -> None:
+    from gdexp import overrides  # knows all of a sweep, which a run in order need not load
+
+    overrides.check(typed, composer, multirun=False)
 
 
 def _trajectory(job: Job, built: Components) -> Trajectory:

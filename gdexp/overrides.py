@@ -127,18 +127,6 @@ def _check_values(compose: Compose, choices: list[str], values: list[Pair]) -> N
     _check_together(base, job, values)
 
 
-def leave_doubt(job: Job) -> bool:
-    """Whether a job composed without complaint may still hold what :func:`check` refuses.
-
-    Added and removed keys may be anything; settings of torch's classes have no annotation of ours.
-    """
-    keys = [text.partition("=")[0] for text in job.typed]
-    families = {key.partition(".")[0] for key in keys if "." in key}
-    return any(key[:1] in "+~" for key in keys) or any(
-        components.is_torch(job, family) for family in families if family in components.BUILT
-    )
-
-
 def _check_together(base: DictConfig, job: Job, values: list[Pair]) -> None:
     """Build with the first value of every key, and with each value that only torch can judge."""
     for key, value in reversed(values):
