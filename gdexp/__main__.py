@@ -1,6 +1,6 @@
 """``python -m gdexp`` is the command ``gdexp``."""
 
-from gdexp.cli import main
+from gdexp.commands import main
 
 if __name__ == "__main__":
     main()

@@ -11,21 +11,21 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
-from gdexp import components
-from gdexp.building import Components, build
-from gdexp.checkpoint import Checkpoints, Saved, read, restore
-from gdexp.compose import Composer, session
+from gdexp.config import validation
+from gdexp.config.compose import Composer, session
+from gdexp.config.job import Job
+from gdexp.data.preparation import LINEAR
+from gdexp.descent.build import Components, build
+from gdexp.descent.checkpoint import Checkpoints, Saved, read, restore
+from gdexp.descent.evaluation import coefficients, final_scores, metric_names
+from gdexp.descent.progress import Progress
+from gdexp.descent.stopping import VALIDATION, Rules
+from gdexp.descent.trajectory import Trajectory
+from gdexp.descent.transcript import Transcript
 from gdexp.errors import Interrupted
-from gdexp.evaluation import coefficients, final_scores, metric_names
-from gdexp.job import Job
-from gdexp.preparation import LINEAR
-from gdexp.progress import Progress
-from gdexp.stopping import VALIDATION, Rules
-from gdexp.trajectory import Trajectory
-from gdexp.transcript import Transcript
 
 if TYPE_CHECKING:
-    from gdexp.tracking.record import Record
+    from gdexp.tracking.live import Record
 
 # Updaters whose steps are as long as the gradient times lr.
 PROPORTIONAL = (
@@ -75,7 +75,7 @@ def prepare(job: Job) -> None:
         ConfigError: a setting is out of range, or a constructor refuses it.
         StoreError: the tracking store cannot be used.
     """
-    components.check(job)
+    validation.check(job)
     built = build(job)
     if job.settings["tracking"]["enabled"]:
         from gdexp.tracking.store import connect
@@ -96,7 +96,7 @@ def run(job: Job, stream: TextIO | None = None) -> Result:
         StoreError: the tracking store cannot be used.
         Interrupted: Ctrl-C or SIGTERM arrived; the record is closed as KILLED.
     """
-    components.check(job)
+    validation.check(job)
     built = build(job)
     saved = read(job, built)
     iters, every = job.settings["iters"], job.settings["print_every"]
@@ -133,15 +133,15 @@ def run_overrides(typed: list[str], config_dir: str | None = None) -> Result:
         except Exception:
             _explain(typed, composer)
             raise
-        if components.leave_doubt(job):
+        if validation.leave_doubt(job):
             _explain(typed, composer)
     return run(job)
 
 
 def _explain(typed: list[str], composer: Composer) -> None:
-    from gdexp import overrides  # knows all of a sweep, which a run in order need not load
+    from gdexp import preflight  # knows all of a sweep, which a run in order need not load
 
-    overrides.check(typed, composer, multirun=False)
+    preflight.check(typed, composer, multirun=False)
 
 
 def _trajectory(job: Job, built: Components) -> Trajectory:
@@ -170,7 +170,7 @@ def _open(job: Job, built: Components) -> Record | None:
     from gdexp.tracking.store import connect
 
     store = connect(job.settings["tracking"])
-    from gdexp.tracking.record import open_record  # imports MLflow, so the store is checked first
+    from gdexp.tracking.live import open_record  # imports MLflow, so the store is checked first
 
     return open_record(store, job, built.data)
 

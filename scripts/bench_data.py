@@ -26,8 +26,8 @@ def table(n: int, d: int) -> tuple[np.ndarray, np.ndarray]:
 def by_hand(x: np.ndarray, y: np.ndarray, iters: int) -> Callable[[], None]:
     """Our loop of step 1."""
     from gdexp import manual
-    from gdexp.descent import descend
-    from gdexp.fused import fuse
+    from gdexp.descent.fused import fuse
+    from gdexp.descent.loop import descend
 
     predictor = manual.Predictor()
     gradient = manual.GradientSum()

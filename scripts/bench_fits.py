@@ -20,9 +20,9 @@ LR = "lr=0.001"
 
 def building(*overrides: str) -> Callable[[], Any]:
     """Builds the components of a configuration."""
-    from gdexp.building import build
-    from gdexp.compose import Composer, session
-    from gdexp.job import Job
+    from gdexp.config.compose import Composer, session
+    from gdexp.config.job import Job
+    from gdexp.descent.build import build
 
     with session():
         job = Job.of(Composer().compose(list(overrides)), ())
@@ -31,7 +31,7 @@ def building(*overrides: str) -> Callable[[], Any]:
 
 def descending(fit: Any, iters: int) -> Callable[[], None]:
     """So many epochs more of a fit, each recorded."""
-    from gdexp.trajectory import Trajectory
+    from gdexp.descent.trajectory import Trajectory
 
     def train() -> None:
         trajectory = Trajectory(fit.predictor.parameters, iters)

@@ -115,11 +115,11 @@ def _tensors(*shape: int):
 
 def recorded(step: str, iters: int) -> Callable[[], None]:
     """Our loop of a step, from a fresh start, its trajectory filled."""
-    from gdexp.building import build
-    from gdexp.compose import Composer, session
-    from gdexp.descent import descend
-    from gdexp.job import Job
-    from gdexp.trajectory import Trajectory
+    from gdexp.config.compose import Composer, session
+    from gdexp.config.job import Job
+    from gdexp.descent.build import build
+    from gdexp.descent.loop import descend
+    from gdexp.descent.trajectory import Trajectory
 
     with session():
         cfg = Composer().compose([f"step={step}"])

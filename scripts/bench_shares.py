@@ -18,13 +18,13 @@ from typing import Any
 FIRST = "composing"  # until the launcher takes over, and after it
 STAGES = {
     "gdexp.tracking.store.connect": "opening the store",
-    "gdexp.sweep.sweeping._launch": "launching",
-    "gdexp.sweep.engines.descend_batch": "computing",
-    "gdexp.sweep.vectorize._result": "wording",
+    "gdexp.sweep.sweeper._launch": "launching",
+    "gdexp.sweep.workers.engines.descend_batch": "computing",
+    "gdexp.sweep.vectorized.compute._result": "wording",
     "gdexp.sweep.recording._finished": "wording",
-    "gdexp.tracking.writing._write_chunk": "writing",
-    "gdexp.tracking.bulk.analyze": "writing",
-    "gdexp.sweep.ledger.begin": "writing",
+    "gdexp.tracking.client_store._write_chunk": "writing",
+    "gdexp.tracking.sql_store.analyze": "writing",
+    "gdexp.sweep.resume.begin": "writing",
     "gdexp.sweep.summary.table_of": "writing",
     "gdexp.sweep.summary.close": "writing",
     "builtins.__import__": "starting",
@@ -71,7 +71,7 @@ class Clock:
 
 def main() -> None:
     """Run the command line with the stages timed."""
-    cli = importlib.import_module("gdexp.cli")
+    cli = importlib.import_module("gdexp.commands.run")
     places = [path.rpartition(".") for path in STAGES]
     modules = [importlib.import_module(module) for module, _, _ in places]
     wall, cpu = clocks = Clock(time.perf_counter), Clock(time.process_time)

@@ -25,7 +25,7 @@ SHARES = Path(__file__).with_name("bench_shares.py")
 BASIC = ("hydra/launcher=basic", "hydra/sweeper=basic")
 WITH_PEAK = """
 import atexit, resource
-from gdexp.cli import main
+from gdexp.commands import main
 atexit.register(lambda: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
 main()
 """
@@ -142,7 +142,7 @@ def growth(bench: Bench) -> Measured:
 
 def computing(bench: Bench) -> Measured:
     """Nanoseconds of an iteration of a run, computed alone in this process."""
-    from gdexp.sweep.batch import Batch, descend_batch
+    from gdexp.sweep.vectorized.program import Batch, descend_batch
 
     runs, iters = (100, 10) if bench.quick else (10_000, 1000)
     batch = Batch(

@@ -83,7 +83,7 @@ def cli(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., Ended]:
     """The command line in this process: quick, and with coverage of what it does."""
-    from gdexp.cli import main
+    from gdexp.commands import main
 
     def run(*args: str) -> Ended:
         monkeypatch.setattr(sys, "argv", ["gdexp", *args])

@@ -42,7 +42,8 @@ def test_run_leaves_hydra_as_it_was() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["gdexp", "gdexp.descent", "gdexp.errors", "gdexp.schema", "gdexp.tracking.curves"]
+    "name",
+    ["gdexp", "gdexp.descent.loop", "gdexp.errors", "gdexp.config.schema", "gdexp.tracking.curves"],
 )
 def test_the_examples_in_docstrings(name: str) -> None:
     failures, examples = doctest.testmod(importlib.import_module(name))

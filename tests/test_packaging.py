@@ -44,7 +44,7 @@ def answer(installed: Path, cwd: Path, *command: str, **environment: str) -> str
 
 
 def test_the_wheel_brings_its_own_conf(installed: Path, tmp_path: Path) -> None:
-    where = "import gdexp.compose as c; print(c.conf_dir())"
+    where = "import gdexp.config.compose as c; print(c.conf_dir())"
     folder = Path(answer(installed, tmp_path, "python", "-c", where).strip())
     assert folder.is_relative_to(installed.parent)
     ours = {str(p.relative_to(CHECKOUT / "conf")) for p in (CHECKOUT / "conf").rglob("*.yaml")}

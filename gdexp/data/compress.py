@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gdexp.data.dataset import CHUNK, Chunk, Dataset
-from gdexp.data.prepare import Scaling
+from gdexp.data.transforms import Scaling
 
 BLOCK = 512  # rows factored at once: few calls, and they fit into the processor's cache
 

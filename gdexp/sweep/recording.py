@@ -8,13 +8,13 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from mlflow.entities import DatasetInput
 
-from gdexp.building import build
-from gdexp.sweep.vectorize import Ended
-from gdexp.tracking import wording
+from gdexp.descent.build import build
+from gdexp.sweep.vectorized.compute import Ended
+from gdexp.tracking import describe
+from gdexp.tracking.client_store import write_runs
 from gdexp.tracking.curves import curve_epochs, epoch_times, parquet
-from gdexp.tracking.finished import Curve, FinishedRun
+from gdexp.tracking.run_record import Curve, FinishedRun
 from gdexp.tracking.store import Store
-from gdexp.tracking.writing import write_runs
 
 CHUNK = 2000  # runs between one write and the next; each write touches all of the indexes
 
@@ -24,7 +24,7 @@ def finished_runs(ended: Iterable[Ended]) -> Iterator[FinishedRun]:
     dataset: DatasetInput | None = None
     for one in ended:
         if dataset is None:
-            dataset = wording.dataset_input(build(one.job).data)
+            dataset = describe.dataset_input(build(one.job).data)
         run = _finished(one, dataset)
         one.result.run_id = run.run_id
         yield run
@@ -32,14 +32,14 @@ def finished_runs(ended: Iterable[Ended]) -> Iterator[FinishedRun]:
 
 def _finished(ended: Ended, dataset: DatasetInput) -> FinishedRun:
     job, result = ended.job, ended.result
-    tags = wording.tags(job) | {tag.key: tag.value for tag in wording.final_tags(job, result)}
+    tags = describe.tags(job) | {tag.key: tag.value for tag in describe.final_tags(job, result)}
     files = {
-        "config.yaml": wording.config_text(job),
+        "config.yaml": describe.config_text(job),
         "transcript.txt": result.transcript,
     }
     return FinishedRun(
-        name=wording.run_name(job),
-        params={param.key: param.value for param in wording.params(job)},
+        name=describe.run_name(job),
+        params={param.key: param.value for param in describe.params(job)},
         tags=tags,
         curves=[*_curves(ended), *_summary(ended)],
         dataset=dataset,
@@ -64,7 +64,7 @@ def _curves(ended: Ended) -> Iterator[Curve]:
 
 def _summary(ended: Ended) -> Iterator[Curve]:
     stamp = int((ended.started + ended.seconds) * 1000)
-    for name, value in wording.final_metrics(ended.result).items():
+    for name, value in describe.final_metrics(ended.result).items():
         yield Curve.point(name, value, ended.result.trajectory.length, stamp)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from mlflow.entities import Metric, Run, RunTag
 
-from gdexp.sweep.ledger import runs_of, short
+from gdexp.sweep.resume import runs_of, short
 from gdexp.tracking.store import Store
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _log_tables(store: Store, run_id: str, table: pd.DataFrame) -> None:
     import tempfile
     from pathlib import Path
 
-    from gdexp.sweep.grids.summary import summarise
+    from gdexp.sweep.grids.repetitions import summarise
 
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "runs.csv").write_text(table.to_csv(index=False))

@@ -7,7 +7,7 @@ import io
 import numpy as np
 from numpy.typing import NDArray
 
-from gdexp.trajectory import Trajectory
+from gdexp.descent.trajectory import Trajectory
 
 
 def curve_epochs(iters: int, points: int) -> NDArray[np.int64]:

@@ -18,8 +18,8 @@ from mlflow.types import ColSpec, Schema
 from numpy.typing import NDArray
 
 import gdexp
-from gdexp.fitted import FILE, Fitted
-from gdexp.preparation import Prepared
+from gdexp.data.preparation import Prepared
+from gdexp.descent.fitted import FILE, Fitted
 from gdexp.tracking import served
 from gdexp.tracking.store import Store
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gdexp.fitted import Fitted
+from gdexp.descent.fitted import Fitted
 
 if TYPE_CHECKING:
     from pandas import DataFrame

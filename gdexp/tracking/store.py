@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gdexp.config.paths import OUTPUTS, absolute, check_writable
 from gdexp.errors import StoreError, did_you_mean
-from gdexp.paths import OUTPUTS, absolute, check_writable
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -14,11 +14,11 @@ from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 
-from gdexp import schema
+from gdexp.config import schema
 from gdexp.errors import ConfigError
 from gdexp.sweep.grids.axis import Axis, Overrides, typed_axes
-from gdexp.sweep.grids.settings import check_sweep, max_runs, plain
-from gdexp.sweep.grids.summary import summarise
+from gdexp.sweep.grids.ranges import check_sweep, max_runs, plain
+from gdexp.sweep.grids.repetitions import summarise
 from gdexp.sweep.grids.values import grid_axes
 
 __all__ = ["axes", "check_sweep", "count", "jobs", "summarise"]

@@ -14,11 +14,11 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
 
-from gdexp import schema
+from gdexp.config import schema
+from gdexp.config.paths import absolute
 from gdexp.errors import ConfigError, did_you_mean
-from gdexp.paths import absolute
 from gdexp.sweep.grids.axis import Axis, Overrides, listed, parsed
-from gdexp.sweep.grids.settings import check_known, is_whole, kind, max_runs, values
+from gdexp.sweep.grids.ranges import check_known, is_whole, kind, max_runs, values
 
 DIGITS = 12  # of a value between the ends: 0.01, where the formula gives 0.010000000000000002
 WORD = re.compile(r"(?!(?:true|false|null|nan|inf)$)[a-z_][\w./-]*", re.IGNORECASE | re.ASCII)

@@ -1,0 +1,172 @@
+"""``python -m gdexp predict``: what a recorded run predicts for the rows of a CSV file."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gdexp.config.paths import absolute
+from gdexp.data.columns import cut
+from gdexp.data.csv_file import SEPARATORS, TRUTH
+from gdexp.errors import GdexpError, did_you_mean
+from gdexp.tracking import query as recorded
+
+if TYPE_CHECKING:
+    from gdexp.descent.fitted import Fitted
+
+ADDED = "prediction"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; the result is its exit code."""
+    parser = recorded.parser(
+        "predict", "Predict with a recorded run: a CSV file's rows and their predictions.", one=True
+    )
+    parser.add_argument("file", help="a CSV file with a column for each feature")
+    parser.add_argument("--out", metavar="FILE", help="a new file to write to (default: stdout)")
+    parser.add_argument(
+        "--separator",
+        choices=SEPARATORS,
+        default="comma",
+        help="between two cells (default: comma)",
+    )
+    args = parser.parse_args(argv)
+    return recorded.guarded(lambda: _predict(args))
+
+
+def _predict(args: argparse.Namespace) -> int:
+    table = read(args.file, SEPARATORS[args.separator])
+    out = args.out and absolute(args.out)
+    if out and (out.exists() or not out.parent.is_dir()):
+        why = "is there already" if out.exists() else f"has no folder {out.parent} to be in"
+        raise GdexpError(f"--out: {args.out} {why}. Name a new file in a folder that exists.")
+    store = recorded.open_store(args.uri, args.experiment)
+    from gdexp.tracking.artifacts import fitted_of  # imports MLflow
+
+    fitted = fitted_of(store, recorded.select(store, args.runs)[0])
+    text = predicted(table, fitted)
+    if out:
+        with out.open("x", encoding="utf-8", newline="") as file:
+            file.write(text + "\n")
+    else:
+        recorded.show(text)
+    return 0
+
+
+@dataclass(frozen=True)
+class Table:
+    """The cells of a CSV file as they stand in it.
+
+    Attributes:
+        name: of the file.
+        separator: between two cells.
+        columns: their names.
+        lines: where each row is in the file.
+        rows: the cells of each row, one for each column.
+    """
+
+    name: str
+    separator: str
+    columns: list[str]
+    lines: list[int]
+    rows: list[list[str]]
+
+    def numbers(self, features: Sequence[str]) -> NDArray[np.float64]:
+        """The cells of these columns, shape (rows, features).
+
+        Raises:
+            GdexpError: a column is missing or there twice, or a cell is no finite number.
+        """
+        for name in features:
+            if self.columns.count(name) != 1:
+                raise GdexpError(self._not_there(name))
+        indices = [self.columns.index(name) for name in features]
+        found = np.empty((len(self.rows), len(indices)))
+        for position, index in enumerate(indices):
+            column = [_number(row[index]) for row in self.rows]
+            found[:, position] = column
+            for i in np.flatnonzero(~np.isfinite(found[:, position]))[:1]:
+                raise GdexpError(
+                    f"{self.name}, line {self.lines[i]}, column {self.columns[index]!r}: "
+                    f"{cut(self.rows[i][index])} is not a finite number. Correct it."
+                )
+        return found
+
+    def _not_there(self, name: str) -> str:
+        if name in self.columns:
+            return f"{self.name}: two columns are called {name!r}. Rename one of them."
+        nearest = did_you_mean(name, self.columns)
+        has = ", ".join(self.columns[:12])
+        return (
+            f"{self.name} has no column {name!r}, which the run has fitted. It has: {has}.{nearest}"
+        )
+
+
+def read(path: str, separator: str) -> Table:
+    """A CSV file in UTF-8 with the names of its columns in the first line.
+
+    Raises:
+        GdexpError: there is no such file, it is no CSV file, or its rows differ in length.
+    """
+    found = Path(path).expanduser()
+    if not found.is_file():
+        folder = found.absolute().parent
+        names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
+        raise GdexpError(f"there is no file {path}.{did_you_mean(found.name, names)}")
+    lines, rows = [], []
+    try:
+        with found.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, delimiter=separator, skipinitialspace=True)
+            for row in reader:
+                if any(row):
+                    lines.append(reader.line_num)
+                    rows.append(row)
+    except UnicodeDecodeError as error:
+        raise GdexpError(f"{path} is no text in UTF-8. Save it as CSV in UTF-8.") from error
+    except (OSError, csv.Error) as error:
+        raise GdexpError(f"{path} cannot be read: {error}.") from error
+    if not rows:
+        raise GdexpError(f"{path} is empty. Its first line names the columns.")
+    columns = [name.strip() for name in rows[0]]
+    for line, row in zip(lines, rows, strict=True):
+        if len(row) != len(columns):
+            raise GdexpError(
+                f"{found.name}, line {line} has {len(row)} cells, and the first line names "
+                f"{len(columns)} columns. Give each row a cell for each column."
+            )
+    return Table(found.name, separator, columns, lines[1:], rows[1:])
+
+
+def predicted(table: Table, fitted: Fitted) -> str:
+    """The table with a column of predictions, as CSV.
+
+    Raises:
+        GdexpError: it has such a column, or its cells are not what was fitted.
+    """
+    if ADDED in table.columns:
+        raise GdexpError(f"{table.name} has a column {ADDED!r} already. Rename it.")
+    values = fitted.answers(table.numbers(fitted.features))["prediction"].tolist()
+    if fitted.task == "classes":
+        values = [int(value) for value in values]
+    text = io.StringIO()
+    writer = csv.writer(text, delimiter=table.separator, lineterminator="\n")
+    writer.writerow([*table.columns, ADDED])
+    writer.writerows([*row, value] for row, value in zip(table.rows, values, strict=True))
+    return text.getvalue().rstrip("\n")
+
+
+def _number(cell: str) -> float:
+    """The number in a cell, 1 for true and 0 for false; NaN where there is none."""
+    try:
+        return float(TRUTH.get(cell, cell))
+    except ValueError:
+        return math.nan

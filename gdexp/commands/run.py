@@ -1,0 +1,195 @@
+"""The command line: Hydra's entry, and errors as sentences and exit codes.
+
+Exit codes: 0 done, 1 a run failed, 2 bad input (nothing was started), 130 or 143 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from argparse import Namespace
+from typing import Any
+
+import hydra
+from hydra._internal.callbacks import Callbacks
+from hydra._internal.utils import get_args_parser
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import run_job
+from hydra.errors import HydraException
+from hydra.experimental.callback import Callback
+from hydra.types import HydraContext, RunMode
+from omegaconf import DictConfig, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from gdexp.config.compose import ROOT, VERSION_BASE, Composer, checked_dir, conf_dir, session
+from gdexp.config.job import Job
+from gdexp.config.paths import absolute, check_writable
+from gdexp.descent.signals import handled
+from gdexp.errors import GdexpError, Interrupted, RunFailedError
+
+SEE_HELP = "python -m gdexp --help lists what can be typed."
+
+
+def main() -> None:
+    """Run the command line and end the process with its exit code."""
+    parser = get_args_parser()
+    setattr(parser, "error", lambda message: sys.exit(refuse(f"{message}. {SEE_HELP}")))  # noqa: B010
+    args = parser.parse_args()
+    sys.exit(_guarded(args))
+
+
+def _guarded(args: Namespace) -> int:
+    """Run Hydra; every way to end is an exit code."""
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # exceptions come to us, not to Hydra's printer
+    try:
+        with handled():
+            if args.config_dir is not None:
+                checked_dir(args.config_dir)
+            if args.help:
+                from gdexp.commands.help import help_text
+
+                print(help_text(args.config_dir))
+                return 0
+            if not (_is_plain_run(args) and _run(args.overrides)):
+                _application()
+            if args.multirun:
+                from gdexp.console import report_sweep
+
+                report_sweep()
+    except Interrupted as stop:
+        print(f"\ninterrupted by {'Ctrl-C' if stop.signum == 2 else 'SIGTERM'}", file=sys.stderr)
+        return stop.exit_code
+    except RunFailedError:
+        return 1
+    except GdexpError as error:
+        return refuse(error)
+    except BrokenPipeError:  # the reader has seen enough (`| head`)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (HydraException, OmegaConfBaseException, ValueError, AssertionError) as error:
+        return _explain(error, args)
+    return 0
+
+
+def _is_plain_run(args: Namespace) -> bool:
+    """Whether nothing is asked of Hydra but to run once, on our files."""
+    flags = vars(args)
+    return not any(flags[name] for name in flags if name not in ("overrides", "run", "resolve"))
+
+
+def _run(overrides: list[str]) -> bool:
+    """One run, composed once: Hydra's own entry composes it twice to learn that it is one.
+
+    Returns:
+        False where the configuration asks for a multirun.
+    """
+    with hydra.initialize_config_dir(conf_dir(), job_name="gdexp", version_base=VERSION_BASE):
+        config = hydra.compose(ROOT, overrides, return_hydra_config=True)
+        if config.hydra.mode is RunMode.MULTIRUN:
+            return False
+        config.hydra.mode = RunMode.RUN
+        callbacks = Callbacks(config)
+        callbacks.on_run_start(config=config, config_name=ROOT)
+        loader = GlobalHydra.instance().config_loader()
+        returned = run_job(
+            hydra_context=HydraContext(config_loader=loader, callbacks=callbacks),
+            task_function=_application.__wrapped__,
+            config=config,
+            job_dir_key="hydra.run.dir",
+            job_subdir_key=None,
+        )
+        callbacks.on_run_end(config=config, config_name=ROOT, job_return=returned)
+    _ = returned.return_value  # raises what the job raised
+    return True
+
+
+def _explain(error: Exception, args: Namespace) -> int:
+    """Hydra refused the input: say it better, or in Hydra's first line."""
+    from gdexp import preflight
+
+    try:
+        if args.shell_completion:
+            raise GdexpError(error)
+        with session():
+            typed = [word for word in args.overrides if word]
+            preflight.check(typed, Composer(args.config_dir), multirun=args.multirun)
+    except GdexpError as better:
+        return refuse(better)
+    lines = [str(e).strip().splitlines()[0] for e in (error, error.__cause__) if e and str(e)]
+    return refuse(": ".join(lines) or repr(error))
+
+
+def refuse(error: object) -> int:
+    """Print a sentence; the exit code of bad input."""
+    print(f"gdexp: {error}", file=sys.stderr)
+    return 2
+
+
+@hydra.main(config_path=conf_dir(), config_name=ROOT, version_base=VERSION_BASE)
+def _application(cfg: DictConfig) -> float | None:
+    """One job: the result's final loss is what a sweeper like Optuna minimises."""
+    from gdexp import experiment
+    from gdexp.console import report_job
+
+    hydra_config = HydraConfig.get()
+    with open_dict(cfg):
+        cfg.hydra = hydra_config
+    job = Job.of(cfg, list(hydra_config.overrides.task))
+    try:
+        result = experiment.run(job, sys.stdout if job.number is None else None)
+    except GdexpError:
+        raise
+    except Exception as error:
+        traceback.print_exc()
+        raise RunFailedError(str(error)) from error
+    report_job(job, result)
+    return float(result.trajectory.loss[-1]) if result.trajectory.length else None
+
+
+# Hydra hands this function to launchers: ours knows by the mark that it may run jobs in batches.
+_application.__wrapped__.runs_a_gdexp_job = True
+
+
+class Preflight(Callback):
+    """Checks the whole input before Hydra creates a folder for it.
+
+    Hydra turns a callback's Exception into a warning, so a refusal leaves as SystemExit.
+    """
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Check the one run that is about to start."""
+        typed = list(config.hydra.overrides.task)
+        self._check(config, typed, config.hydra.run.dir, multirun=False)
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Check every job of the sweep that is about to start."""
+        typed = list(config.hydra.overrides.task)
+        self._check(config, typed, config.hydra.sweep.dir, multirun=True)
+
+    def _check(self, config: DictConfig, typed: list[str], folder: str, *, multirun: bool) -> None:
+        from gdexp import experiment
+        from gdexp.config import validation
+
+        try:
+            try:
+                job = Job.of(config, typed)
+                doubt = validation.leave_doubt(job)
+            except OmegaConfBaseException:  # something every run needs has been removed
+                doubt = True
+            if multirun or doubt:
+                from gdexp import preflight
+
+                whole = [*config.hydra.overrides.hydra, *typed]
+                preflight.check(whole, Composer(), multirun=multirun)
+            if multirun:
+                from gdexp.sweep.workers.engines import check_engine
+
+                check_engine(config.hydra.launcher)
+            check_writable(absolute(folder), "outputs")
+            experiment.prepare(job)
+        except GdexpError as error:
+            sys.exit(refuse(error))
+        except Exception:  # a defect: stop here, where Hydra would warn and go on
+            traceback.print_exc()
+            sys.exit(1)

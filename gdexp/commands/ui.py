@@ -1,0 +1,166 @@
+"""``python -m gdexp ui``: MLflow's pages on the store that runs are recorded in."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import json
+import os
+import re
+import signal
+import socket
+import sys
+import threading
+import warnings
+import webbrowser
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, cast
+from urllib.parse import quote
+
+from gdexp.config.paths import OUTPUTS, absolute
+from gdexp.errors import GdexpError
+from gdexp.tracking import query as recorded
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+    from gdexp.tracking.store import Store
+
+HOST, PORT = "127.0.0.1", 5000
+TRIED = 100  # ports, from the first one on
+LONGEST = 100  # runs that one address can name
+PATIENCE = 2  # seconds for the requests under way when the server is stopped
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; the result is its exit code, 0 if Ctrl-C ended it."""
+    parser = recorded.parser("ui", "Show recorded runs in the browser, until Ctrl-C.")
+    parser.add_argument("--port", type=_port, metavar="N", help=f"default: {PORT}, or the next")
+    parser.add_argument("--open", action="store_true", help="open the browser, too")
+    args = parser.parse_args(argv)
+    code = recorded.guarded(lambda: _show(args))
+    return 0 if code == 128 + signal.SIGINT else code
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to 65535")
+    return int(text)
+
+
+def _show(args: argparse.Namespace) -> int:
+    store = recorded.open_store(args.uri, args.experiment)
+    runs = recorded.select(store, args.runs)
+
+    def announce(base: str) -> None:
+        found = addresses(base, store, runs)
+        recorded.show("\n".join(f"{what + ':':<12}{where}" for what, where in found.items()))
+        if "comparison" not in found:
+            print(f"{len(runs)} runs are too many for a comparison page", file=sys.stderr)
+        if args.open:
+            threading.Thread(
+                target=webbrowser.open, args=[[*found.values()][-1]], daemon=True
+            ).start()
+
+    if store.uri.startswith("http"):
+        announce(re.sub("//[^/]*@", "//", store.uri.rstrip("/")))  # no password in sight
+        return 0
+    with listen(args.port) as listener:
+        base = f"http://{HOST}:{listener.getsockname()[1]}"
+        return serve(store, listener, lambda: announce(base))
+
+
+def addresses(base: str, store: Store, runs: Sequence[Run]) -> dict[str, str]:
+    """What there is to see, and where: the runs table, their curves, their comparison.
+
+    More runs than an address can name have no comparison page; their curves remain.
+    """
+    workflow = "workflowType=machine_learning"  # another one opens without it
+    table = f"{base}/#/experiments/{store.experiment_id}/runs?{workflow}"
+    sweeps = {run.data.tags.get(recorded.SWEEP) for run in runs}
+    sweep = sweeps.pop() if len(sweeps) == 1 else None
+    condition = (
+        f"&searchFilter={quote(f'tags.`{recorded.SWEEP}` = {sweep!r} AND {recorded.IS_RUN}')}"
+        if sweep
+        else ""
+    )
+    found = {"runs": table, "curves": f"{table}{condition}&compareRunsMode=CHART"}
+    if len(runs) <= LONGEST:
+        ids = json.dumps([run.info.run_id for run in runs])
+        places = json.dumps(sorted({run.info.experiment_id for run in runs}))
+        chosen = f"runs={quote(ids)}&experiments={quote(places)}"
+        found["comparison"] = f"{base}/#/compare-runs?{chosen}&{workflow}"
+    return found
+
+
+def listen(port: int | None) -> socket.socket:
+    """A listening socket on this port, or on the first free one from 5000 on.
+
+    Raises:
+        GdexpError: the port asked for is taken, or may not be used.
+    """
+    for candidate in range(port or PORT, (port or PORT + TRIED - 1) + 1):
+        try:
+            found = socket.create_server((HOST, candidate))
+        except OSError as error:
+            if port is None and error.errno == errno.EADDRINUSE:
+                continue
+            reason = "taken" if error.errno == errno.EADDRINUSE else f"no use ({error.strerror})"
+            raise GdexpError(
+                f"--port: port {candidate} is {reason}. Name another, or leave --port out."
+            ) from error
+        if port is None and candidate != PORT:
+            print(f"port {PORT} is taken, {candidate} is used instead", file=sys.stderr)
+        return found
+    raise GdexpError(f"--port: ports {PORT} to {candidate} are all taken. Type --port N.")
+
+
+def serve(store: Store, listener: socket.socket, ready: Callable[[], None]) -> int:
+    """Serve MLflow's pages on the socket until a signal arrives; 1 if that cannot begin.
+
+    The server runs in this process, not in one of its own: it is there in half the time, and
+    whichever way this process ends, none is left behind.
+
+    Raises:
+        Interrupted: Ctrl-C or SIGTERM arrived, the server has been stopped.
+    """
+    try:
+        import uvicorn
+
+        application = _application(store.uri)
+    except Exception as error:
+        print(f"gdexp: MLflow's server cannot be started: {error!r}", file=sys.stderr)
+        return 1
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets=sockets)
+            if self.started:
+                ready()
+
+    config = uvicorn.Config(application, log_config=None, timeout_graceful_shutdown=PATIENCE)
+    server = Server(config)
+    server.run(sockets=[listener])
+    return 0 if server.started else 1
+
+
+def _application(uri: str) -> Callable[..., object]:
+    """What ``mlflow server`` serves, on this store, without its job runners and its logs."""
+    from mlflow.server import constants
+
+    place = absolute(OUTPUTS) / "artifacts"
+    os.environ |= {
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        constants.BACKEND_STORE_URI_ENV_VAR: uri,
+        constants.REGISTRY_STORE_URI_ENV_VAR: uri,
+        constants.ARTIFACT_ROOT_ENV_VAR: place.as_uri(),
+        constants.ARTIFACTS_DESTINATION_ENV_VAR: place.as_uri(),
+        constants.SERVE_ARTIFACTS_ENV_VAR: "true",
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecations between the server's own parts
+        from mlflow.server.fastapi_app import app
+        from mlflow.server.handlers import initialize_backend_stores
+
+    initialize_backend_stores(uri, uri, place.as_uri())
+    return cast(Callable[..., object], app)

@@ -1,0 +1,121 @@
+"""From overrides to a configuration: where the YAML files are, and Hydra's compose on them."""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import os
+import secrets
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import hydra
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.object_type import ObjectType
+from omegaconf import DictConfig, OmegaConf
+
+import gdexp.config.settings  # noqa: F401  (registers the structured schema)
+from gdexp.errors import ConfigError
+
+VERSION_BASE = "1.3"
+ROOT = "config"
+
+
+def conf_dir() -> str:
+    """The folder of the YAML files: the wheel's own copy if there is one, else the checkout's."""
+    package = Path(__file__).resolve().parents[1]
+    packed = package / "conf"
+    return str(packed if packed.is_dir() else package.parent / "conf")
+
+
+class Composer:
+    """Hydra's compose on the active search path, with a folder of the user's own options.
+
+    Args:
+        config_dir: that folder; None where Hydra knows it already, or there is none.
+
+    Raises:
+        ConfigError: config_dir does not exist.
+    """
+
+    def __init__(self, config_dir: str | None = None) -> None:
+        self._dir = None if config_dir is None else checked_dir(config_dir)
+        self._search = [f"hydra.searchpath=['file://{self._dir}']"] if self._dir else []
+
+    def compose(self, overrides: Sequence[str]) -> DictConfig:
+        """The configuration of these overrides, with Hydra's own node in it.
+
+        Raises:
+            HydraException: as Hydra words it; gdexp.preflight says it better.
+        """
+        return hydra.compose(ROOT, [*self._search, *overrides], return_hydra_config=True)
+
+    def groups(self) -> list[str]:
+        """The names of the groups: step, data, predictor, ..."""
+        found = set(self.loader.list_groups(""))
+        if self._dir:
+            found |= {entry.name for entry in os.scandir(self._dir) if entry.is_dir()}
+        return sorted(found - {"hydra"})
+
+    def options(self, group: str) -> list[str]:
+        """The names of a group's options; empty where there is no such group."""
+        found = set(self.loader.get_group_options(group, ObjectType.CONFIG))
+        if self._dir:
+            found |= {path.stem for path in Path(self._dir, group).glob("*.yaml")}
+        return sorted(found)
+
+    @property
+    def loader(self) -> ConfigLoader:
+        """Hydra's loader of configurations."""
+        return GlobalHydra.instance().config_loader()
+
+
+@contextmanager
+def session() -> Iterator[None]:
+    """Hydra, initialised on our files; its former state returns at the end."""
+    former = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with hydra.initialize_config_dir(conf_dir(), version_base=VERSION_BASE):
+            yield
+    finally:
+        GlobalHydra.instance().hydra = former
+
+
+def checked_dir(config_dir: str) -> str:
+    """The absolute path of a --config-dir that exists.
+
+    Raises:
+        ConfigError: there is no such folder.
+    """
+    path = os.path.abspath(config_dir)
+    if not os.path.isdir(path):
+        raise ConfigError(
+            f"--config-dir: there is no folder {path}. Name a folder that holds your options, "
+            "as in loss/mine.yaml."
+        )
+    return path
+
+
+# Hydra finds our launcher and sweeper in the namespace package hydra_plugins. Its folder goes to
+# the end of the path, so that it hides nothing.
+PLUGINS = str(Path(__file__).resolve().parents[1] / "sweep" / "plugins")
+if PLUGINS not in sys.path:
+    sys.path.append(PLUGINS)
+
+
+def new_stamp() -> str:
+    """A name for a folder that no other run has: the time to the microsecond and a short id."""
+    return f"{datetime.datetime.now():%Y-%m-%d_%H-%M-%S-%f}_{secrets.token_hex(3)}"
+
+
+@functools.cache
+def stamp() -> str:
+    """The name of this process's folder, the same wherever a configuration asks for it."""
+    return new_stamp()
+
+
+OmegaConf.register_new_resolver("gdexp.stamp", stamp, use_cache=True, replace=True)

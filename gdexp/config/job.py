@@ -1,0 +1,95 @@
+"""A job: everything that describes one run before it starts, as plain values."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from gdexp.config import schema
+from gdexp.config.settings import default_of
+
+MAIN = ("lr", "iters", "seed", "dtype", "predict_at")  # recorded of every run
+OPTIONAL = ("stop", "scheduler")
+UNUSED = {key: default_of(key) for key in schema.HINTS if key not in MAIN} | {"scheduler": "none"}
+UNNAMED = ("print_every", "data.metrics")  # how a run is told, not what it does
+WITHOUT_EFFECT = ("print_every", "tracking", "sweep", "checkpoint")  # they change no result
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run to do.
+
+    Attributes:
+        settings: the configuration, resolved, without Hydra's node.
+        choices: the chosen option of each group.
+        typed: the overrides it was composed from.
+        sweep_id: the sweep it belongs to; None for a run of its own.
+        number: its place in the sweep, from 0.
+    """
+
+    settings: dict[str, Any]
+    choices: dict[str, str]
+    typed: tuple[str, ...] = ()
+    sweep_id: str | None = None
+    number: int | None = None
+
+    @classmethod
+    def of(cls, cfg: DictConfig, typed: Sequence[str]) -> Job:
+        """The job of a composed configuration that still has Hydra's node."""
+        hydra = cfg.hydra
+        sweep_id = number = None
+        if not OmegaConf.is_missing(hydra.job, "num"):
+            sweep_id, number = Path(hydra.sweep.dir).name, int(hydra.job.num)
+        settings = {str(key): _plain(cfg, str(key)) for key in cfg if key != "hydra"}
+        choices = {str(key): str(value) for key, value in hydra.runtime.choices.items()}
+        return cls(settings, choices, tuple(typed), sweep_id, number)
+
+    @property
+    def command(self) -> str:
+        """What one types to get this run."""
+        return " ".join(["python -m gdexp", *self.typed])
+
+    @cached_property
+    def config_hash(self) -> str:
+        """A digest of everything that determines the result, targets included.
+
+        How a run is printed and recorded is not part of it.
+        """
+        kept = {k: v for k, v in self.settings.items() if k not in WITHOUT_EFFECT}
+        return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
+
+    def flat(self) -> dict[str, Any]:
+        """``step``, each group's option, the run-level keys, and keys like updater.momentum.
+
+        What few runs ask for, as a stop rule or a scheduler, is listed only where it is asked for.
+        """
+        groups = ("data", *schema.FAMILIES)
+        found: dict[str, Any] = {name: self.choices[name] for name in ("step", *groups)}
+        found |= {key: self.settings[key] for key in schema.HINTS if "." not in key}
+        for group in (*groups, *OPTIONAL):
+            found |= dict(_leaves(group, self.settings[group]))
+        found["scheduler"] = self.choices["scheduler"]
+        asked = {k: v for k, v in found.items() if k not in UNUSED or v != UNUSED[k]}
+        return {k: v for k, v in asked.items() if k not in UNNAMED}
+
+
+def _plain(cfg: DictConfig, key: str) -> Any:
+    value = cfg[key]
+    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+
+
+def _leaves(prefix: str, node: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    for key, value in node.items():
+        if str(key).startswith("_"):
+            continue
+        if isinstance(value, dict):
+            yield from _leaves(f"{prefix}.{key}", value)
+        else:
+            yield f"{prefix}.{key}", value

@@ -1,0 +1,158 @@
+"""The one check that holds any setting against its annotation.
+
+It serves the settings of a run and the parameters of a component's constructor, so every refusal
+reads alike.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from annotated_types import Ge, Gt, Le, Lt
+
+from gdexp.config.settings import FAMILIES, HINTS, TRACKING, default_of
+from gdexp.errors import ConfigError
+
+__all__ = ["FAMILIES", "HINTS", "TRACKING"]
+
+
+def check(key: str, value: Any, hint: Any) -> None:
+    """Refuse a value that its annotation does not allow.
+
+    Raises:
+        ConfigError: "lr: -1 is not a finite number > 0."
+
+    >>> check("lr", 0.1, HINTS["lr"])
+    >>> check("lr", -1, HINTS["lr"])
+    Traceback (most recent call last):
+    gdexp.errors.ConfigError: lr: -1 is not a finite number > 0. Type for example lr=0.01.
+    """
+    if _accepts(hint, value):
+        return
+    default = default_of(key)
+    example = default if isinstance(default, str) else shown(default)
+    hinted = f" Type for example {key}={example}." if default is not None else ""
+    if isinstance(value, float) and value.is_integer() and _accepts(hint, int(value)):
+        hinted = f" Did you mean {key}={int(value)}?"
+    raise ConfigError(f"{key}: {shown(value)} is not {describe(hint)}.{hinted}")
+
+
+def check_settings(settings: Mapping[str, Any]) -> None:
+    """Hold every run-level setting against its range.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
+    for key, hint in HINTS.items():
+        section, _, name = key.rpartition(".")
+        node = settings[section] if section else settings
+        if name in node:
+            check(key, node[name], hint)
+
+
+def check_tracking(settings: Mapping[str, Any]) -> None:
+    """Hold the tracking group's settings against their types.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
+    for key, value in settings.items():
+        if key in TRACKING:
+            check(f"tracking.{key}", value, TRACKING[key])
+
+
+def describe(hint: Any) -> str:
+    """What an annotation allows, in words.
+
+    >>> describe(HINTS["iters"])
+    'a whole number from 1 to 100000000'
+    """
+    kind, constraints = _split(hint)
+    text = _kind(kind, [c for c in constraints if get_origin(c) is Literal])
+    match [c for c in constraints if isinstance(c, Gt | Ge | Le | Lt)]:
+        case [Ge(ge=low), Le(le=high)]:
+            return f"{text} from {low} to {high}"
+        case [Ge(ge=low), Lt(lt=high)]:
+            return f"{text} from {low} to below {high}"
+        case [Gt(gt=low)]:
+            return f"{text} > {low}"
+        case [Ge(ge=low)]:
+            return f"{text} >= {low}"
+    return text
+
+
+def _split(hint: Any) -> tuple[Any, tuple[Any, ...]]:
+    """An annotation as its type and its constraints."""
+    if get_origin(hint) is Annotated:
+        return get_args(hint)[0], hint.__metadata__
+    return hint, ()
+
+
+def _accepts(hint: Any, value: Any) -> bool:
+    kind, constraints = _split(hint)
+    return _is_kind(kind, value) and all(_within(c, value) for c in constraints)
+
+
+def _is_kind(kind: Any, value: Any) -> bool:
+    if get_origin(kind) in (Union, UnionType):
+        return any(_is_kind(k, value) for k in get_args(kind))
+    if get_origin(kind) is Literal:
+        return value in get_args(kind)
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool) and _finite(value)
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if kind in (bool, str, NoneType):
+        return isinstance(value, kind)
+    return True  # an annotation that says more than we can check: the constructor decides
+
+
+def _finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond the largest float
+        return False
+
+
+def _within(constraint: Any, value: Any) -> bool:
+    if value is None:
+        return True
+    match constraint:
+        case Gt(gt=bound):
+            return bool(value > bound)
+        case Ge(ge=bound):
+            return bool(value >= bound)
+        case Le(le=bound):
+            return bool(value <= bound)
+        case Lt(lt=bound):
+            return bool(value < bound)
+    return value in get_args(constraint) if get_origin(constraint) is Literal else True
+
+
+def _kind(kind: Any, choices: list[Any]) -> str:
+    if choices:
+        return _kind(choices[0], [])
+    if get_origin(kind) in (Union, UnionType):
+        return " or ".join(_kind(k, []) for k in reversed(get_args(kind)))
+    if get_origin(kind) is Literal:
+        names = list(map(str, get_args(kind)))
+        return names[0] if len(names) == 1 else "one of " + ", ".join(names)
+    words = {float: "a finite number", int: "a whole number", bool: "true or false", str: "a text"}
+    return "null" if kind is NoneType else words.get(kind, f"a {getattr(kind, '__name__', kind)}")
+
+
+def shown(value: Any) -> str:
+    """A value as one would type it."""
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    return repr(value) if isinstance(value, str) else f"{value}"
+
+
+def meanings() -> Iterator[tuple[str, Any, str, str]]:
+    """Key, default, allowed values and meaning of every run-level setting."""
+    for key, hint in HINTS.items():
+        meaning = next(c for c in hint.__metadata__ if isinstance(c, str))
+        yield key, default_of(key), describe(hint), meaning

@@ -1,0 +1,72 @@
+"""What stderr says of a run: how it ended, where it is recorded, and what to know about it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+from gdexp.config.job import Job
+from gdexp.descent.transcript import FEW
+from gdexp.experiment import Result
+
+LISTED = 30  # coefficients at most
+
+_noted: set[str] = set()
+
+
+def report_job(job: Job, result: Result) -> None:
+    """The lines after a run; in a sweep, one line."""
+    if job.number is not None:
+        loss = f"loss {result.trajectory.loss[-1]:.6g}, " if result.trajectory.length else ""
+        ended = f"{loss}f({result.at}) = {result.prediction:.6g}"
+        say(f"#{job.number} {' '.join(job.typed) or 'defaults'}: {result.outcome}, {ended}")
+        if result.note and job.choices["gradient"] not in _noted:
+            _noted.add(job.choices["gradient"])  # once in a sweep is enough
+            say(f"note: {result.note}")
+        return
+    if result.outcome != "completed":
+        say(f"{result.outcome}: {result.reason}")
+    if result.note:
+        say(f"note: {result.note}")
+    data = job.settings["data"]
+    own = data["_target_"] != "gdexp.data.points" and not data["standardize"]
+    if result.outcome == "diverged" and own:
+        say("note: data.standardize=true brings all features to one scale, where larger steps work")
+    for line in _fit(job, result):
+        say(line)
+    if result.continue_from is not None:
+        say(f"go on from its newest checkpoint with: continue_from={result.continue_from}")
+    if result.run_id is not None:
+        from gdexp.tracking.store import connect, hide_password
+
+        store = connect(job.settings["tracking"])
+        say(
+            f"recorded as run {result.run_id} in experiment {store.experiment} of "
+            f"{hide_password(store.uri)}"
+        )
+        say("see it with: python -m gdexp ui")
+
+
+def _fit(job: Job, result: Result) -> Iterator[str]:
+    """The coefficients and scores, where the transcript does not show them already."""
+    printed = [*result.parameters.values()] if len(result.parameters) <= FEW else []
+    if result.coefficients and [*result.coefficients.values()] != printed:
+        listed = [*result.coefficients.items()][:LISTED]
+        width = max(len(name) for name, _ in listed)
+        yield "coefficients, in the data's own units:"
+        for name, value in listed:
+            yield f"  {name:<{width}}  {value: .6g}"
+        if (more := len(result.coefficients) - LISTED) > 0:
+            yield f"  and {more} more"
+    if result.scores:
+        yield ", ".join(f"{name} {value:.6g}" for name, value in result.scores.items())
+
+
+def report_sweep() -> None:
+    """The lines after a sweep."""
+    say("compare the runs with: python -m gdexp compare, or in the browser: python -m gdexp ui")
+
+
+def say(text: str) -> None:
+    """One line on stderr."""
+    print(text, file=sys.stderr, flush=True)

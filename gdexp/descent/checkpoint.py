@@ -1,0 +1,230 @@
+"""The state of a run between two epochs: written down, and taken up again bit for bit.
+
+A checkpoint is a ``.npz`` file of plain arrays and one JSON text, so that loading one runs no code.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gdexp.config.compose import new_stamp
+from gdexp.config.job import Job
+from gdexp.config.paths import OUTPUTS, absolute
+from gdexp.config.schema import shown
+from gdexp.descent.build import Components
+from gdexp.descent.trajectory import FloatArray, Trajectory
+from gdexp.errors import ConfigError
+
+if TYPE_CHECKING:
+    from gdexp.tracking.live import Record
+
+FREE = ("iters", "continue_from", "checkpoint", "tracking", "print_every", "stop", "sweep")
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A checkpoint that fits the run that continues it.
+
+    Attributes:
+        epoch: the last epoch that is in it.
+        table: every epoch so far, as :attr:`gdexp.descent.trajectory.Trajectory.table`.
+        state: of the predictor, the updater, the scheduler and the random draws.
+    """
+
+    epoch: int
+    table: FloatArray
+    state: Mapping[str, Any]
+
+
+class Checkpoints:
+    """Where a run writes its checkpoints: its artifacts, or a folder of its own without a record.
+
+    Args:
+        job: the run.
+        built: what moves in it.
+        record: its record; None where tracking is off.
+    """
+
+    def __init__(self, job: Job, built: Components, record: Record | None) -> None:
+        self._job, self._built, self._record = job, built, record
+        self._folder = absolute(OUTPUTS) / "checkpoints" / new_stamp()
+        self._written = 0
+
+    def write(self, seen: Trajectory) -> str:
+        """Write the state after the last epoch, once; the answer is what continue_from takes."""
+        place = str(self._folder) if self._record is None else self._record.run_id
+        if seen.length == self._written:
+            return place
+        self._written = seen.length
+        content = pack(
+            {
+                "epoch": seen.length,
+                "settings": self._job.settings,
+                "digest": self._built.data.digest,
+                "table": seen.table,
+                "state": self._built.state(),
+            }
+        )
+        name = f"{seen.length:08d}.npz"
+        if self._record is not None:
+            self._record.checkpoint(name, content)
+            return place
+        self._folder.mkdir(parents=True, exist_ok=True)
+        partial = self._folder / f".{name}"
+        partial.write_bytes(content)
+        partial.replace(self._folder / name)  # whole or not there
+        return place
+
+
+def restore(saved: Saved, built: Components, seen: Trajectory) -> None:
+    """Put everything back as it was after the checkpoint's last epoch."""
+    seen.restore(saved.table)
+    built.load(saved.state)
+
+
+def read(job: Job, built: Components) -> Saved | None:
+    """The checkpoint that a job continues; None where it starts afresh.
+
+    Raises:
+        ConfigError: there is none, it is of another configuration or other data, the run would end
+            before it, or its updater keeps its state to itself.
+    """
+    named = job.settings["continue_from"]
+    if named is not None or job.settings["checkpoint"]["every"]:
+        _check_state(job, built)
+    if named is None:
+        return None
+    path, content = _found(job, named)
+    try:
+        found = unpack(content)
+        saved = Saved(found["epoch"], found["table"], found["state"])
+        other = found["settings"]
+    except Exception as error:  # whatever is wrong with a file that may be anything
+        raise ConfigError(f"continue_from: {path} is no checkpoint of gdexp.") from error
+    differing = list(_differences(other, job.settings))
+    if differing:
+        raise ConfigError(
+            f"continue_from: the checkpoint {path} is of another configuration: "
+            f"{'; '.join(differing)}. Type the same settings."
+        )
+    if found["digest"] != built.data.digest:
+        raise ConfigError(f"continue_from: the data have changed since {path} was written.")
+    if saved.epoch >= job.settings["iters"]:
+        raise ConfigError(
+            f"iters: {job.settings['iters']} epochs are done already, for the checkpoint is of "
+            f"epoch {saved.epoch}. Type for example iters={2 * saved.epoch}."
+        )
+    return saved
+
+
+def _check_state(job: Job, built: Components) -> None:
+    updater = getattr(built.updater, "updater", built.updater)
+    if not (hasattr(updater, "state") and hasattr(updater, "load")):
+        raise ConfigError(
+            f"checkpoint.every: updater={job.choices['updater']} has no state() and load(), so "
+            "a run could not go on from where it was. Give it both, or type checkpoint.every=null."
+        )
+
+
+def _found(job: Job, named: str) -> tuple[str, bytes]:
+    """A file by its path, the newest in a folder, or the newest of a run: what to call it, and it.
+
+    Raises:
+        ConfigError: there is no such file or run, or it cannot be read.
+    """
+    path = absolute(named)
+    if path.is_dir():
+        newest = sorted(path.glob("*.npz"))
+        if not newest:
+            raise ConfigError(f"continue_from: the folder {path} has no checkpoint, *.npz, in it.")
+        path = newest[-1]
+    if path.is_file():
+        try:
+            return str(path), path.read_bytes()
+        except OSError as error:
+            raise ConfigError(f"continue_from: {path} cannot be read: {error.strerror}.") from error
+    if not job.settings["tracking"]["enabled"]:
+        raise ConfigError(
+            f"continue_from: there is no file {path}, and with tracking=off no run to look for."
+        )
+    from gdexp.tracking.store import connect
+
+    store = connect(job.settings["tracking"])
+    from gdexp.tracking.artifacts import newest_checkpoint
+
+    return newest_checkpoint(store, named)
+
+
+def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
+    found = []
+    for key in dict.fromkeys([*there, *here]):
+        if key in FREE or there.get(key) == here.get(key):
+            continue
+        before, now = there.get(key), here.get(key)
+        if isinstance(before, dict) and isinstance(now, dict):
+            names = dict.fromkeys([*before, *now])
+            found += [
+                f"{key}.{name}: {shown(before.get(name))} there, {shown(now.get(name))} here"
+                for name in names
+                if before.get(name) != now.get(name)
+            ]
+        else:
+            found.append(f"{key}: {shown(before)} there, {shown(now)} here")
+    return found
+
+
+def pack(value: Any) -> bytes:
+    """Nested dicts, lists, tuples, numbers, texts, arrays and tensors as one ``.npz``."""
+    arrays: dict[str, NDArray[Any]] = {}
+
+    def plain(node: Any) -> Any:
+        if isinstance(node, Mapping):
+            return {"dict": [[plain(key), plain(inner)] for key, inner in node.items()]}
+        if isinstance(node, list | tuple):
+            return {type(node).__name__: [plain(inner) for inner in node]}
+        name = f"a{len(arrays)}"
+        if hasattr(node, "detach"):
+            arrays[name] = node.detach().cpu().numpy()
+            return {"tensor": name}
+        if isinstance(node, np.ndarray | np.generic):
+            arrays[name] = np.asarray(node)
+            return {"array" if isinstance(node, np.ndarray) else "number": name}
+        return node
+
+    arrays["json"] = np.array(json.dumps(plain(value)))
+    file = io.BytesIO()
+    np.savez(file, allow_pickle=False, **arrays)
+    return file.getvalue()
+
+
+def unpack(content: bytes) -> Any:
+    """What :func:`pack` has packed.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+
+        def full(node: Any) -> Any:
+            if not isinstance(node, dict):
+                return node
+            ((kind, inner),) = node.items()
+            if kind == "dict":
+                return {full(key): full(item) for key, item in inner}
+            if kind in ("list", "tuple"):
+                items = [full(item) for item in inner]
+                return items if kind == "list" else tuple(items)
+            if kind in ("array", "number"):
+                return arrays[inner] if kind == "array" else arrays[inner][()]
+            import torch
+
+            return torch.from_numpy(arrays[inner])
+
+        return full(json.loads(str(arrays["json"])))

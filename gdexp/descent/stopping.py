@@ -1,0 +1,52 @@
+"""When a run ends before its last epoch, told from its trajectory alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from gdexp.descent.trajectory import Trajectory
+
+VALIDATION = "validation/loss"
+
+
+class Rules:
+    """The rules of ``stop``; one look is at the epoch that was recorded last.
+
+    Args:
+        stop: the settings: tolerance, watch, patience, divergence and every.
+    """
+
+    def __init__(self, stop: Mapping[str, Any]) -> None:
+        self._tolerance, self._watch = stop["tolerance"], stop["watch"]
+        self._patience, self._divergence = stop["patience"], stop["divergence"]
+        self.active = any((self._tolerance, self._patience, self._divergence))
+        self.every: int | None = stop["every"] if self.active else None
+
+    def ended(self, seen: Trajectory) -> tuple[str, str] | None:
+        """The outcome and its reason where a rule is met, else None."""
+        if not (self.active and seen.length):
+            return None
+        epoch, loss = seen.length, seen.loss
+        if self._divergence and loss[-1] > self._divergence * loss[0]:
+            grown = f"the loss grew from {loss[0]:.6g} to {loss[-1]:.6g} by epoch {epoch}"
+            return "diverged", f"{grown}, more than {self._divergence:g} times"
+        if self._tolerance:
+            value = loss[-1] if self._watch == "loss" else gradient_norm(seen)
+            if value <= self._tolerance:
+                what = "loss" if self._watch == "loss" else "gradient norm"
+                return "converged", f"the {what} was {value:.6g} in epoch {epoch}"
+        if self._patience:
+            curve = seen.measured[VALIDATION]
+            best = int(curve.argmin())
+            if epoch - 1 - best >= self._patience:
+                smallest = f"smallest in epoch {best + 1}, {curve[best]:.6g}"
+                return "converged", f"the validation loss was {smallest}, and not since"
+        return None
+
+
+def gradient_norm(seen: Trajectory, row: int = -1) -> float:
+    """The Euclidean norm of the gradient over all parameters, in the last row or another."""
+    return float(np.linalg.norm([values[row] for values in seen.gradients.values()]))

@@ -1,0 +1,71 @@
+"""The transcript: a run in the tutorial's own lines, on stdout and as an artifact."""
+
+from __future__ import annotations
+
+from typing import TextIO
+
+from gdexp.descent.stopping import VALIDATION, gradient_norm
+from gdexp.descent.trajectory import Trajectory
+
+FEW = 4  # so many parameters are printed one by one
+
+
+class Transcript:
+    """Lines in the tutorial's format, kept as text and written to a stream as they come.
+
+    Args:
+        predict_at: the x of the printed f(x); None: the features' means.
+        iters: the number of epochs the run may have.
+        every: epochs from one line to the next; None: about twenty lines in all.
+        stream: where the lines go as well; None: nowhere.
+
+    Attributes:
+        at: where the printed f is taken, in a word.
+    """
+
+    def __init__(
+        self, predict_at: float | None, iters: int, every: int | None, stream: TextIO | None
+    ) -> None:
+        self.every = every or -(-iters // 20)
+        self.at = "mean" if predict_at is None else f"{predict_at:g}"
+        self._lines: list[str] = []
+        self._next = 1
+        self._stream = stream
+
+    @property
+    def text(self) -> str:
+        """All lines so far."""
+        return "".join(self._lines)
+
+    def prediction(self, when: str, value: float) -> None:
+        """`` Prediction before training: f(5) = 0.000``."""
+        self._write(f" Prediction {when} training: f({self.at}) = {value:.3f}")
+
+    def epochs(self, trajectory: Trajectory) -> None:
+        """The lines that are due among the epochs recorded since the last call."""
+        for epoch in range(self._next, trajectory.length + 1, self.every):
+            self._write(_line(epoch, trajectory))
+            self._next = epoch + self.every
+
+    def _write(self, line: str) -> None:
+        self._lines.append(line + "\n")
+        if self._stream is not None:
+            try:
+                print(line, file=self._stream, flush=True)
+            except BrokenPipeError:  # the reader has seen enough (`| head`); the run goes on
+                self._stream = None
+
+
+def _line(epoch: int, trajectory: Trajectory) -> str:
+    row = epoch - 1
+    words = [f"loss = {trajectory.loss[row]:.8f}"]
+    if len(trajectory.names) <= FEW:
+        parameters = [f"{n} = {v[row]:.3f}" for n, v in trajectory.parameters.items()]
+        slopes = [f"{values[row]:.3f}" for values in trajectory.gradients.values()]
+        gradient = slopes[0] if len(slopes) == 1 else f"({', '.join(slopes)})"
+        words = [*parameters, *words, f"gradient = {gradient}"]
+    else:
+        words.append(f"gradient norm = {gradient_norm(trajectory, row):.6g}")
+    if VALIDATION in trajectory.measures:
+        words.append(f"validation = {trajectory.measured[VALIDATION][row]:.8f}")
+    return f"epoch {epoch}: {', '.join(words)}"

@@ -1,0 +1,1 @@
+"""Runs that differ only in numbers, computed as one program."""

@@ -1,0 +1,211 @@
+"""From jobs to batches and back: which runs can be computed as one, and what came of each."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+import numpy as np
+
+from gdexp import experiment
+from gdexp.config import schema
+from gdexp.config.job import Job
+from gdexp.config.settings import default_of
+from gdexp.config.validation import is_torch_based
+from gdexp.descent.build import Components, build
+from gdexp.descent.evaluation import INTERCEPT
+from gdexp.descent.transcript import Transcript
+from gdexp.experiment import Result
+from gdexp.sweep.vectorized.program import Batch, BatchResult
+from gdexp.sweep.workers.engines import Engine, Local
+
+MEMORY = 256 * 2**20  # bytes of curves computed before they are written
+PREDICTORS = ("gdexp.manual.Predictor", "gdexp.pytorch.Linear")
+GRADIENTS: dict[str, Literal["mean", "sum", "autograd"]] = {
+    "gdexp.manual.Gradient": "mean",
+    "gdexp.manual.GradientSum": "sum",
+    "gdexp.pytorch.Autograd": "autograd",
+}
+LOSSES = ("gdexp.manual.Loss", "torch.nn.MSELoss")
+UPDATERS = ("gdexp.manual.Updater", "torch.optim.SGD")
+SGD = ("momentum", "dampening", "weight_decay", "nesterov", "maximize")
+ONE_BY_ONE = (  # settings that only a run of its own can have
+    *("device", "continue_from", "checkpoint.every"),
+    *("stop.tolerance", "stop.patience", "stop.divergence"),
+    *("data.standardize", "data.validation", "data.batch_size", "data.compress"),
+)
+NUMBERS = {  # the settings in which runs of a batch may differ
+    "": ("lr", "iters", "seed", "predict_at", "print_every"),
+    "predictor": ("init",),
+    "updater": ("lr", *SGD),
+}
+
+
+def obstacle(job: Job) -> str:
+    """Why a job cannot be part of a batch, or "" where it can."""
+    if job.settings["data"]["_target_"] != "gdexp.data.points":
+        return f"data={job.choices['data']} has no batched form"
+    for key in ONE_BY_ONE:
+        section, _, name = key.rpartition(".")
+        node = job.settings[section] if section else job.settings
+        if node.get(name) != default_of(key):
+            return f"{key}={schema.shown(node[name])} has no batched form"
+    if job.settings["scheduler"]["_target_"] is not None:
+        return f"scheduler={job.choices['scheduler']} has no batched form"
+    if job.settings["tracking"].get("log_model"):
+        return "tracking.log_model=true has no batched form"
+    known = {
+        "predictor": PREDICTORS,
+        "gradient": tuple(GRADIENTS),
+        "loss": LOSSES,
+        "updater": UPDATERS,
+    }
+    for family, targets in known.items():
+        if job.settings[family]["_target_"] not in targets:
+            return f"{family}={job.choices[family]} has no batched form"
+    updater = job.settings["updater"]
+    for key in ("foreach", "differentiable", "fused"):
+        if updater.get(key):
+            return f"updater.{key}={str(updater[key]).lower()} has no batched form"
+    if updater.get("nesterov") and not (updater.get("momentum") and updater.get("dampening") == 0):
+        return "updater.nesterov=true needs momentum > 0 and dampening = 0"  # torch refuses it
+    return ""
+
+
+def batch_key(job: Job) -> str:
+    """What the jobs of one batch share: every setting but the numbers."""
+    kept = {key: value for key, value in job.settings.items() if key not in NUMBERS[""]}
+    for family in ("predictor", "updater"):
+        kept[family] = {k: v for k, v in kept[family].items() if k not in NUMBERS[family]}
+    kept.pop("sweep", None)
+    return json.dumps(kept, sort_keys=True)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A job of a batch that has been computed.
+
+    Attributes:
+        job: the job.
+        result: what came of it, as the run alone would have ended.
+        started: when its shard of the batch started, in seconds since 1970.
+        seconds: how long the shard took.
+    """
+
+    job: Job
+    result: Result
+    started: float
+    seconds: float
+
+
+def run_batch(
+    jobs: Sequence[Job], on_progress: Callable[[int], None], engine: Engine | None = None
+) -> Iterator[Ended]:
+    """Compute jobs of one batch key, shard by shard; they come in any order.
+
+    Args:
+        jobs: the jobs.
+        on_progress: is told how many of them have been computed.
+        engine: what computes the shards; None: this process.
+    """
+    engine = engine or Local()
+    built = build(jobs[0])
+    factor = built.factor()
+    parts = list(_parts(jobs, engine.shards))
+    shards = (_batch(part, built) for part in parts)
+    for computed in engine.compute(shards, on_progress):
+        part = parts[computed.number]
+        for i, job in sorted(enumerate(part), key=lambda pair: pair[1].number or 0):
+            result = _result(job, computed.result, i, factor)
+            yield Ended(job, result, computed.started, computed.seconds)
+
+
+def _parts(jobs: Sequence[Job], shards: int) -> Iterator[Sequence[Job]]:
+    """The jobs in that many parts, or more where their curves would not fit the memory.
+
+    Those that differ in iters stay together, because their curves are one.
+    """
+    groups: dict[str, list[Job]] = defaultdict(list)
+    for job in jobs:
+        groups[_but_iters(job)].append(job)
+    ordered = list(groups.values())
+    width = 3 if not jobs[0].settings["predictor"].get("bias") else 5
+    longest = max(job.settings["iters"] for job in jobs)
+    memory = max(MEMORY // shards, MEMORY // 16) // (8 * width * longest)
+    size = max(1, min(memory, -(-len(ordered) // shards)))
+    for start in range(0, len(ordered), size):
+        yield [job for group in ordered[start : start + size] for job in group]
+
+
+def _but_iters(job: Job) -> str:
+    settings = job.settings
+    updater = {k: v for k, v in settings["updater"].items() if k in NUMBERS["updater"]}
+    numbers = [settings["lr"], settings["seed"], settings["predictor"].get("init"), updater]
+    return json.dumps(numbers, sort_keys=True)
+
+
+def _batch(jobs: Sequence[Job], built: Components) -> Batch:
+    first = jobs[0].settings
+    by_sgd = first["updater"]["_target_"] == "torch.optim.SGD"
+    return Batch(
+        x=np.asarray(built.x),
+        y=np.asarray(built.y),
+        gradient=GRADIENTS[first["gradient"]["_target_"]],
+        reduction=cast(Literal["mean", "sum"], first["loss"].get("reduction", "mean")),
+        torch=is_torch_based(jobs[0]),
+        start=_start(jobs),
+        lr=np.array([job.settings["updater"]["lr"] for job in jobs], float),
+        iters=np.array([job.settings["iters"] for job in jobs]),
+        predict_at=np.array([job.settings["predict_at"] for job in jobs], float),
+        sgd={k: np.array([job.settings["updater"][k] for job in jobs]) for k in SGD}
+        if by_sgd
+        else None,
+    )
+
+
+def _start(jobs: Sequence[Job]) -> dict[str, Any]:
+    names = ("w", "b") if jobs[0].settings["predictor"]["bias"] else ("w",)
+    starts = [_start_of(job, names) for job in jobs]
+    return {name: np.array([start[name] for start in starts], float) for name in names}
+
+
+def _start_of(job: Job, names: tuple[str, ...]) -> dict[str, float]:
+    init = job.settings["predictor"]["init"]
+    if init != "torch":
+        return dict.fromkeys(names, float(init))
+    from gdexp import pytorch
+
+    return pytorch.initial("b" in names, job.settings["seed"])
+
+
+def _result(job: Job, batch: BatchResult, i: int, factor: float) -> Result:
+    """What :func:`gdexp.experiment.run` would have returned for this job."""
+    trajectory = batch.trajectory(i)
+    settings = job.settings
+    transcript = Transcript(
+        settings["predict_at"], settings["iters"], settings["print_every"], None
+    )
+    transcript.prediction("before", float(batch.before[i]))
+    transcript.epochs(trajectory)
+    transcript.prediction("after", float(batch.after[i]))
+    outcome, reason = experiment.outcome(trajectory)
+    last = {n: float(v[-1]) for n, v in trajectory.parameters.items() if len(v)}
+    return Result(
+        outcome=outcome,
+        reason=reason,
+        trajectory=trajectory,
+        transcript=transcript.text,
+        prediction=float(batch.after[i]),
+        at=transcript.at,
+        parameters=last,
+        coefficients={} if trajectory.diverged else _coefficients(last),
+        note=experiment.note(job, factor),
+    )
+
+
+def _coefficients(parameters: dict[str, float]) -> dict[str, float]:
+    called = {"w": "x", "b": INTERCEPT}
+    return {called[name]: value for name, value in parameters.items()}

@@ -1,0 +1,102 @@
+"""The torch half of :mod:`gdexp.sweep.vectorized.program`: one tensor element for each run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import mse_loss
+
+from gdexp.sweep.vectorized.program import PAIRWISE, Batch, Floats
+
+
+class Tensors:
+    """The next epochs of some runs, with parameters, shape (names, runs), in the data's precision.
+
+    Args:
+        batch: the batch.
+        runs: which of its runs.
+    """
+
+    def __init__(self, batch: Batch, runs: NDArray[np.intp]) -> None:
+        self.gradient, self.reduction = batch.gradient, batch.reduction
+        self.axis = 0 if len(batch.x) < PAIRWISE else 1
+        x, y = (torch.tensor(v).unsqueeze(1 - self.axis) for v in (batch.x, batch.y))
+        shape = (len(x), len(runs)) if self.axis == 0 else (len(runs), len(batch.x))
+        self.x, self.y, self.slope = x, y.expand(shape), 2 * x
+        kind = x.dtype
+        start = np.stack([values[runs] for values in batch.start.values()])
+        self.parameters = torch.tensor(start, dtype=kind)
+        # Leaves of the graph, one for each name, in the memory of the parameters.
+        self.leaves = [row.detach() for row in self.parameters]
+        for leaf in self.leaves:
+            leaf.requires_grad_(self.gradient == "autograd")
+        self.lr = torch.tensor(batch.lr[runs], dtype=kind)
+        settings = {name: values[runs] for name, values in (batch.sgd or {}).items()}
+        self.direction = _Direction({k: torch.tensor(v) for k, v in settings.items()}, kind)
+
+    def __call__(self, part: Floats) -> None:
+        """The next epochs; see :data:`gdexp.sweep.vectorized.program.Program`."""
+        names = len(self.leaves)
+        for row in torch.from_numpy(part):
+            loss, gradients = self._differentiate()
+            row[0] = loss
+            row[1 + names :] = gradients
+            self.parameters.addcmul_(self.lr, self.direction(self.parameters, gradients), value=-1)
+            row[1 : 1 + names] = self.parameters
+
+    def _differentiate(self) -> tuple[Tensor, Tensor]:
+        """The losses, shape (runs,), and their gradients, shape (names, runs)."""
+        w, *b = (leaf.unsqueeze(self.axis) for leaf in self.leaves)
+        y_pred = w * self.x
+        for bias in b:
+            y_pred = y_pred + bias
+        squares = mse_loss(y_pred, self.y, reduction="none")
+        loss = self._reduce(squares, self.reduction)
+        if self.gradient == "autograd":
+            # The sum's derivative by a run's parameter is that of the run's own loss.
+            return loss.detach(), torch.stack(torch.autograd.grad(loss.sum(), self.leaves))
+        residual = y_pred - self.y
+        formulas = (self.slope * residual, 2 * residual)[: len(self.leaves)]
+        return loss, torch.stack([self._reduce(values, self.gradient) for values in formulas])
+
+    def _reduce(self, values: Tensor, reduction: str) -> Tensor:
+        return values.mean(self.axis) if reduction == "mean" else values.sum(self.axis)
+
+
+class _Direction:
+    """What :class:`torch.optim.SGD` makes of the gradient g before it is multiplied by -lr.
+
+    ``g = -g`` to maximize; ``g = g + weight_decay * p``; then with momentum
+    ``buffer = momentum * buffer + (1 - dampening) * g``, which is g at first, and the direction is
+    the buffer, or ``g + momentum * buffer`` with Nesterov's. What no run asks for is left out.
+    """
+
+    def __init__(self, settings: dict[str, Tensor], kind: torch.dtype) -> None:
+        self.buffer: Tensor | None = None
+        chosen: dict[str, Any] = {k: v for k, v in settings.items() if v.any()}
+        self.maximize, self.nesterov = chosen.get("maximize"), chosen.get("nesterov")
+        momentum, decay = chosen.get("momentum"), chosen.get("weight_decay")
+        self.decay = None if decay is None else decay.to(kind)
+        self.momentum = None if momentum is None else momentum.to(kind)
+        if momentum is not None:  # dampening acts on momentum alone
+            kept = 1 - settings["dampening"].to(torch.float64)
+            self.kept = torch.where(momentum != 0, kept, 1.0).to(kind)
+
+    def __call__(self, parameters: Tensor, gradients: Tensor) -> Tensor:
+        """The direction, shape (names, runs)."""
+        g = gradients
+        if self.maximize is not None:
+            g = torch.where(self.maximize, -g, g)
+        if self.decay is not None:
+            g = g + self.decay * parameters
+        if self.momentum is None:
+            return g
+        first = self.buffer is None
+        self.buffer = g.clone() if first else self.momentum * self.buffer + self.kept * g
+        if self.nesterov is None:
+            return self.buffer
+        return torch.where(self.nesterov, g + self.momentum * self.buffer, self.buffer)

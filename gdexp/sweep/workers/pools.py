@@ -1,0 +1,188 @@
+"""Worker processes: joblib's on this machine, Ray's on this machine or a cluster."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
+from typing import Any
+from urllib.parse import urlsplit
+
+from gdexp.errors import ConfigError
+from gdexp.sweep.vectorized.program import Batch
+from gdexp.sweep.workers.engines import Timed, timed
+
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else a warning about a change to come
+}
+SILENT = (
+    "hydra.launcher.address={}: no Ray cluster answers there, or it wants its token (see "
+    "RAY_AUTH_TOKEN). Start one with ray start --head, or leave the address out."
+)
+
+
+class JoblibPool:
+    """Processes of this machine, held by loky, the library beneath joblib.
+
+    When one of them dies, loky ends them all; the next shard starts new ones.
+
+    Args:
+        workers: how many; None: as many as this process may use cores.
+    """
+
+    def __init__(self, workers: int | None) -> None:
+        from joblib.externals import loky
+
+        self._loky = loky
+        self.workers: int = workers or loky.cpu_count()
+        self.lost: tuple[type[Exception], ...] = (loky.BrokenProcessPool,)
+        self._executor: Any = self._start()
+
+    def _start(self) -> Any:
+        from joblib.externals.loky.backend import resource_tracker as lokys
+
+        for tracker in (resource_tracker, lokys):  # starting one lets Ctrl-C through to children
+            tracker.ensure_running()
+        one = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL")}
+        return self._loky.ProcessPoolExecutor(self.workers, env=one)
+
+    def submit(self, shard: Batch) -> Future[Timed]:
+        """See :class:`gdexp.sweep.workers.engines.Pool`."""
+        with _deaf_children():
+            try:
+                future: Future[Timed] = self._executor.submit(timed, shard)
+            except self.lost:
+                self.close()
+                self._executor = self._start()
+                future = self._executor.submit(timed, shard)
+            return future
+
+    def close(self) -> None:
+        """See :class:`gdexp.sweep.workers.engines.Pool`."""
+        self._executor.shutdown(wait=True, kill_workers=True)
+
+
+@contextmanager
+def _deaf_children() -> Iterator[None]:
+    """Processes started in this block never see the terminal's Ctrl-C: this process ends them."""
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, former)
+
+
+class RayPool:
+    """Ray's workers.
+
+    Args:
+        workers: how many; None: as many as there are cores.
+        address: of a cluster that is left running; None: one of our own, ended with the pool.
+
+    Raises:
+        ConfigError: no cluster answers there.
+    """
+
+    def __init__(self, workers: int | None, address: str | None) -> None:
+        for name, value in QUIET.items():
+            os.environ.setdefault(name, value)
+        import ray
+
+        self._ray = ray
+        self._psutil = importlib.import_module("psutil")  # Ray has brought it
+        # In a thread Ray cannot put its own signal handlers in the place of ours. Its processes
+        # are killed when the thread that has started them ends, so it lasts as long as the pool.
+        self._thread = ThreadPoolExecutor(1)
+        before = set(self._psutil.Process().children())
+        try:
+            self._thread.submit(self._connect, workers, address).result()
+        except ConnectionError as error:
+            self._thread.shutdown()
+            raise ConfigError(SILENT.format(address)) from error
+        if threading.current_thread() is threading.main_thread():
+            # Its compiled part has taken SIGTERM all the same, to abort three seconds after one.
+            signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
+        self._roots = set(self._psutil.Process().children()) - before
+        self.workers: int = workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
+        self.lost: tuple[type[Exception], ...] = (_LostError,)
+        # We try again ourselves, so that a shard is never computed twice unnoticed.
+        self._timed = ray.remote(num_cpus=1, max_retries=0)(timed)
+
+    def _connect(self, workers: int | None, address: str | None) -> None:
+        settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+        if address is None:
+            settings |= {"num_cpus": workers, "include_dashboard": False}
+        self._ray.init(address or "local", **settings)
+
+    def submit(self, shard: Batch) -> Future[Timed]:
+        """See :class:`gdexp.sweep.workers.engines.Pool`."""
+        inner: Future[Timed] = self._timed.remote(shard).future()
+        outer: Future[Timed] = Future()
+        inner.add_done_callback(lambda done: self._pass_on(done, outer))
+        return outer
+
+    def _pass_on(self, done: Future[Timed], outer: Future[Timed]) -> None:
+        """The same outcome; a dead worker's error told from an error of the computation."""
+        error = done.exception()
+        if error is None:
+            outer.set_result(copy.deepcopy(done.result()))  # Ray takes back the memory of its own
+        elif isinstance(error, self._ray.exceptions.RayTaskError):
+            outer.set_exception(error)
+        else:
+            outer.set_exception(_LostError(str(error)))
+
+    def close(self) -> None:
+        """See :class:`gdexp.sweep.workers.engines.Pool`."""
+        ours = self._processes()
+        self._thread.submit(self._ray.shutdown).result()
+        for process in ours:  # Ray kills what has not ended in a second; its agents then go on
+            with suppress(self._psutil.NoSuchProcess):
+                process.kill()
+        self._thread.shutdown()
+
+    def _processes(self) -> list[Any]:
+        """Those of our own cluster."""
+        found = list(self._roots)
+        for root in self._roots:
+            with suppress(self._psutil.NoSuchProcess):
+                found += root.children(recursive=True)
+        return found
+
+
+def check_address(address: str) -> None:
+    """Refuse an address where nothing listens: Ray would go on trying for minutes.
+
+    Args:
+        address: of a Ray cluster.
+
+    Raises:
+        ConfigError: it is no address, or a dead one.
+    """
+    if address == "auto":
+        return
+    try:
+        parts = urlsplit(address if "://" in address else f"ray://{address}")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = None
+    if not host or not port or parts.scheme != "ray":
+        raise ConfigError(
+            f"hydra.launcher.address={address}: auto, HOST:PORT or ray://HOST:PORT is expected."
+        )
+    try:
+        socket.create_connection((host, port), timeout=5).close()
+    except OSError as error:
+        raise ConfigError(SILENT.format(address)) from error
+
+
+class _LostError(Exception):
+    """Ray has lost a worker, its machine or its result."""

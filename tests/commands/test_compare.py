@@ -1,0 +1,396 @@
+"""python -m gdexp compare on a sweep that was really run."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from _ui_helpers import NAMES, gdexp, recorded_sweep
+from conftest import clean_environment
+
+from gdexp.commands import compare
+from gdexp.errors import GdexpError
+from gdexp.tracking import query
+from gdexp.tracking.store import Store
+
+COLUMNS = ["run_id", "step", "lr", "gradient", "final/loss", "final/prediction", "outcome", "name"]
+
+
+class Ended(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+Compare = Callable[..., Ended]
+
+
+@pytest.fixture
+def clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in set(os.environ) - set(clean_environment()):
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def sweep(clean: None, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = recorded_sweep()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def run(clean: None, capsys: pytest.CaptureFixture[str]) -> Compare:
+    def main(*args: str) -> Ended:
+        code = compare.main(args)
+        return Ended(code, *capsys.readouterr())
+
+    return main
+
+
+@pytest.fixture
+def store(sweep: Path) -> Store:
+    return query.open_store(None, None)
+
+
+@pytest.fixture
+def others(store: Store) -> Iterator[Callable[..., str]]:
+    """Makes further runs, which are deleted at the end."""
+    made = []
+
+    def create(
+        kind: str = "run",
+        experiment: str | None = None,
+        start_time: int | None = None,
+        **tags: str,
+    ) -> str:
+        found = store.client.create_run(
+            experiment or store.experiment_id,
+            start_time,
+            run_name="other",
+            tags={"gdexp.kind": kind} | {f"gdexp.{k}": v for k, v in tags.items()},
+        )
+        made.append(found.info.run_id)
+        return made[-1]
+
+    yield create
+    for run_id in made:
+        store.client.delete_run(run_id)
+
+
+def objects(ended: Ended) -> list[dict[str, Any]]:
+    assert ended.code == 0, ended.err
+    found: list[dict[str, Any]] = json.loads(ended.out)
+    return found
+
+
+def test_table_of_the_last_sweep(sweep: Path, run: Compare) -> None:
+    code, out, err = run()
+    assert (code, err) == (0, "")
+    header, _, *lines = out.splitlines()
+    assert header.split() == COLUMNS
+    assert [line.split(maxsplit=7)[-1] for line in lines] == NAMES
+    assert lines[1].split()[1:7] == [
+        "manual",
+        "0.05",
+        "manual_sum",
+        "7.86432e+06",
+        "-10230",
+        "diverged",
+    ]
+    assert lines[2].split()[1:7] == [
+        "autograd",
+        "0.01",
+        "autograd",
+        "1.60939",
+        "8.03126",
+        "completed",
+    ]
+
+
+def test_json_has_numbers_and_full_ids(sweep: Path, run: Compare) -> None:
+    found = objects(run("--json"))
+    assert [list(entry) for entry in found] == [COLUMNS] * 4
+    assert [entry["lr"] for entry in found] == [0.01, 0.05, 0.01, 0.05]
+    assert found[1]["final/prediction"] == -10230.0
+    assert {len(entry["run_id"]) for entry in found} == {32}
+
+
+def test_csv_says_the_same_as_json(sweep: Path, run: Compare) -> None:
+    out = run("--csv").out
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert rows == [
+        {key: str(value) for key, value in entry.items()} for entry in objects(run("--json"))
+    ]
+
+
+@pytest.mark.parametrize("flags", [[], ["--desc"]])
+@pytest.mark.parametrize("key", ["final/loss", "lr", "name", "best/epoch", "run_id"])
+def test_sort(sweep: Path, run: Compare, key: str, flags: list[str]) -> None:
+    values = [entry[key] for entry in objects(run("--json", "--sort", key, *flags))]
+    assert values == sorted(values, reverse=bool(flags))
+
+
+def test_sort_shows_its_key(sweep: Path, run: Compare) -> None:
+    assert list(objects(run("--json", "--sort", "best/epoch"))[0]) == [
+        *COLUMNS[:-1],
+        "best/epoch",
+        "name",
+    ]
+
+
+def test_desc_alone_turns_the_order_round(sweep: Path, run: Compare) -> None:
+    assert [entry["name"] for entry in objects(run("--json", "--desc"))] == NAMES[::-1]
+
+
+@pytest.mark.parametrize("descending", [False, True])
+def test_missing_values_sort_last(descending: bool) -> None:
+    rows: list[compare.Row] = [{"k": None}, {"k": 10}, {}, {"k": 9.5}, {"k": "auto"}]
+    found = [row.get("k") for row in compare.ordered(rows, "k", descending=descending)]
+    assert found == [*(["auto", 10, 9.5] if descending else [9.5, 10, "auto"]), None, None]
+
+
+def test_runs_by_the_beginning_of_their_ids(sweep: Path, run: Compare) -> None:
+    ids = [entry["run_id"] for entry in objects(run("--json"))]
+    found = objects(run("--json", ids[2], ids[0][:10]))
+    assert [entry["run_id"] for entry in found] == [ids[2], ids[0]]
+    assert "lr" not in found[0]  # the same in both
+
+
+def test_one_run_shows_step_lr_and_iters(sweep: Path, run: Compare) -> None:
+    [found] = objects(run("--json", "--last", "1"))
+    assert list(found)[:4] == ["run_id", "step", "lr", "iters"]
+    assert found["name"] == NAMES[-1]
+
+
+def test_every_way_to_name_the_sweep(sweep: Path, run: Compare) -> None:
+    [folder] = (sweep / "outputs" / "sweeps").iterdir()
+    for args in (
+        ["--sweep", "last"],
+        ["--sweep", folder.name],
+        ["--sweep", str(folder)],
+        ["--all"],
+        ["--last", "4"],
+        ["--uri", "sqlite:///outputs/mlflow.db"],
+    ):
+        assert [entry["name"] for entry in objects(run("--json", *args))] == NAMES
+
+
+def test_a_newer_single_run_ends_the_sweep(
+    sweep: Path, run: Compare, others: Callable[..., str]
+) -> None:
+    others()
+    found = objects(run("--json"))
+    assert [entry["name"] for entry in found] == [*NAMES, "other"]
+    assert found[-1]["outcome"] == "running"  # no outcome yet: MLflow's status
+    assert found[-1]["final/loss"] is None
+    assert [entry["name"] for entry in objects(run("--json", "--sweep", "last"))] == NAMES
+
+
+def test_summaries_of_sweeps_are_no_runs(
+    sweep: Path, run: Compare, others: Callable[..., str]
+) -> None:
+    summary = others(kind="sweep")
+    assert len(objects(run("--json", "--all"))) == 4
+    code, out, err = run(summary)
+    assert (code, out) == (2, "")
+    assert err == (f"gdexp: {summary!r} is not a run of gdexp (its tag gdexp.kind is 'sweep').\n")
+
+
+def test_jobs_stand_in_their_order_though_started_in_another(
+    sweep: Path, run: Compare, others: Callable[..., str]
+) -> None:
+    ids = [others(sweep_id="it's", job=str(job)) for job in (10, 9)]
+    assert [entry["run_id"] for entry in objects(run("--json"))] == ids[::-1]
+    assert [entry["name"] for entry in objects(run("--json", "--all"))] == [
+        *NAMES,
+        "other",
+        "other",
+    ]
+
+
+@pytest.mark.parametrize("order", [(9, 10, 2), (10, 9, 2), (2, 9, 10)])
+def test_the_last_of_runs_that_started_at_once(
+    run: Compare, others: Callable[..., str], order: tuple[int, ...]
+) -> None:
+    now = int(time.time() * 1000) + 1000
+    ids = {job: others(start_time=now, sweep_id="s", job=str(job)) for job in order}
+    for count in (1, 2, 3):
+        found = [entry["run_id"] for entry in objects(run("--json", "--last", str(count)))]
+        assert found == [ids[job] for job in (2, 9, 10)[-count:]]
+
+
+def test_pages_are_put_together(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(query, "PAGE", 3)
+    # The members of a batch start at once; the newest batch comes first.
+    found = [run.info.run_name for run in query.search(store)]
+    assert (sorted(found[:2]), sorted(found[2:])) == (sorted(NAMES[2:]), sorted(NAMES[:2]))
+    assert [run.info.run_name for run in query.search(store, limit=2)] == found[:2]
+
+
+def test_settings_that_only_some_runs_have() -> None:
+    """SGD's momentum is no column as long as all SGD runs have the same."""
+    from mlflow.entities import Param, Run, RunData, RunInfo
+
+    def recorded(run_id: str, **params: str) -> Run:
+        info = RunInfo(run_id, "1", "u", "FINISHED", 0, 1, "active")
+        return Run(
+            info, RunData(params=[Param(k.replace("__", "."), v) for k, v in params.items()])
+        )
+
+    plain = recorded("a", updater="manual", lr="1", updater__lr="1")
+    sgd = recorded("b", updater="SGD", lr="2", updater__lr="2", updater__momentum="0.0")
+    heavy = recorded("c", updater="SGD", lr="2", updater__lr="3", updater__momentum="0.9")
+    assert compare.shown_columns([plain, sgd])[1:3] == ["lr", "updater"]
+    assert compare.shown_columns([plain, sgd, heavy])[1:5] == [
+        "lr",
+        "updater",
+        "updater.lr",
+        "updater.momentum",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("args", "sentence"),
+    [
+        (["zzz"], "there is no run 'zzz' in this store. python -m gdexp compare --all lists the "
+                  "runs."),
+        (["it's"], "there is no run \"it's\" in this store."),
+        (["--sort", "final/los"], "--sort: no run has 'final/los'. Sort by one of: run_id, step,"),
+        (["--sort", "final/los"], "Did you mean final/loss?"),
+        (["--sort", "lrr"], "Did you mean lr?"),
+        (["--sweep", "nope"], "--sweep: experiment gdexp has no sweep 'nope'. The last one is 20"),
+        (["--sweep", "it's"], "--sweep: experiment gdexp has no sweep \"it's\"."),
+        (["--experiment", "gdex"], "--experiment: there is no experiment 'gdex' in this store. It "
+                                   "has: Default, gdexp. Did you mean gdexp?"),
+        (["--experiment", "Default"], "experiment Default has no runs yet; run python -m gdexp "
+                                      "first."),
+        (["--experiment", "Default", "--all"], "experiment Default has no runs yet;"),
+        (["--experiment", "Default", "--sweep", "last"], "--sweep: experiment Default has no sweep "
+                                                         "yet."),
+        (["--uri", "runs.db"], "'runs.db' is no store. Type sqlite:///runs.db"),
+        (["--uri", "sqlite:///elsewhere.db"], "nothing recorded yet: elsewhere.db is not there; "
+                                              "run python -m gdexp first."),
+        (["--uri", "http://127.0.0.1:9"], "http://127.0.0.1:9 does not answer"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_a_sentence(sweep: Path, run: Compare, args: list[str], sentence: str) -> None:
+    code, out, err = run(*args)
+    assert (code, out) == (2, "")
+    assert sentence in err
+    assert err.startswith("gdexp: ")
+    assert err.count("\n") == 1
+
+
+def test_an_ambiguous_beginning(sweep: Path, run: Compare, others: Callable[..., str]) -> None:
+    ids = [others() for _ in range(17)]  # two of them begin with the same of 16 digits
+    first = next(i[0] for i in ids if sum(j[0] == i[0] for j in ids) > 1)
+    code, _, err = run(first)
+    assert code == 2
+    assert err == f"gdexp: {first!r} begins the ids of several runs. Type more of it.\n"
+
+
+@pytest.mark.parametrize(
+    ("args", "sentence"),
+    [
+        (["--last", "0"], "argument --last: '0' is not a whole number >= 1"),
+        (["--last", "3", "--all"], "name the runs in one way: RUN_ID, --sweep, --last or --all"),
+        (["--csv", "--json"], "not allowed with argument"),
+    ],
+)
+def test_usage(capsys: pytest.CaptureFixture[str], args: list[str], sentence: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        compare.main(args)
+    assert ended.value.code == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_the_environment_names_store_and_experiment(
+    sweep: Path, run: Compare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{sweep}/outputs/mlflow.db")
+    assert len(objects(run("--json"))) == 4
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "mine")
+    assert "there is no experiment 'mine'" in run().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_looking_creates_nothing(
+    run: Compare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run() == (
+        2,
+        "",
+        "gdexp: nothing recorded yet: outputs/mlflow.db is not there; run python -m gdexp first.\n",
+    )
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"", "nothing recorded yet: the store is an empty database; run python -m gdexp first."),
+        (b"text" * 1000, "cannot be read as an MLflow store: file is not a database"),
+    ],
+)
+def test_a_file_that_is_no_store(
+    clean: None, tmp_path: Path, content: bytes, sentence: str
+) -> None:
+    file = tmp_path / "some #1?.db"
+    file.write_bytes(content)
+    with pytest.raises(GdexpError, match=sentence):
+        query.open_store(f"sqlite:///{file}", None)
+    assert file.read_bytes() == content
+
+
+def test_an_empty_database_stays_empty(clean: None, postgres: Callable[[], str]) -> None:
+    import sqlalchemy
+
+    uri = postgres()
+    with pytest.raises(GdexpError, match="nothing recorded yet: the store is an empty database"):
+        query.open_store(uri, None)
+    engine = sqlalchemy.create_engine(uri)
+    assert sqlalchemy.inspect(engine).get_table_names() == []
+    engine.dispose()
+
+
+def test_a_reader_that_has_seen_enough(sweep: Path) -> None:
+    command = [sys.executable, "-m", "gdexp", "compare", "--json"]
+    with subprocess.Popen(
+        command, env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize("name", ["compare", "ui"])
+def test_help_imports_nothing_heavy(name: str, tmp_path: Path) -> None:
+    code = (
+        "import runpy, sys; sys.argv = ['x', '--help']\n"
+        f"try: runpy.run_module('gdexp.{name}', run_name='__main__')\n"
+        "except SystemExit as end: assert end.code == 0\n"
+        "heavy = {'mlflow', 'torch', 'numpy', 'pandas', 'hydra', 'rich', 'sqlalchemy'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"usage: python -m gdexp.{name}" in done.stdout
+
+
+def test_as_a_command(sweep: Path) -> None:
+    done = gdexp("gdexp", "compare", "--sort", "final/loss", cwd=sweep)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[2].endswith("step=autograd lr=0.05 iters=10")

@@ -1,0 +1,521 @@
+"""Where tables come from, and what happens to them before they are fitted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from conftest import CHECKOUT
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from gdexp import data
+from gdexp.data import Dataset, Source
+from gdexp.data.bundled import weights
+from gdexp.data.compress import Digest, digest
+from gdexp.data.transforms import Scaling, batches, check_batch_size, split
+from gdexp.errors import ConfigError
+
+Array = NDArray[np.float64]
+Writer = Callable[[pd.DataFrame, Path], None]
+
+
+def write_csv(frame: pd.DataFrame, path: Path) -> None:
+    frame.to_csv(path, index=False)
+
+
+def write_parquet(frame: pd.DataFrame, path: Path) -> None:
+    frame.to_parquet(path, row_group_size=400)
+
+
+FORMATS = pytest.mark.parametrize(
+    ("write", "read"),
+    [(write_csv, data.csv), (write_parquet, data.parquet)],
+    ids=["csv", "parquet"],
+)
+Reader = Callable[..., Source]
+
+
+@pytest.fixture
+def frame() -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    return pd.DataFrame(
+        {
+            "a": rng.standard_normal(1000) * 1e-9,
+            "y": rng.standard_normal(1000),
+            "b": rng.integers(-1000, 1000, 1000),
+            "c": rng.random(1000) > 0.5,
+        }
+    )
+
+
+@FORMATS
+def test_a_file_is_read_to_the_last_bit(
+    write: Writer, read: Reader, frame: pd.DataFrame, workdir: Path
+) -> None:
+    write(frame, workdir / "table.data")
+    source = read("table.data", "y")
+    loaded = source.load()
+    assert (loaded.name, loaded.features, loaded.target) == ("table", ("a", "b", "c"), "y")
+    assert loaded.width == 3
+    assert loaded.x.dtype == loaded.y.dtype == np.float64
+    assert np.array_equal(loaded.x, frame[["a", "b", "c"]].to_numpy(np.float64))
+    assert np.array_equal(loaded.y, frame["y"])
+    for rows in (99, 300, 5000):
+        pieces = list(source.chunks(rows))
+        assert {len(y) for _, y in pieces[:-1]} <= {rows}
+        assert np.array_equal(np.concatenate([x for x, _ in pieces]), loaded.x)
+        assert np.array_equal(np.concatenate([y for _, y in pieces]), loaded.y)
+    found = Digest(3)
+    assert sum(len(y) for _, y in found.reading(source.chunks(100))) == 1000
+    assert str(found) == digest(loaded)
+
+
+@FORMATS
+def test_features_come_in_the_order_asked_for(
+    write: Writer, read: Reader, frame: pd.DataFrame, workdir: Path
+) -> None:
+    write(frame, workdir / "table.data")
+    two = read("table.data", "y", ["c", "a"], name="mine").load()
+    assert (two.name, two.features) == ("mine", ("c", "a"))
+    assert np.array_equal(two.x, frame[["c", "a"]].to_numpy(np.float64))
+    one = read("table.data", "a", ["y"]).load()
+    assert one.x.shape == one.y.shape == (1000,)
+    assert np.array_equal(one.x, frame["y"])
+
+
+@FORMATS
+def test_a_path_may_start_at_home(
+    write: Writer, read: Reader, frame: pd.DataFrame, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (workdir / "home").mkdir()
+    monkeypatch.setenv("HOME", str(workdir / "home"))
+    write(frame, workdir / "home" / "table.data")
+    assert len(read("~/table.data", "y").load().y) == 1000
+
+
+@FORMATS
+def test_rows_with_empty_cells_are_dropped_when_asked(
+    write: Writer, read: Reader, frame: pd.DataFrame, workdir: Path
+) -> None:
+    holes = frame.assign(c=frame["c"].astype(float))
+    holes.loc[[3, 500], "a"] = None
+    holes.loc[[500, 999], "y"] = np.nan
+    write(holes, workdir / "table.data")
+    loaded = read("table.data", "y", missing="drop").load()
+    assert np.array_equal(loaded.x, holes.dropna()[["a", "b", "c"]].to_numpy())
+    assert len(loaded.y) == 997
+
+
+@pytest.mark.parametrize(
+    ("text", "settings"),
+    {
+        "a byte-order mark": ("\ufeffx,y\n1,2\n3,4\n", {}),
+        "semicolons": ("x;y\n1;2\n3;4\n", {"separator": "semicolon"}),
+        "tabs": ("x\ty\n1\t2\n3\t4\n", {"separator": "tab"}),
+        "spaces after commas": ('x, "y"\n1, "2"\n3, 4\n', {}),
+        "Windows' line ends": ("x,y\r\n1,2\r\n3,4\r\n", {}),
+        "no last line end": ("x,y\n1,2\n3,4", {}),
+        "blank lines": ("\nx,y\n\n1,2\n  \n3,4\n\n", {}),
+        "quotes": ('"x","y"\n"1","2"\n"3","4"\n', {}),
+        "a name over two lines": ('x,y,"z\n"\n1,2,0\n3,4,0\n', {"features": ["x"]}),
+        "a column of texts left out": ("x,who,y\n1,me,2\n3,you,4\n", {"features": ["x"]}),
+        "a column without a name left out": (",x,y\n0,1,2\n1,3,4\n", {"features": ["x"]}),
+        "exponents": ("x,y\n1e0,0.2E1\n+3,4.\n", {}),
+    }.values(),
+    ids=lambda value: None if isinstance(value, dict) else repr(value),
+)
+def test_the_ways_to_write_a_csv_file(
+    text: str, settings: dict[str, object], workdir: Path
+) -> None:
+    (workdir / "t.csv").write_bytes(text.encode())
+    loaded = data.csv("t.csv", "y", **settings).load()  # type: ignore[arg-type]
+    assert loaded.features == ("x",)
+    assert loaded.x.tolist() == [1, 3]
+    assert loaded.y.tolist() == [2, 4]
+
+
+def test_true_and_false_are_1_and_0_whatever_stands_beside_them(workdir: Path) -> None:
+    (workdir / "t.csv").write_text("x,y\ntrue,1\nFALSE,2\nTrue,3\n,4\n1,5\n0,6\n")
+    for rows in (1, 2, 100):
+        pieces = data.csv("t.csv", "y", missing="drop").chunks(rows)
+        assert [v for x, _ in pieces for v in x[:, 0].tolist()] == [1, 0, 1, 1, 0]
+
+
+def test_columns_named_by_numbers(workdir: Path) -> None:
+    (workdir / "t.csv").write_text("0,1,2\n5,6,7\n")
+    loaded = data.csv("t.csv", 2, [1]).load()  # type: ignore[list-item]
+    assert (loaded.features, loaded.target) == (("1",), "2")
+    assert (loaded.x.tolist(), loaded.y.tolist()) == ([6], [7])
+
+
+ENCODE = "Encode classes as numbers 0, 1, …, or name the columns to use, as in data.features=[a,b]."
+FILL = "is empty. Fill it in, or type data.missing=drop to leave such rows out."
+GOOD = "age,bmi,y\n1,2,3\n4,5,6\n"
+LONG = ",".join(f"c{j}" for j in range(20))
+
+REFUSED: dict[str, tuple[str | bytes, dict[str, object], str]] = {
+    "no path": (GOOD, {"path": None}, "data.path: name the file to read, as in "
+    "data.path=table.csv."),
+    "no file": (GOOD, {"path": "tt.csv"}, "data.path: there is no file {dir}/tt.csv. Did you mean "
+    "data.path=t.csv?"),
+    "no folder": (GOOD, {"path": "no/t.csv"}, "data.path: there is no file {dir}/no/t.csv."),
+    "a folder": (GOOD, {"path": "."}, "data.path: {dir} is a folder. Name a file in it."),
+    "no target": (GOOD, {"target": None}, "data.target: name the column to predict, as in "
+    "data.target=y. It has: age, bmi, y."),
+    "unknown target": (GOOD, {"target": "yy"}, "data.target: the file has no column 'yy'. It has: "
+    "age, bmi, y. Did you mean y?"),
+    "unknown feature": (GOOD, {"features": ["agee"]}, "data.features: the file has no column "
+    "'agee'. It has: age, bmi, y. Did you mean age?"),
+    "many columns": (f"{LONG}\n", {"target": "zzz"}, "data.target: the file has no column 'zzz'. "
+    "It has: c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11 and 8 more."),
+    "target as feature": (GOOD, {"features": ["age", "y"]}, "data.features: 'y' is the column to "
+    "predict, data.target. Leave it out."),
+    "feature twice": (GOOD, {"features": ["age", "age"]}, "data.features: 'age' is named twice. "
+    "Name it once."),
+    "no features": (GOOD, {"features": []}, "data.features: name one column or more, or type null "
+    "for all but the target."),
+    "features no list": (GOOD, {"features": "age"}, "data.features: 'age' is not a list of "
+    "columns. Type data.features=[age]."),
+    "one column": ("y\n1\n", {}, "data.features: 'y' is the file's only column, so there is "
+    "nothing to predict it from."),
+    "a text": ("age,bmi,y\n1,2,3\n\n4,old,6\n", {}, "data.path: t.csv, line 4, column 'bmi': 'old' "
+    f"is not a number. {ENCODE}"),
+    "a text, dropping": ("age,bmi,y\n1,,3\n4,old,6\n", {"missing": "drop"}, "data.path: t.csv, "
+    f"line 3, column 'bmi': 'old' is not a number. {ENCODE}"),
+    "a class": ("age,bmi,y\n1,2,yes\n", {}, "data.path: t.csv, line 2, column 'y': 'yes' is not a "
+    f"number. {ENCODE}"),
+    "a long text": (f"age,bmi,y\n1,{'z' * 99},3\n", {}, f"data.path: t.csv, line 2, column 'bmi': "
+    f"'{'z' * 39}…' is not a number. {ENCODE}"),
+    "a decimal comma": ('age,bmi,y\n1,"2,5",3\n', {}, "data.path: t.csv, line 2, column 'bmi': "
+    f"'2,5' is not a number. {ENCODE}"),
+    "an empty cell": ("age,bmi,y\n1,2,3\n4,,6\n", {}, "data.path: t.csv, line 3, column 'bmi': '' "
+    f"{FILL}"),
+    "NA": ("age,bmi,y\n1,2,3\n4,5,NA\n", {}, "data.path: t.csv, line 3, column 'y': 'NA' " + FILL),
+    "nan": ("age,bmi,y\n1,2,3\nnan,5,6\n", {}, "data.path: t.csv, line 3, column 'age': 'nan' "
+    f"{FILL}"),
+    "a short line": ("age,bmi,y\n1,2,3\n4,5\n", {}, "data.path: t.csv, line 3, column 'y': '' "
+    f"{FILL}"),
+    "infinite": ("age,bmi,y\n1,2,3\n-inf,5,6\n", {"missing": "drop"}, "data.path: t.csv, line 3, "
+    "column 'age': '-inf' is not finite. Correct it."),
+    "too large": ("age,bmi,y\n1,2,3\n1e400,5,6\n", {}, "data.path: t.csv, line 3, column 'age': "
+    "'1e400' is not finite. Correct it."),
+    "after a cell of two lines": ('age,bmi,y,z\n1,2,3,"a\nb"\n4,x,6,c\n', {"features": ["bmi"]},
+    f"data.path: t.csv, line 4, column 'bmi': 'x' is not a number. {ENCODE}"),
+    "no rows": ("age,bmi,y\n", {}, "data.path: {dir}/t.csv has no row, so nothing can be fitted."),
+    "none left": ("age,bmi,y\n1,,3\n", {"missing": "drop"}, "data.path: {dir}/t.csv has no row "
+    "without an empty cell, so nothing can be fitted."),
+    "an empty file": ("", {}, "data.path: {dir}/t.csv is empty."),
+    "blank lines alone": ("\n \n", {}, "data.path: {dir}/t.csv is empty."),
+    "no text": (b"PAR1\xff\xfe\x00", {}, "data.path: {dir}/t.csv is no text in UTF-8. Save it as "
+    "CSV in UTF-8; a Parquet file is read by data=parquet."),
+    "no text later": (b"age,bmi,y\n" + b"1,2,3\n" * 9999 + b"\xff,2,3\n", {}, "data.path: "
+    "{dir}/t.csv is no text in UTF-8. Save it as CSV in UTF-8; a Parquet file is read by "
+    "data=parquet."),
+    "an open quote": ('age,bmi,y\n1,"2,3\n', {}, "data.path: {dir}/t.csv is no CSV file: EOF "
+    "inside string starting at row 1."),
+    "names twice": ("age,age,y\n1,2,3\n", {}, "data.path: two columns are called 'age'. Rename "
+    "one of them."),
+    "no name": (",age,y\n0,1,2\n", {}, "data.features: column 1 of the file has no name. Give it "
+    "one, or name the columns to use, as in data.features=[a,b]."),
+    "semicolons": ("age;bmi;y\n1;2;3\n", {}, "data.separator: no comma separates the names in the "
+    "first line of t.csv, 'age;bmi;y'. Did you mean data.separator=semicolon?"),
+    "commas": (GOOD, {"separator": "tab"}, "data.separator: no tab separates the names in the "
+    "first line of t.csv, 'age,bmi,y'. Did you mean data.separator=comma?"),
+    "a long first line": ("age,bmi,y\n1,2,3,4\n5,6,7,8\n", {}, "data.path: t.csv, line 2 has 4 "
+    "cells, and the first line names 3 columns. Give each column a name."),
+    "numbered rows": ("age,bmi,y\n0,2,3,4\n1,6,7,8\n", {}, "data.path: t.csv, line 2 has 4 "
+    "cells, and the first line names 3 columns. Give each column a name."),
+    "a long line": ("age,bmi,y\n1,2,3\n5,6,7,8\n", {}, "data.path: {dir}/t.csv is no CSV file: "
+    "Expected 3 fields in line 3, saw 4."),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("content", "settings", "sentence"), REFUSED.values(), ids=REFUSED)
+def test_a_csv_file_that_cannot_be_fitted(
+    content: str | bytes, settings: dict[str, object], sentence: str, workdir: Path
+) -> None:
+    (workdir / "t.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(ConfigError) as refused:
+        data.csv(**({"path": "t.csv", "target": "y"} | settings)).load()  # type: ignore[arg-type]
+    assert str(refused.value) == sentence.replace("{dir}", str(workdir))
+
+
+@pytest.mark.parametrize(("cell", "why"), [("x", "'x' is not a number"), ("", "'' is empty")])
+def test_a_bad_cell_is_found_in_any_chunk(cell: str, why: str, workdir: Path) -> None:
+    (workdir / "t.csv").write_text("x,y\n" + "1,2\n" * 100 + f"1,{cell}\n")
+    for rows in (7, 25, 100, 101):
+        with pytest.raises(ConfigError, match=f"line 102, column 'y': {why}"):
+            list(data.csv("t.csv", "y").chunks(rows))
+
+
+def test_a_text_far_below_numbers_is_found_without_a_warning(workdir: Path) -> None:
+    names = ",".join([*(f"x{j}" for j in range(63)), "y"])
+    (workdir / "t.csv").write_text(f"{names}\n" + f"{'1,' * 63}2\n" * 9999 + f"{'1,' * 63}x\n")
+    with pytest.raises(ConfigError, match="line 10001, column 'y': 'x' is not a number"):
+        data.csv("t.csv", "y").load()
+
+
+def test_the_name_of_a_file_says_nothing_about_what_is_in_it(workdir: Path) -> None:
+    (workdir / "t.zip").write_text(GOOD)
+    assert data.csv("t.zip", "y").load().y.tolist() == [3, 6]
+
+
+def test_whole_numbers_too_large_for_a_float_are_rounded(workdir: Path) -> None:
+    pd.DataFrame({"x": [2**53 + 1, 2**60], "y": [1, 2]}).to_parquet(workdir / "t.parquet")
+    assert data.parquet("t.parquet", "y").load().x.tolist() == [2.0**53, 2.0**60]
+
+
+REFUSED_PARQUET: dict[str, tuple[dict[str, object], dict[str, object], str]] = {
+    "no file": ({"y": [1]}, {"path": "u.parquet"}, "data.path: there is no file {dir}/u.parquet. "
+    "Did you mean data.path=t.parquet?"),
+    "no path": ({"y": [1]}, {"path": None}, "data.path: name the file to read, as in "
+    "data.path=table.parquet."),
+    "no target": ({"x": [1], "y": [1]}, {"target": None}, "data.target: name the column to "
+    "predict, as in data.target=y. It has: x, y."),
+    "texts": ({"x": ["a"], "y": [1]}, {}, "data.path: t.parquet, column 'x': its type, "
+    f"large_string, is no number's. {ENCODE}"),
+    "null": ({"x": [1, None], "y": [1, 2]}, {}, f"data.path: t.parquet, row 2, column 'x': the "
+    f"cell {FILL}"),
+    "nulls": ({"x": [None, None], "y": [1, 2]}, {"missing": "drop"}, "data.path: {dir}/t.parquet "
+    "has no row without an empty cell, so nothing can be fitted."),
+    "infinite": ({"x": [1, 2], "y": [1, np.inf]}, {}, "data.path: t.parquet, row 2, column 'y': "
+    "the cell is not finite. Correct it."),
+    "no rows": ({"x": np.empty(0), "y": np.empty(0)}, {}, "data.path: {dir}/t.parquet has no row, "
+    "so nothing can be fitted."),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("content", "settings", "sentence"), REFUSED_PARQUET.values(), ids=REFUSED_PARQUET
+)
+def test_a_parquet_file_that_cannot_be_fitted(
+    content: dict[str, object], settings: dict[str, object], sentence: str, workdir: Path
+) -> None:
+    pd.DataFrame(content).to_parquet(workdir / "t.parquet")
+    with pytest.raises(ConfigError) as refused:
+        data.parquet(**({"path": "t.parquet", "target": "y"} | settings)).load()  # type: ignore[arg-type]
+    assert str(refused.value) == sentence.replace("{dir}", str(workdir))
+
+
+def test_a_file_that_is_no_parquet_file(workdir: Path) -> None:
+    (workdir / "t.csv").write_text(GOOD)
+    with pytest.raises(ConfigError) as refused:
+        data.parquet("t.csv", "y")
+    assert str(refused.value).startswith(f"data.path: {workdir}/t.csv is no Parquet file that can ")
+    assert str(refused.value).endswith(". A CSV file is read by data=csv.")
+
+
+def test_a_file_that_goes_away(workdir: Path) -> None:
+    (workdir / "t.csv").write_text(GOOD)
+    source = data.csv("t.csv", "y")
+    (workdir / "t.csv").unlink()
+    with pytest.raises(ConfigError, match=r"t\.csv cannot be read: No such file or directory\.$"):
+        source.load()
+
+
+def test_diabetes_in_its_own_units() -> None:
+    table = data.diabetes()
+    assert (table.x.shape, table.y.shape) == ((442, 10), (442,))
+    assert table.features == ("age", "sex", "bmi", "bp", "s1", "s2", "s3", "s4", "s5", "s6")
+    assert (table.name, table.target) == ("diabetes", "progression")
+    assert table.x[0].tolist() == [59, 2, 32.1, 101, 157, 93.2, 38, 4, 4.8598, 87]
+    assert (table.y.min(), table.y.max()) == (25, 346)
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    d=st.integers(2, 12),
+    condition=st.floats(1, 1e6),
+    more=st.integers(1, 1000),
+    seed=st.integers(0, 9),
+)
+def test_a_made_table_has_the_condition_asked_for(
+    d: int, condition: float, more: int, seed: int
+) -> None:
+    table = data.synthetic(d + more, d, noise=0, condition=condition, bias=3, seed=seed)
+    assert table.features[0] == "x1"
+    assert len(table.features) == d
+    values = np.linalg.svd(table.x, compute_uv=False) / np.sqrt(d + more)
+    assert values == pytest.approx(np.geomspace(1, 1 / condition, d), rel=1e-6)
+    assert table.x.mean(axis=0) == pytest.approx(np.zeros(d), abs=1e-10)
+    assert weights(d).tolist() == list(range(1, d + 1))
+    assert table.y == pytest.approx(table.x @ weights(d) + 3, rel=1e-9)
+
+
+def test_a_made_table_of_one_feature_with_noise() -> None:
+    table = data.synthetic(100_000, noise=0.5, bias=1)
+    assert (table.x.shape, table.features) == ((100_000,), ("x",))
+    residual = table.y - table.x - 1
+    assert residual.std() == pytest.approx(0.5, rel=0.02)
+    assert np.mean(table.x**2) == pytest.approx(1)
+    assert abs(np.corrcoef(residual, table.x)[0, 1]) < 0.02
+
+
+def test_a_made_table_is_made_again_from_its_seed() -> None:
+    first, again, other = (data.synthetic(50, 3, seed=seed) for seed in (1, 1, 2))
+    assert np.array_equal(first.x, again.x)
+    assert np.array_equal(first.y, again.y)
+    assert not np.array_equal(first.x, other.x)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "sentence"),
+    [
+        ({"rows": 5, "features": 5}, "data.rows: 5 features need more than 5 rows, not 5. "
+        "Type data.rows=50."),
+        ({"rows": 10**7, "features": 100}, "data.rows: 10000000 rows of 100 features are "
+        "1000000000 numbers, more than 200000000. Type data.rows=2000000 or less."),
+        ({"rows": 9, "condition": 10.0}, "data.condition: one feature has the condition number 1, "
+        "not 10. Type data.features=2 or more, or data.condition=1."),
+    ],
+)  # fmt: skip
+def test_a_table_that_cannot_be_made(wanted: dict[str, int], sentence: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        data.synthetic(**wanted)
+    assert str(refused.value) == sentence
+
+
+@pytest.mark.parametrize("option", ["csv", "parquet", "diabetes", "synthetic"])
+def test_an_option_says_what_each_of_its_keys_means(option: str) -> None:
+    text = (CHECKOUT / "conf" / "data" / f"{option}.yaml").read_text()
+    node = yaml.safe_load(text)
+    assert getattr(data, node["_target_"].rsplit(".")[-1]).__module__.startswith("gdexp.data.")
+    lines = [line for line in text.splitlines() if not line.startswith(("#", "_target_"))]
+    assert all(" # " in line for line in lines)
+
+
+def numbered(n: int) -> Dataset:
+    """A table whose rows can be told apart."""
+    x = np.arange(2.0 * n).reshape(n, 2)
+    return Dataset(x, x[:, 0] * 10, "numbered", ("a", "b"), "t")
+
+
+@given(n=st.integers(2, 300), share=st.floats(0.01, 0.99), seed=st.integers(0, 2**32 - 1))
+def test_a_split_keeps_every_row_once(n: int, share: float, seed: int) -> None:
+    table, held = numbered(n), round(share * n)
+    if not 0 < held < n:
+        with pytest.raises(ConfigError, match=rf"^data\.validation: .* of {n} rows would hold "):
+            split(table, share, seed)
+        return
+    train, validation = split(table, share, seed)
+    assert validation is not None
+    assert len(validation.y) == held
+    for part in (train, validation):
+        assert (part.name, part.features, part.target) == ("numbered", ("a", "b"), "t")
+        assert np.all(np.diff(part.y) > 0)
+        assert np.array_equal(part.x[:, 0] * 10, part.y)
+    assert sorted([*train.y, *validation.y]) == table.y.tolist()
+    again = split(table, share, seed)[0]
+    assert np.array_equal(again.x, train.x)
+
+
+def test_a_split_is_random_in_its_seed() -> None:
+    held = [split(numbered(100), 0.3, seed)[1] for seed in range(50)]
+    seen = [part.y for part in held if part is not None]
+    assert len({tuple(y) for y in seen}) == 50
+    assert np.mean(seen) == pytest.approx(990, abs=60)
+
+
+def test_nothing_is_held_back_by_default() -> None:
+    table = numbered(1)
+    assert split(table, 0.0, 0) == (table, None)
+
+
+@pytest.mark.parametrize(
+    ("n", "share", "sentence"),
+    [
+        (4, 0.1, "data.validation: 0.1 of 4 rows would hold 0 back and leave 4 to train on; each "
+        "part needs one. Type a share from 0.25 to 0.75, or 0."),
+        (4, 0.9, "data.validation: 0.9 of 4 rows would hold 4 back and leave 0 to train on; each "
+        "part needs one. Type a share from 0.25 to 0.75, or 0."),
+        (1, 0.5, "data.validation: 0.5 of 1 row would hold 0 back and leave 1 to train on; each "
+        "part needs one. Type 0."),
+    ],
+)  # fmt: skip
+def test_a_split_that_leaves_nothing(n: int, share: float, sentence: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        split(numbered(n), share, 0)
+    assert str(refused.value) == sentence
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_scaled_features_have_mean_0_and_deviation_1(dtype: str) -> None:
+    table = data.diabetes().astype(dtype)
+    scaled = Scaling.of(table).apply(table)
+    assert scaled.x.dtype == dtype
+    assert np.array_equal(scaled.y, table.y)
+    assert scaled.x.mean(axis=0) == pytest.approx(np.zeros(10), abs=1e-5)
+    assert scaled.x.std(axis=0) == pytest.approx(np.ones(10), rel=1e-5)
+
+
+@pytest.mark.parametrize("one", [False, True])
+@pytest.mark.parametrize("bias", [False, True])
+def test_undone_weights_are_those_of_a_regression_on_the_raw_data(one: bool, bias: bool) -> None:
+    from sklearn.linear_model import LinearRegression
+
+    table = data.diabetes()
+    if one:
+        table = Dataset(table.x[:, 2], table.y, "bmi", ("bmi",))
+    scaling = Scaling.of(table)
+    fitted = scaling.apply(table)
+    x, raw = (t.x.reshape(len(t.y), -1) for t in (fitted, table))
+    model = LinearRegression(fit_intercept=bias).fit(x, table.y)
+    w = float(model.coef_[0]) if one else model.coef_
+    coefficients, intercept = scaling.undo(w, float(model.intercept_) if bias else None)
+    assert raw @ coefficients + intercept == pytest.approx(model.predict(x), rel=1e-9)
+    if bias:
+        direct = LinearRegression().fit(raw, table.y)
+        assert coefficients == pytest.approx(direct.coef_, rel=1e-8)
+        assert intercept == pytest.approx(direct.intercept_, rel=1e-8)
+
+
+@given(
+    n=st.integers(1, 100), size=st.integers(1, 120), seed=st.integers(0, 99), torch=st.booleans()
+)
+@settings(max_examples=50, deadline=None)
+def test_an_epoch_of_batches_holds_every_row_once(
+    n: int, size: int, seed: int, torch: bool
+) -> None:
+    table = numbered(n)
+    x, y = table.x, table.y
+    if torch:
+        from torch import from_numpy
+
+        x, y = from_numpy(x), from_numpy(y)  # type: ignore[assignment]
+    seen = []
+    for epoch in (1, 2):
+        pieces = list(batches(x, y, size, seed, epoch))
+        assert all(type(part) is type(y) for _, part in pieces)
+        assert [len(part) for _, part in pieces[:-1]] == [size] * (len(pieces) - 1)
+        assert len(pieces) == -(-n // size)
+        for inputs, targets in pieces:
+            assert (inputs[:, 0] * 10 == targets).all()
+        seen.append([float(v) for _, part in pieces for v in part])
+    assert sorted(seen[0]) == sorted(seen[1]) == table.y.tolist()
+    assert n < 20 or seen[0] != seen[1]
+    again = [float(v) for _, part in batches(table.x, table.y, size, seed, 2) for v in part]
+    assert again == seen[1]
+
+
+def test_batches_differ_by_seed_and_take_one_feature() -> None:
+    x = np.arange(50.0)
+    orders = {
+        tuple(float(v) for part, _ in batches(x, x, 7, seed, 1) for v in part) for seed in range(9)
+    }
+    assert len(orders) == 9
+
+
+def test_a_batch_larger_than_the_table() -> None:
+    check_batch_size(4, 4)
+    with pytest.raises(ConfigError) as refused:
+        check_batch_size(8, 4)
+    assert str(refused.value) == (
+        "data.batch_size: 8 is more than the 4 rows to train on. Type data.batch_size=4 or less, "
+        "or null for all rows at once."
+    )

@@ -1,0 +1,316 @@
+"""Runs computed together are recorded as they would be alone, and Hydra sees what it expects."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from conftest import Ended
+from hydra.core.config_store import ConfigStore
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.test_utils.launcher_common_tests import IntegrationTestSuite, LauncherTestSuite
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from test_tracking import _fresh_connections, artifact, client, runs  # noqa: F401
+
+from gdexp import run
+from gdexp.commands import main
+from gdexp.config import compose
+
+ONLY_A_MEMBER_HAS = {"gdexp.sweep_id", "gdexp.job"}
+NUMBER = re.compile(r"[-+]?\d+\.?\d*(?:e[-+]?\d+)?")
+
+
+def gd(*args: str) -> Ended:
+    """The command line, in this process and folder."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["gdexp", *args])
+        patch.setenv("HYDRA_FULL_ERROR", "1")
+        compose.stamp.cache_clear()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):  # noqa: SIM117
+            with pytest.raises(SystemExit) as ended:
+                main()
+    return Ended(int(ended.value.code or 0), out.getvalue(), err.getvalue())
+
+
+@contextlib.contextmanager
+def working_in(folder: Path, migrated: Path) -> Iterator[Path]:
+    """An empty store in a folder to work in, for as long as it takes to fill it."""
+    (folder / "outputs").mkdir()
+    shutil.copy(migrated, folder / "outputs" / "mlflow.db")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for name in [name for name in os.environ if name.startswith("MLFLOW_")]:
+            patch.delenv(name)
+        yield folder
+
+
+def members(opened: MlflowClient, sweep_id: str = "") -> list[Run]:
+    """The runs of the only sweep, or of this one, by number."""
+    found = [r for r in runs(opened) if r.data.tags["gdexp.kind"] == "run"]
+    found = [r for r in found if r.data.tags.get("gdexp.sweep_id", "").endswith(sweep_id)]
+    found = [r for r in found if "gdexp.sweep_id" in r.data.tags]
+    return sorted(found, key=lambda r: int(r.data.tags["gdexp.job"]))
+
+
+def recorded(opened: MlflowClient, found: Run) -> dict[str, Any]:
+    """All that is recorded of a run but times and what only a member of a sweep has."""
+    run_id, data = found.info.run_id, found.data
+    names = sorted(item.path for item in opened.list_artifacts(run_id))
+    table = pq.read_table(artifact(opened, run_id, "trajectory.parquet"))
+    histories = {
+        name: [(m.step, m.value) for m in opened.get_metric_history(run_id, name)]
+        for name in data.metrics
+    }
+    return {
+        "name": found.info.run_name,
+        "status": found.info.status,
+        "params": data.params,
+        "tags": {k: v for k, v in data.tags.items() if k not in ONLY_A_MEMBER_HAS},
+        "metrics": data.metrics,
+        "histories": histories,
+        "data": [(d.dataset.digest, d.dataset.name) for d in found.inputs.dataset_inputs],
+        "artifacts": names,
+        "texts": [artifact(opened, run_id, n).read_text() for n in names if "parquet" not in n],
+        "trajectory": table.to_pydict(),
+        "types": [str(kind) for kind in table.schema.types],
+    }
+
+
+def assert_alike(one: Any, other: Any, *, exactly: bool) -> None:
+    """Equal to the last bit, or every number to 1e-6, those within a text included."""
+    if exactly:
+        assert one == other
+    elif isinstance(one, dict):
+        assert one.keys() == other.keys()
+        for key in one:
+            assert_alike(one[key], other[key], exactly=key in ("params", "data", "name"))
+    elif isinstance(one, list | tuple):
+        assert len(one) == len(other)
+        for first, second in zip(one, other, strict=True):
+            assert_alike(first, second, exactly=False)
+    elif isinstance(one, str) and one != other:
+        assert NUMBER.sub("#", one) == NUMBER.sub("#", other)
+        numbers = [[float(n) for n in NUMBER.findall(text)] for text in (one, other)]
+        assert numbers[0] == pytest.approx(numbers[1], rel=1e-5, abs=2e-3)  # printed: 3 decimals
+    elif isinstance(one, float):
+        assert one == pytest.approx(other, rel=1e-6, abs=1e-12)
+    else:
+        assert one == other
+
+
+SWEEPS = {
+    "steps, diverging ones too, iters as prefixes": (
+        *("step=manual,autograd,optimizer,model", "lr=0.01,0.05,10", "iters=3,7,300"),
+    ),
+    "print_every and predict_at": (
+        *("step=manual,model", "print_every=1,7,null", "predict_at=-1,5,2.5", "iters=21"),
+    ),
+    "torch's own start": (
+        *("step=manual,autograd,model", "predictor.init=torch", "predictor.bias=true"),
+        *("seed=0,1,7", "iters=5", "lr=0.01"),
+    ),
+    "groups that cross": (
+        *("updater=manual,SGD", "gradient=manual,autograd", "loss=manual,MSELoss", "lr=1e-2,1e-3"),
+    ),
+    "numbers of SGD": (
+        *("step=model", "updater.momentum=0,0.9", "updater.weight_decay=0,0.1", "lr=0.01"),
+        *("updater.lr=0.02,0.03", "updater.maximize=true,false"),
+    ),
+    "thinned curves in double precision": (
+        *("dtype=float64", "tracking.max_points=10", "iters=50,51", "step=manual,autograd"),
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("few", [2])
+@pytest.mark.parametrize("typed", SWEEPS.values(), ids=SWEEPS)
+def test_a_member_is_recorded_as_it_would_be_alone(
+    store: Path, typed: tuple[str, ...], few: int
+) -> None:
+    ended = gd("-m", *typed)
+    assert (ended.code, ended.out) == (0, ""), ended.err
+    assert "one after another" not in ended.err
+    opened = client(store)
+    found = members(opened)
+    assert len(found) == math.prod(word.count(",") + 1 for word in typed)
+    for member in found[-1 :: -max(1, len(found) // few)]:
+        alone = opened.get_run(str(run(*member.data.tags["gdexp.preflight"].split()).run_id))
+        by_hand = {member.data.params[key] for key in ("gradient", "loss", "updater")}
+        exactly = by_hand <= {"manual", "manual_sum"}
+        assert_alike(recorded(opened, member), recorded(opened, alone), exactly=exactly)
+
+
+def test_a_run_that_grows_beyond_a_float_is_recorded_alike(store: Path) -> None:
+    assert gd("-m", "lr=0.02,10,1e30", "step=manual,model", "iters=500").code == 0
+    opened = client(store)
+    outcomes = [r.data.tags["gdexp.outcome"] for r in members(opened)]
+    assert outcomes == ["completed"] * 2 + ["diverged"] * 4
+    for member in members(opened)[3:5]:
+        alone = opened.get_run(str(run(*member.data.tags["gdexp.preflight"].split()).run_id))
+        exactly = member.data.params["step"] == "manual"
+        assert_alike(recorded(opened, member), recorded(opened, alone), exactly=exactly)
+
+
+@pytest.mark.slow
+def test_the_basic_launcher_records_the_same(store: Path) -> None:
+    typed = ("step=manual,model", "lr=0.05", "iters=5,9")
+    opened = client(store)
+    assert gd("-m", *typed, "hydra.sweep.dir=outputs/a").code == 0
+    assert gd("-m", *typed, "hydra.sweep.dir=outputs/b", "hydra/launcher=basic").code == 0
+    ours, theirs = members(opened, "a"), members(opened, "b")
+    assert len(ours) == len(theirs) == 4
+    for one, other in zip(ours, theirs, strict=True):
+        assert one.data.tags["gdexp.job"] == other.data.tags["gdexp.job"]
+        exactly = one.data.params["step"] == "manual"
+        assert_alike(recorded(opened, one), recorded(opened, other), exactly=exactly)
+
+
+MINE = """
+import time
+
+class Loss:
+    def __init__(self, seconds: float = 0.0, breaks: bool = False) -> None:
+        self.seconds, self.breaks = seconds, breaks
+    def __call__(self, y_pred, y):
+        time.sleep(self.seconds)
+        if self.breaks:
+            raise RuntimeError("no more")
+        return ((y_pred - y) ** 2).mean()
+"""
+
+
+@pytest.fixture
+def mine(store: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
+    """A loss of the user's own, and the words that choose it."""
+    option = "# mine\n_target_: my_loss.Loss\nseconds: 0.0\nbreaks: false\n"
+    (store / "mine" / "loss").mkdir(parents=True)
+    (store / "mine" / "loss" / "mine.yaml").write_text(option)
+    (store / "my_loss.py").write_text(MINE)
+    monkeypatch.syspath_prepend(store)
+    return "--config-dir", "mine", "step=autograd", "loss=mine"
+
+
+def test_a_loss_of_ones_own_runs_one_by_one_and_stderr_says_why(
+    store: Path, mine: tuple[str, ...]
+) -> None:
+    ended = gd("-m", *mine[:-1], "loss=mine,manual", "lr=0.01,0.02", "iters=5")
+    assert ended.code == 0, ended.err
+    assert "2 of 4 runs one after another: loss=mine has no batched form\n" in ended.err
+    found = members(client(store))
+    assert [r.data.params["loss"] for r in found] == ["mine", "mine", "manual", "manual"]
+    for one, other in zip(found[:2], found[2:], strict=True):
+        assert one.data.metrics == pytest.approx(other.data.metrics, rel=1e-6)
+
+
+def test_what_torch_refuses_fails_in_a_sweep_too(store: Path) -> None:
+    typed = ["step=model", "updater.nesterov=true,false", "updater.dampening=0,0.5"]
+    ended = gd("-m", *typed, "updater.momentum=0.9", "iters=5")
+    assert ended.code == 1
+    assert "1 of 4 runs one after another: updater.nesterov=true needs momentum > 0" in ended.err
+    assert "Nesterov momentum requires a momentum and zero dampening" in ended.err
+    assert [int(r.data.tags["gdexp.job"]) for r in members(client(store))] == [0, 2, 3]
+
+
+@pytest.fixture
+def returned(monkeypatch: pytest.MonkeyPatch) -> list[JobReturn]:
+    """What our launcher returns to the sweeper."""
+    from hydra_plugins.gdexp_sweeps import VectorizedLauncher
+
+    kept: list[JobReturn] = []
+    launch = VectorizedLauncher.launch
+
+    def spy(self: Any, job_overrides: Any, initial_job_idx: int) -> Any:
+        kept.extend(launch(self, job_overrides, initial_job_idx))
+        return kept
+
+    monkeypatch.setattr(VectorizedLauncher, "launch", spy)
+    return kept
+
+
+@pytest.mark.parametrize("sweeper", ["grid", "basic"])
+def test_hydra_gets_the_return_of_every_job(
+    store: Path, returned: list[JobReturn], sweeper: str
+) -> None:
+    words = f"hydra/sweeper={sweeper}", "hydra.sweep.dir=outputs/here"
+    assert gd("-m", *words, "step=manual,model", "lr=0.01,0.02", "iters=4").code == 0
+    assert [r.overrides for r in returned] == [
+        [f"step={step}", f"lr={lr}", "iters=4"]
+        for step in ("manual", "model")
+        for lr in (0.01, 0.02)
+    ]
+    found = members(client(store), "here")
+    for number, (one, member) in enumerate(zip(returned, found, strict=True)):
+        assert one.status is JobStatus.COMPLETED
+        assert one.cfg is not None
+        assert one.hydra_cfg is not None
+        assert "hydra" not in one.cfg
+        assert (one.cfg.iters, f"{one.cfg.lr}") == (4, member.data.params["lr"])
+        assert one.hydra_cfg.hydra.runtime.choices.step == member.data.params["step"]
+        assert list(one.hydra_cfg.hydra.overrides.task) == one.overrides
+        assert one.hydra_cfg.hydra.sweep.dir == "outputs/here"
+        assert one.return_value == member.data.metrics["final/loss"]
+        assert one.hydra_cfg.hydra.job.num == int(member.data.tags["gdexp.job"]) == number
+    assert (store / "outputs" / "here" / "multirun.yaml").exists()
+    assert not (store / "outputs" / "sweeps").exists()
+
+
+def test_a_callback_of_ones_own_sees_every_job(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (store / "my_watch.py").write_text(
+        "from hydra.experimental.callback import Callback\n"
+        "SEEN = []\n"
+        "class Watch(Callback):\n"
+        "    def on_job_end(self, config, job_return, **kwargs):\n"
+        "        SEEN.append((config.lr, job_return.status.name))\n"
+    )
+    monkeypatch.syspath_prepend(store)
+    ended = gd("-m", "+hydra.callbacks.mine._target_=my_watch.Watch", "lr=0.01,0.02,0.03")
+    assert ended.code == 0, ended.err
+    assert "3 of 3 runs one after another: the callback mine wants to see each job" in ended.err
+    import my_watch  # type: ignore[import-not-found]
+
+    seen: list[tuple[float, str]] = my_watch.SEEN
+    assert seen == [(lr, "COMPLETED") for lr in (0.01, 0.02, 0.03)]
+
+
+TARGET = "hydra_plugins.gdexp_sweeps.VectorizedLauncher"
+
+
+@pytest.fixture
+def registered(hydra_restore_singletons: None) -> None:
+    """Our launcher, known to an application that is not ours."""
+    node = {"_target_": TARGET}
+    ConfigStore.instance().store("vectorized", node, group="hydra/launcher", provider="gdexp")
+
+
+@pytest.mark.usefixtures("registered")
+@pytest.mark.parametrize(("launcher_name", "overrides"), [("vectorized", ["hydra.job.chdir=true"])])
+class TestHydrasOwn(LauncherTestSuite):
+    """Hydra's tests of a launcher: a function that is not ours runs the basic way."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("task_launcher_cfg", "extra_flags"),
+    [({}, ["-m", f"hydra.launcher._target_={TARGET}"])],
+)
+class TestHydrasIntegration(IntegrationTestSuite):
+    """The same in processes of their own."""
+
+    @pytest.fixture(autouse=True)
+    def _find_our_plugins(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("PYTHONPATH", compose.PLUGINS)
