@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gdexp.experiment import Result
+    from gdexp.descent.result import Result
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "run"]

@@ -6,16 +6,22 @@ import sys
 from collections.abc import Iterator
 
 from gdexp.config.job import Job
+from gdexp.descent.result import Result
 from gdexp.descent.transcript import FEW
-from gdexp.experiment import Result
 
 LISTED = 30  # coefficients at most
 
 _noted: set[str] = set()
 
 
-def report_job(job: Job, result: Result) -> None:
-    """The lines after a run; in a sweep, one line."""
+def report_job(job: Job, result: Result, place: str = "") -> None:
+    """The lines after a run; in a sweep, one line.
+
+    Args:
+        job: the run.
+        result: what came of it.
+        place: where it is recorded, in words.
+    """
     if job.number is not None:
         loss = f"loss {result.trajectory.loss[-1]:.6g}, " if result.trajectory.length else ""
         ended = f"{loss}f({result.at}) = {result.prediction:.6g}"
@@ -37,13 +43,7 @@ def report_job(job: Job, result: Result) -> None:
     if result.continue_from is not None:
         say(f"go on from its newest checkpoint with: continue_from={result.continue_from}")
     if result.run_id is not None:
-        from gdexp.tracking.store import connect, hide_password
-
-        store = connect(job.settings["tracking"])
-        say(
-            f"recorded as run {result.run_id} in experiment {store.experiment} of "
-            f"{hide_password(store.uri)}"
-        )
+        say(f"recorded as run {result.run_id} in {place}")
         say("see it with: python -m gdexp ui")
 
 

@@ -5,10 +5,11 @@
     Exception
     ├── GdexpError             a plain sentence; the command line prints it, exit code 2
     │   ├── ConfigError        a setting is unknown, of the wrong type or out of range
-    │   └── StoreError         the tracking store cannot be opened or written
+    │   └── StoreError         the tracking store cannot be used
+    │       └── WriteError     … any more: a run that was under way is not recorded, exit code 1
     └── RunFailedError         a run failed and has been reported, exit code 1
-    BaseException
-    └── Interrupted            Ctrl-C or SIGTERM, exit code 128 + the signal's number
+    KeyboardInterrupt
+    └── Interrupted            Ctrl-C, SIGTERM or SIGHUP, exit code 128 + the signal's number
 
 The messages are complete sentences: which setting, the value given, what is expected and what to
 type instead.
@@ -32,14 +33,18 @@ class StoreError(GdexpError, OSError):
     """The tracking store, or the folder it lives in, cannot be used."""
 
 
+class WriteError(StoreError):
+    """A store that could be opened cannot be written: runs that were computed are not recorded."""
+
+
 class RunFailedError(Exception):
     """A run failed and has been reported; what is left is the exit code."""
 
 
-class Interrupted(BaseException):
-    """Ctrl-C or SIGTERM reached the process.
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C, SIGTERM or SIGHUP reached the process.
 
-    A BaseException, like KeyboardInterrupt, so that no ``except Exception`` on the way swallows it.
+    A KeyboardInterrupt, so that no ``except Exception`` on the way swallows it.
     """
 
     def __init__(self, signum: int) -> None:
@@ -48,7 +53,7 @@ class Interrupted(BaseException):
 
     @property
     def exit_code(self) -> int:
-        """The shell's convention for a process ended by a signal: 130 or 143."""
+        """The shell's convention for a process ended by a signal: 130, 143 or 129."""
         return 128 + self.signum
 
 

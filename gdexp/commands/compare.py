@@ -11,11 +11,12 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
+from gdexp.commands import common
+from gdexp.commands.common import guarded, show
 from gdexp.errors import GdexpError, did_you_mean
-from gdexp.tracking import query as recorded
 
 if TYPE_CHECKING:
-    from mlflow.entities import Run
+    from gdexp.tracking.run_record import RecordedRun
 
 Value: TypeAlias = bool | int | float | str | None
 Row: TypeAlias = dict[str, Value]
@@ -29,11 +30,11 @@ SHORT = 8  # characters of a run's id in the table
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; the result is its exit code."""
     args = _arguments(argv)
-    return recorded.guarded(lambda: _compare(args))
+    return guarded(lambda: _compare(args))
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = recorded.parser("compare", "Compare recorded runs: what differs, and what came of it.")
+    parser = common.parser("compare", "Compare recorded runs: what differs, and what came of it.")
     parser.add_argument("--sweep", metavar="ID", help="the runs of this sweep, or of the last")
     parser.add_argument("--last", type=_count, metavar="N", help="the newest N runs")
     parser.add_argument("--all", action="store_true", help="all runs of the experiment")
@@ -55,8 +56,11 @@ def _count(text: str) -> int:
 
 
 def _compare(args: argparse.Namespace) -> int:
-    store = recorded.open_store(args.uri, args.experiment)
-    runs = recorded.select(store, args.runs, sweep=args.sweep, last=args.last, everything=args.all)
+    from gdexp.tracking.connect import open_existing
+    from gdexp.tracking.query import select
+
+    store = open_existing(args.uri, args.experiment)
+    runs = select(store, args.runs, sweep=args.sweep, last=args.last, everything=args.all)
     columns = shown_columns(runs)
     rows = [row(run) for run in runs]
     if args.sort:
@@ -65,17 +69,16 @@ def _compare(args: argparse.Namespace) -> int:
     elif args.desc:
         rows.reverse()
     rows = [{column: row.get(column) for column in columns} for row in rows]
-    recorded.show(as_json(rows) if args.json else as_csv(rows) if args.csv else as_table(rows))
+    show(as_json(rows) if args.json else as_csv(rows) if args.csv else as_table(rows))
     return 0
 
 
-def row(run: Run) -> Row:
+def row(run: RecordedRun) -> Row:
     """All that is known of a run, by name: its id, params, metrics, outcome and name."""
-    found: Row = {"run_id": run.info.run_id}
-    found |= {key: parsed(text) for key, text in run.data.params.items()}
-    found |= {key: v if math.isfinite(v) else None for key, v in run.data.metrics.items()}
-    outcome = run.data.tags.get("gdexp.outcome", run.info.status.lower())
-    return found | {"outcome": outcome, "name": run.info.run_name}
+    values: Row = {"run_id": run.run_id}
+    values |= {key: parsed(text) for key, text in run.params.items()}
+    values |= {key: v if math.isfinite(v) else None for key, v in run.metrics.items()}
+    return values | {"outcome": run.outcome, "name": run.name}
 
 
 def parsed(text: str) -> Value:
@@ -91,7 +94,7 @@ def parsed(text: str) -> Value:
     return text if isinstance(value, list | dict) else value
 
 
-def shown_columns(runs: Sequence[Run]) -> list[str]:
+def shown_columns(runs: Sequence[RecordedRun]) -> list[str]:
     """The id, the params that differ, the results and the name.
 
     A param that some runs lack (updater.momentum belongs to SGD alone) differs only if those that
@@ -100,8 +103,8 @@ def shown_columns(runs: Sequence[Run]) -> list[str]:
     """
     values: dict[str, dict[str, str]] = {}
     for run in runs:
-        for key, text in run.data.params.items():
-            values.setdefault(key, {})[run.info.run_id] = text
+        for key, text in run.params.items():
+            values.setdefault(key, {})[run.run_id] = text
 
     def repeats(key: str) -> bool:
         whole = values.get(key.rpartition(".")[2], {}) if "." in key else {}

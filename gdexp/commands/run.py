@@ -6,10 +6,11 @@ Exit codes: 0 done, 1 a run failed, 2 bad input (nothing was started), 130 or 14
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 from argparse import Namespace
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import hydra
 from hydra._internal.callbacks import Callbacks
@@ -27,8 +28,12 @@ from gdexp.config.compose import ROOT, VERSION_BASE, Composer, checked_dir, conf
 from gdexp.config.job import Job
 from gdexp.config.paths import absolute, check_writable
 from gdexp.descent.signals import handled
-from gdexp.errors import GdexpError, Interrupted, RunFailedError
+from gdexp.errors import GdexpError, Interrupted, RunFailedError, WriteError
 
+if TYPE_CHECKING:
+    from gdexp.experiment import Ready
+
+NAMES: dict[int, str] = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "SIGHUP"}
 SEE_HELP = "python -m gdexp --help lists what can be typed."
 
 
@@ -59,9 +64,12 @@ def _guarded(args: Namespace) -> int:
 
                 report_sweep()
     except Interrupted as stop:
-        print(f"\ninterrupted by {'Ctrl-C' if stop.signum == 2 else 'SIGTERM'}", file=sys.stderr)
+        print(f"\ninterrupted by {NAMES.get(stop.signum, 'a signal')}", file=sys.stderr)
         return stop.exit_code
     except RunFailedError:
+        return 1
+    except WriteError as error:
+        refuse(error)
         return 1
     except GdexpError as error:
         return refuse(error)
@@ -136,18 +144,19 @@ def _application(cfg: DictConfig) -> float | None:
     with open_dict(cfg):
         cfg.hydra = hydra_config
     job = Job.of(cfg, list(hydra_config.overrides.task))
+    ready = Preflight.take(job) or experiment.prepare(job)
     try:
-        result = experiment.run(job, sys.stdout if job.number is None else None)
+        result = experiment.run(ready, sys.stdout if job.number is None else None)
     except GdexpError:
         raise
     except Exception as error:
         traceback.print_exc()
         raise RunFailedError(str(error)) from error
-    report_job(job, result)
+    report_job(job, result, experiment.place(ready.store))
     return float(result.trajectory.loss[-1]) if result.trajectory.length else None
 
 
-# Hydra hands this function to launchers: ours knows by the mark that it may run jobs in batches.
+# Hydra hands this function to launchers: ours knows by the mark that it may run jobs together.
 _application.__wrapped__.runs_a_gdexp_job = True
 
 
@@ -157,17 +166,25 @@ class Preflight(Callback):
     Hydra turns a callback's Exception into a warning, so a refusal leaves as SystemExit.
     """
 
+    _ready: ClassVar[Ready | None] = None
+
+    @classmethod
+    def take(cls, job: Job) -> Ready | None:
+        """The run that was checked and built, if it is this job's; what is checked is what runs."""
+        ready, cls._ready = cls._ready, None
+        return ready if ready is not None and ready.job == job else None
+
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check the one run that is about to start."""
         typed = list(config.hydra.overrides.task)
-        self._check(config, typed, config.hydra.run.dir, multirun=False)
+        Preflight._ready = self._check(config, typed, config.hydra.run.dir, multirun=False)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check every job of the sweep that is about to start."""
         typed = list(config.hydra.overrides.task)
         self._check(config, typed, config.hydra.sweep.dir, multirun=True)
 
-    def _check(self, config: DictConfig, typed: list[str], folder: str, *, multirun: bool) -> None:
+    def _check(self, config: DictConfig, typed: list[str], folder: str, *, multirun: bool) -> Ready:
         from gdexp import experiment
         from gdexp.config import validation
 
@@ -187,7 +204,7 @@ class Preflight(Callback):
 
                 check_engine(config.hydra.launcher)
             check_writable(absolute(folder), "outputs")
-            experiment.prepare(job)
+            return experiment.prepare(job)
         except GdexpError as error:
             sys.exit(refuse(error))
         except Exception:  # a defect: stop here, where Hydra would warn and go on

@@ -17,28 +17,29 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, cast
 from urllib.parse import quote
 
+from gdexp.commands import common
+from gdexp.commands.common import guarded, show
 from gdexp.config.paths import OUTPUTS, absolute
 from gdexp.errors import GdexpError
-from gdexp.tracking import query as recorded
 
 if TYPE_CHECKING:
-    from mlflow.entities import Run
-
+    from gdexp.tracking.run_record import RecordedRun
     from gdexp.tracking.store import Store
 
 HOST, PORT = "127.0.0.1", 5000
 TRIED = 100  # ports, from the first one on
+SWEEP = "gdexp.sweep_id"
 LONGEST = 100  # runs that one address can name
 PATIENCE = 2  # seconds for the requests under way when the server is stopped
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; the result is its exit code, 0 if Ctrl-C ended it."""
-    parser = recorded.parser("ui", "Show recorded runs in the browser, until Ctrl-C.")
+    parser = common.parser("ui", "Show recorded runs in the browser, until Ctrl-C.")
     parser.add_argument("--port", type=_port, metavar="N", help=f"default: {PORT}, or the next")
     parser.add_argument("--open", action="store_true", help="open the browser, too")
     args = parser.parse_args(argv)
-    code = recorded.guarded(lambda: _show(args))
+    code = guarded(lambda: _show(args))
     return 0 if code == 128 + signal.SIGINT else code
 
 
@@ -49,12 +50,15 @@ def _port(text: str) -> int:
 
 
 def _show(args: argparse.Namespace) -> int:
-    store = recorded.open_store(args.uri, args.experiment)
-    runs = recorded.select(store, args.runs)
+    from gdexp.tracking.connect import open_existing
+    from gdexp.tracking.query import select
+
+    store = open_existing(args.uri, args.experiment)
+    runs = select(store, args.runs)
 
     def announce(base: str) -> None:
         found = addresses(base, store, runs)
-        recorded.show("\n".join(f"{what + ':':<12}{where}" for what, where in found.items()))
+        show("\n".join(f"{what + ':':<12}{where}" for what, where in found.items()))
         if "comparison" not in found:
             print(f"{len(runs)} runs are too many for a comparison page", file=sys.stderr)
         if args.open:
@@ -70,24 +74,21 @@ def _show(args: argparse.Namespace) -> int:
         return serve(store, listener, lambda: announce(base))
 
 
-def addresses(base: str, store: Store, runs: Sequence[Run]) -> dict[str, str]:
+def addresses(base: str, store: Store, runs: Sequence[RecordedRun]) -> dict[str, str]:
     """What there is to see, and where: the runs table, their curves, their comparison.
 
     More runs than an address can name have no comparison page; their curves remain.
     """
     workflow = "workflowType=machine_learning"  # another one opens without it
     table = f"{base}/#/experiments/{store.experiment_id}/runs?{workflow}"
-    sweeps = {run.data.tags.get(recorded.SWEEP) for run in runs}
+    sweeps = {run.tags.get(SWEEP) for run in runs}
     sweep = sweeps.pop() if len(sweeps) == 1 else None
-    condition = (
-        f"&searchFilter={quote(f'tags.`{recorded.SWEEP}` = {sweep!r} AND {recorded.IS_RUN}')}"
-        if sweep
-        else ""
-    )
+    wanted = quote(f"tags.`{SWEEP}` = {sweep!r} AND tags.`gdexp.kind` = 'run'")
+    condition = f"&searchFilter={wanted}" if sweep else ""
     found = {"runs": table, "curves": f"{table}{condition}&compareRunsMode=CHART"}
     if len(runs) <= LONGEST:
-        ids = json.dumps([run.info.run_id for run in runs])
-        places = json.dumps(sorted({run.info.experiment_id for run in runs}))
+        ids = json.dumps([run.run_id for run in runs])
+        places = json.dumps(sorted({run.experiment_id for run in runs}))
         chosen = f"runs={quote(ids)}&experiments={quote(places)}"
         found["comparison"] = f"{base}/#/compare-runs?{chosen}&{workflow}"
     return found

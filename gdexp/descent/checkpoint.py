@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +22,8 @@ from gdexp.descent.build import Components
 from gdexp.descent.trajectory import FloatArray, Trajectory
 from gdexp.errors import ConfigError
 
-if TYPE_CHECKING:
-    from gdexp.tracking.live import Record
+Fetch: TypeAlias = Callable[[str], tuple[str, bytes]]
+"""Reads the newest checkpoint of a recorded run: what to call it, and its content."""
 
 FREE = ("iters", "continue_from", "checkpoint", "tracking", "print_every", "stop", "sweep")
 
@@ -43,44 +43,33 @@ class Saved:
     state: Mapping[str, Any]
 
 
-class Checkpoints:
-    """Where a run writes its checkpoints: its artifacts, or a folder of its own without a record.
+def contents(job: Job, built: Components, seen: Trajectory) -> tuple[str, bytes]:
+    """The checkpoint after the last epoch of a run: the name of its file, and the file."""
+    content = pack(
+        {
+            "epoch": seen.length,
+            "settings": job.settings,
+            "digest": built.data.digest,
+            "table": seen.table,
+            "state": built.state(),
+        }
+    )
+    return f"{seen.length:08d}.npz", content
 
-    Args:
-        job: the run.
-        built: what moves in it.
-        record: its record; None where tracking is off.
-    """
 
-    def __init__(self, job: Job, built: Components, record: Record | None) -> None:
-        self._job, self._built, self._record = job, built, record
+class Folder:
+    """Where a run that is not recorded keeps its checkpoints; created for the first one."""
+
+    def __init__(self) -> None:
         self._folder = absolute(OUTPUTS) / "checkpoints" / new_stamp()
-        self._written = 0
 
-    def write(self, seen: Trajectory) -> str:
-        """Write the state after the last epoch, once; the answer is what continue_from takes."""
-        place = str(self._folder) if self._record is None else self._record.run_id
-        if seen.length == self._written:
-            return place
-        self._written = seen.length
-        content = pack(
-            {
-                "epoch": seen.length,
-                "settings": self._job.settings,
-                "digest": self._built.data.digest,
-                "table": seen.table,
-                "state": self._built.state(),
-            }
-        )
-        name = f"{seen.length:08d}.npz"
-        if self._record is not None:
-            self._record.checkpoint(name, content)
-            return place
+    def keep(self, name: str, content: bytes) -> str:
+        """Write a checkpoint; the answer is what continue_from takes."""
         self._folder.mkdir(parents=True, exist_ok=True)
         partial = self._folder / f".{name}"
         partial.write_bytes(content)
         partial.replace(self._folder / name)  # whole or not there
-        return place
+        return str(self._folder)
 
 
 def restore(saved: Saved, built: Components, seen: Trajectory) -> None:
@@ -89,19 +78,24 @@ def restore(saved: Saved, built: Components, seen: Trajectory) -> None:
     built.load(saved.state)
 
 
-def read(job: Job, built: Components) -> Saved | None:
-    """The checkpoint that a job continues; None where it starts afresh.
+def read(job: Job, built: Components, fetch: Fetch | None) -> Saved | None:
+    """The checkpoint that a job continues; None if it starts from scratch.
+
+    Args:
+        job: the job.
+        built: its components.
+        fetch: reads the newest checkpoint of a recorded run; None: there is no store.
 
     Raises:
         ConfigError: there is none, it is of another configuration or other data, the run would end
-            before it, or its updater keeps its state to itself.
+            before it, or the updater does not expose its state.
     """
     named = job.settings["continue_from"]
     if named is not None or job.settings["checkpoint"]["every"]:
         _check_state(job, built)
     if named is None:
         return None
-    path, content = _found(job, named)
+    path, content = _read_file(named, fetch)
     try:
         found = unpack(content)
         saved = Saved(found["epoch"], found["table"], found["state"])
@@ -133,8 +127,8 @@ def _check_state(job: Job, built: Components) -> None:
         )
 
 
-def _found(job: Job, named: str) -> tuple[str, bytes]:
-    """A file by its path, the newest in a folder, or the newest of a run: what to call it, and it.
+def _read_file(named: str, fetch: Fetch | None) -> tuple[str, bytes]:
+    """A file by its path, the newest in a folder, or the newest of a run, with what to call it.
 
     Raises:
         ConfigError: there is no such file or run, or it cannot be read.
@@ -150,16 +144,11 @@ def _found(job: Job, named: str) -> tuple[str, bytes]:
             return str(path), path.read_bytes()
         except OSError as error:
             raise ConfigError(f"continue_from: {path} cannot be read: {error.strerror}.") from error
-    if not job.settings["tracking"]["enabled"]:
+    if fetch is None:
         raise ConfigError(
             f"continue_from: there is no file {path}, and with tracking=off no run to look for."
         )
-    from gdexp.tracking.store import connect
-
-    store = connect(job.settings["tracking"])
-    from gdexp.tracking.artifacts import newest_checkpoint
-
-    return newest_checkpoint(store, named)
+    return fetch(named)
 
 
 def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:

@@ -15,13 +15,14 @@ class Progress:
 
     Args:
         total: the number of iterations.
+        wanted: whether to show it at all.
     """
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int, *, wanted: bool = True) -> None:
         self._total = total
         self._started = time.perf_counter()
         self._bar: Any = None
-        self._wanted = sys.stderr.isatty()
+        self._wanted = wanted and sys.stderr.isatty()
 
     def update(self, done: int) -> None:
         """Move the bar to this many iterations."""

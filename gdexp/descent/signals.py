@@ -1,37 +1,61 @@
-"""Ctrl-C and SIGTERM, turned into one exception that arrives where it does no harm."""
+"""Ctrl-C, SIGTERM and SIGHUP, turned into one exception that arrives where it does no harm."""
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from gdexp.errors import Interrupted
 
-_shields = 0
-_pending: int | None = None
+_shielded = False
+_received: int | None = None  # the first signal; a second one ends the process
+_raised = False
 
 
 def _on_signal(signum: int, frame: FrameType | None) -> None:
-    global _pending
-    if _shields:
-        _pending = signum
-    else:
-        raise Interrupted(signum)
+    global _received
+    if _received is not None:
+        _end_at_once(signum)
+    _received = signum
+    if not _shielded:
+        _raise()
+
+
+def _raise() -> None:
+    """Raise Interrupted, once."""
+    global _raised
+    if _received is not None and not _raised:
+        _raised = True
+        raise Interrupted(_received)
+
+
+def _end_at_once(signum: int) -> None:
+    with suppress(Exception):
+        sys.stdout.flush()
+    os._exit(128 + signum)
 
 
 @contextmanager
 def handled() -> Iterator[None]:
-    """Raise Interrupted when SIGINT or SIGTERM arrives; the former handlers return at the end.
+    """Raise Interrupted when a signal arrives; a second one ends the process at once.
 
+    The former handlers return at the end. A SIGHUP that is ignored, as under nohup, stays ignored.
     Only the main thread may set signal handlers; in any other this does nothing.
     """
+    global _received, _raised
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    former = {s: signal.signal(s, _on_signal) for s in (signal.SIGINT, signal.SIGTERM)}
+    signums = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signums.append(signal.SIGHUP)
+    _received, _raised = None, False
+    former = {signum: signal.signal(signum, _on_signal) for signum in signums}
     try:
         yield
     finally:
@@ -42,12 +66,26 @@ def handled() -> Iterator[None]:
 @contextmanager
 def shielded() -> Iterator[None]:
     """Let a signal wait until this block is done: what it writes is written whole."""
-    global _shields, _pending
-    _shields += 1
+    global _shielded
+    former, _shielded = _shielded, True
     try:
         yield
     finally:
-        _shields -= 1
-        if not _shields and _pending is not None:
-            signum, _pending = _pending, None
-            raise Interrupted(signum)
+        _shielded = former
+        if not _shielded:
+            _raise()
+
+
+@contextmanager
+def exposed() -> Iterator[None]:
+    """Within a shielded block, let signals in again: one that has been waiting arrives now.
+
+    What stands around this block is sure to be executed, whenever a signal arrives.
+    """
+    global _shielded
+    former, _shielded = _shielded, False
+    try:
+        _raise()
+        yield
+    finally:
+        _shielded = former

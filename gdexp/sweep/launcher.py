@@ -1,12 +1,12 @@
-"""Running a sweep's jobs: in batches where they differ only in numbers, else one after another."""
+"""Running a sweep's jobs in this process: together where they differ only in numbers, or alone."""
 
 from __future__ import annotations
 
+import traceback
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -14,11 +14,17 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from gdexp.config.job import Job
 from gdexp.config.paths import absolute
 from gdexp.console import say
-from gdexp.errors import GdexpError
+from gdexp.descent.result import Result
+from gdexp.descent.signals import exposed, shielded
+from gdexp.errors import GdexpError, WriteError
+from gdexp.experiment import open_store, prepare, recorder_of, run_within
 from gdexp.sweep.jobs import Plan
 from gdexp.sweep.progress import Tally
-from gdexp.sweep.vectorized import compute
+from gdexp.sweep.vectorized import compute as vectorized
 from gdexp.sweep.workers.engines import Engine
+
+if TYPE_CHECKING:
+    from gdexp.tracking.recorder import Recorder
 
 Basic = Callable[[Sequence[Sequence[str]], int], Sequence[JobReturn]]
 
@@ -69,101 +75,126 @@ class Launch:
     """One call of the launcher.
 
     Args:
-        launcher: Hydra's launcher object, set up.
+        config: Hydra's configuration of the sweep.
+        loader: Hydra's loader of configurations.
         basic: Hydra's basic way to run jobs, one after another.
-        engine: what computes batches.
+        engine: what computes runs together.
+        tally: is told of every run that is over.
     """
 
-    def __init__(self, launcher: Any, basic: Basic, engine: Engine) -> None:
-        self._config: DictConfig = launcher.config
-        self._loader = launcher.hydra_context.config_loader
-        self._basic = basic
-        self._engine = engine
-        self._planned: dict[int, Job] = getattr(launcher, "planned", {})
-        self._tally: Tally | None = getattr(launcher, "tally", None)
-        self._stop = self._config.get("sweep", {}).get("on_error") == "stop"
+    def __init__(
+        self, config: DictConfig, loader: Any, basic: Basic, engine: Engine, tally: Tally
+    ) -> None:
+        self._config, self._loader = config, loader
+        self._basic, self._engine, self._tally = basic, engine, tally
+        self._stop = config.get("sweep", {}).get("on_error") == "stop"
+        self._returns: dict[int, JobReturn] = {}
 
-    def run(self, job_overrides: Sequence[Sequence[str]], first: int) -> Sequence[JobReturn]:
-        """Run the jobs, numbered from first, and return theirs in order."""
+    def run(self, jobs: Sequence[Job]) -> Sequence[JobReturn]:
+        """Run the jobs, and return theirs in order."""
         absolute(self._config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)  # as Hydra's do
-        jobs = [self._job(overrides, first + i) for i, overrides in enumerate(job_overrides)]
-        returns: dict[int, JobReturn] = {}
-        batches, alone = self._split(jobs)
-        tally = self._tally or Tally(len(jobs))
-        for batch in batches:
-            returns |= self._run_batch(batch, alone, tally)
-        for job in sorted(alone, key=lambda job: job.number or 0):
-            assert job.number is not None
-            (returns[job.number],) = self._basic([list(job.typed)], job.number)
-            tally.ended(job, returns[job.number])
-            if self._stop and returns[job.number].status is JobStatus.FAILED:
+        if watcher := self._watcher():
+            say(f"{len(jobs)} runs one after another: {watcher} wants to see each job")
+            self._run_by_hydra(jobs)
+        elif jobs:
+            self._run_here(jobs)
+        return [self._returns[number] for number in sorted(self._returns)]
+
+    def _watcher(self) -> str:
+        """Who wants every job to be Hydra's: a callback of the user's own, or a setting; or ""."""
+        callbacks = sorted(set(self._config.hydra.callbacks or {}) - {"preflight"})
+        if callbacks:
+            return f"the callback {callbacks[0]}"
+        return "hydra.job.chdir=true" if self._config.hydra.job.get("chdir") else ""
+
+    def _run_by_hydra(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            (returned,) = self._basic([list(job.typed)], _number(job))
+            self._returns[_number(job)] = returned
+            self._tally.ended(job, returned)
+            if self._stop and returned.status is JobStatus.FAILED:
                 break
-        return [returns[number] for number in sorted(returns)]
 
-    def _job(self, overrides: Sequence[str], number: int) -> Job:
-        if number in self._planned:
-            return self._planned[number]
-        return self._plan.job(overrides, self._sweep_id, number)
-
-    @cached_property
-    def _plan(self) -> Plan:
-        return plan(self._config, self._loader)
-
-    @property
-    def _sweep_id(self) -> str:
-        return Path(self._config.hydra.sweep.dir).name
+    def _run_here(self, jobs: Sequence[Job]) -> None:
+        """Compute and record the jobs in this process, together where that is possible."""
+        recorder = recorder_of(open_store(jobs[0]), self._ended)
+        with shielded():  # what has been computed is recorded, whatever happens
+            try:
+                groups, alone = self._split(jobs)
+                for group in groups:
+                    alone += self._run_together(group, recorder)
+                for job in sorted(alone, key=_number):
+                    self._run_alone(job, recorder)
+                    if self._stop and self._tally.failures:
+                        break
+            finally:
+                if recorder is not None:
+                    recorder.close()
 
     def _split(self, jobs: Sequence[Job]) -> tuple[list[list[Job]], list[Job]]:
         """The jobs that can be computed together, and those that run alone."""
-        batches: dict[str, list[Job]] = defaultdict(list)
+        groups: dict[str, list[Job]] = defaultdict(list)
         alone: list[Job] = []
         reasons: dict[str, int] = defaultdict(int)
-        watched = set(self._config.hydra.callbacks or {}) - {"preflight"}
         for job in jobs:
-            reason = compute.obstacle(job)
-            if watched:
-                reason = f"the callback {min(watched)} wants to see each job"
-            if reason:
+            if reason := vectorized.obstacle(job):
                 reasons[reason] += 1
                 alone.append(job)
             else:
-                batches[compute.batch_key(job)].append(job)
+                groups[vectorized.batch_key(job)].append(job)
         for reason, count in reasons.items():
             say(f"{count} of {len(jobs)} runs one after another: {reason}")
-        return list(batches.values()), alone
+        return list(groups.values()), alone
 
-    def _run_batch(self, jobs: list[Job], alone: list[Job], tally: Tally) -> dict[int, JobReturn]:
-        """Compute and record a batch; what it cannot do is left to run alone."""
-        returns: dict[int, JobReturn] = {}
+    def _run_together(self, jobs: list[Job], recorder: Recorder | None) -> list[Job]:
+        """Compute runs as one program; what it cannot do is left to run alone."""
+        computed: set[int] = set()
         try:
-            computed = compute.run_batch(jobs, tally.computed, self._engine)
-            for ended in self._recorded(computed, jobs[0]):
-                number = ended.job.number
-                assert number is not None
-                loss = ended.result.trajectory.loss
-                value = float(loss[-1]) if len(loss) else None
-                returns[number] = BatchReturn(ended.job, value, self._composer(ended.job))
-                tally.ended(ended.job, returns[number], ended.result)
+            with exposed():
+                for job, result in vectorized.run_batch(jobs, self._tally.computed, self._engine):
+                    computed.add(_number(job))
+                    if recorder is None:
+                        self._ended(job, result)
+                    else:
+                        recorder.add(job, result)
         except GdexpError:
             raise
         except Exception as error:
-            left = [job for job in jobs if job.number not in returns]
-            say(f"{len(left)} runs one after another: as a batch {type(error).__name__}: {error}")
-            alone += left
-        return returns
+            left = [job for job in jobs if _number(job) not in computed]
+            say(f"{len(left)} runs one after another: vectorized, {type(error).__name__}: {error}")
+            return left
+        return []
 
-    def _recorded(self, ended: Iterator[compute.Ended], first: Job) -> Iterator[compute.Ended]:
-        """The same, each written to the store before it is passed on."""
-        tracking = first.settings["tracking"]
-        if not tracking["enabled"]:
-            yield from ended
+    def _run_alone(self, job: Job, recorder: Recorder | None) -> None:
+        try:
+            with exposed():
+                ready = prepare(job)
+            result = run_within(ready, recorder, bar=False)
+        except WriteError:
+            raise
+        except Exception as error:
+            if not isinstance(error, GdexpError):
+                traceback.print_exc()
+            self._failed(job, error)
             return
-        from gdexp.tracking.store import connect
+        if recorder is None:
+            self._ended(job, result)
 
-        store = connect(tracking)
-        from gdexp.sweep.recording import written
+    def _ended(self, job: Job, result: Result) -> None:
+        """A run is over, and in the store if there is one."""
+        if result.outcome in ("failed", "interrupted"):  # told by the exception that ended it
+            return
+        loss = result.trajectory.loss
+        value = float(loss[-1]) if len(loss) else None
+        returned = BatchReturn(job, value, self._composer(job))
+        self._returns[_number(job)] = returned
+        self._tally.ended(job, returned, result)
 
-        yield from written(store, ended)
+    def _failed(self, job: Job, error: Exception) -> None:
+        returned = JobReturn(overrides=list(job.typed), task_name="gdexp", status=JobStatus.FAILED)
+        returned.return_value = error
+        self._returns[_number(job)] = returned
+        self._tally.ended(job, returned)
 
     def _composer(self, job: Job) -> Callable[[], DictConfig]:
         def compose() -> DictConfig:
@@ -175,7 +206,20 @@ class Launch:
         return compose
 
 
-def plan(config: DictConfig, loader: Any) -> Plan:
+def _number(job: Job) -> int:
+    assert job.number is not None
+    return job.number
+
+
+def planned(
+    config: DictConfig, loader: Any, job_overrides: Sequence[Sequence[str]], first: int
+) -> list[Job]:
+    """The jobs of a sweeper that hands over overrides, numbered from first."""
+    plan, sweep_id = planner(config, loader), Path(config.hydra.sweep.dir).name
+    return [plan.job(texts, sweep_id, first + i) for i, texts in enumerate(job_overrides)]
+
+
+def planner(config: DictConfig, loader: Any) -> Plan:
     """The plan of a sweep under a composed configuration."""
 
     def compose(overrides: list[str]) -> DictConfig:

@@ -10,7 +10,7 @@ from hydra.core.utils import JobReturn, JobStatus
 
 from gdexp.config.job import Job
 from gdexp.console import report_job, say
-from gdexp.experiment import Result
+from gdexp.descent.result import Result
 
 FEW = 30  # up to so many runs, each has a line of its own
 

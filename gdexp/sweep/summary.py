@@ -2,109 +2,187 @@
 
 from __future__ import annotations
 
+import csv
 import io
+import math
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
-from mlflow.entities import Metric, Run, RunTag
-
-from gdexp.sweep.resume import runs_of, short
+from gdexp.config.job import Job
+from gdexp.config.paths import absolute
+from gdexp.errors import ConfigError
+from gdexp.sweep import resume
+from gdexp.sweep.grids.repetitions import summarise
+from gdexp.tracking import describe, environment
+from gdexp.tracking.curves import table_parquet
+from gdexp.tracking.run_record import PROCESS, Curve, RecordedRun, RunRecord
 from gdexp.tracking.store import Store
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Row: TypeAlias = Mapping[str, Any]
 
 
-def table_of(store: Store, sweep_id: str, known: Mapping[int, Row], jobs: int) -> pd.DataFrame:
-    """A row for each run of the sweep, read from the store unless all are known."""
-    import pandas as pd
+@dataclass
+class Summary:
+    """The summary run of a sweep that is under way.
 
-    rows = known
-    if len(known) < jobs:
-        found = {int(run.data.tags["gdexp.job"]): _row(run) for run in runs_of(store, sweep_id)}
-        rows = {**found, **known}
-    return pd.DataFrame([rows[number] for number in sorted(rows)])
+    Args:
+        store: where it is recorded.
+        typed: the command line, without sweep.resume.
+        jobs: all jobs of the sweep.
+        folder: the sweep's.
 
-
-def close(
-    store: Store, run_id: str, table: pd.DataFrame, command: str, status: str, seconds: float
-) -> str:
-    """Close the summary run: the table of all runs, counts by outcome, the best run, the time.
-
-    Returns:
-        The summary in a sentence.
+    Attributes:
+        run_id: its id, once it is open.
     """
-    counts = Counter(map(str, table["outcome"])) if len(table) else Counter()
-    text = f"{len(table)} runs: " + ", ".join(
-        f"{n} {outcome}" for outcome, n in counts.most_common()
-    )
-    metrics = {"sweep/runs": len(table), "sweep/seconds": seconds}
-    metrics |= {f"sweep/{outcome}": n for outcome, n in counts.items()}
-    best = _best(table)
-    if best is not None:
-        metrics["best/loss"] = best["final/loss"]
-        text += f". Best: {best['name']}, loss {best['final/loss']:.6g}"
-    now = int(time.time() * 1000)
-    tags = {
-        "mlflow.note.content": f"`{short(command)}`: {text}, in {seconds:.1f} s.",
-        "gdexp.outcome": {"FINISHED": "completed", "KILLED": "interrupted"}.get(status, "failed"),
-        **({"gdexp.best_run": str(best["run_id"])} if best is not None else {}),
-    }
-    store.client.log_batch(
-        run_id,
-        metrics=[Metric(name, float(value), now, 0) for name, value in metrics.items()],
-        tags=[RunTag(key, value) for key, value in tags.items()],
-    )
-    _log_tables(store, run_id, table)
-    store.client.set_terminated(run_id, status)
-    return text
+
+    store: Store
+    typed: Sequence[str]
+    jobs: Sequence[Job]
+    folder: str
+    run_id: str | None = None
+    _started: float = field(default_factory=time.time)
+
+    @property
+    def sweep_id(self) -> str:
+        """The id of the sweep."""
+        return str(self.jobs[0].sweep_id)
+
+    @property
+    def _command(self) -> str:
+        return " ".join(["python -m gdexp -m", *self.typed])
+
+    def open(self) -> None:
+        """Open it, with the definition of the sweep's jobs.
+
+        Raises:
+            ConfigError: the store has a sweep of this name, so their runs would be mixed.
+        """
+        if resume.summaries_of(self.store, self.sweep_id):
+            raise ConfigError(
+                f"hydra.sweep.dir: a sweep {self.sweep_id!r} is recorded already. Name another "
+                f"folder, or type sweep.resume={self.sweep_id} to run what is missing of it."
+            )
+        note = f"`{describe.cut(self._command)}`: {len(self.jobs)} runs, not finished yet."
+        tags = {
+            "gdexp.kind": "sweep",
+            "gdexp.sweep_id": self.sweep_id,
+            "gdexp.sweep_dir": str(absolute(self.folder)),  # it may be resumed from elsewhere
+            "gdexp.overrides": describe.cut(" ".join(self.typed)),
+            "mlflow.note.content": note,
+            **describe.source_tags(),
+        }
+        record = RunRecord(
+            name=self._name,
+            params={"jobs": str(len(self.jobs))},
+            tags=tags | {PROCESS: environment.process()},
+            curves=[],
+            dataset=None,
+            status="RUNNING",
+            start_ms=int(self._started * 1000),
+            end_ms=None,
+            artifacts={resume.DEFINITION: resume.definition(self.jobs)},
+        )
+        (self.run_id,) = self.store.write([record])
+
+    def reopen(self, former: RecordedRun) -> None:
+        """Go on with the summary run of a sweep that is resumed."""
+        self.run_id = former.run_id
+        news: dict[str, Any] = {}
+        if "jobs" not in former.params:  # an older version was killed before it wrote them
+            news = {
+                "params": {"jobs": str(len(self.jobs))},
+                "artifacts": {resume.DEFINITION: resume.definition(self.jobs)},
+            }
+        self.store.write([self._addition({PROCESS: environment.process()}, "RUNNING", **news)])
+
+    def close(self, rows: Mapping[int, Row], status: str) -> str:
+        """End it with the table of all runs; what is not known of them is read from the store.
+
+        Args:
+            rows: the runs whose results are at hand, by their number.
+            status: FINISHED, FAILED or KILLED.
+
+        Returns:
+            The summary in a sentence.
+        """
+        assert self.run_id is not None
+        table = self._table(rows)
+        counts = Counter(str(row["outcome"]) for row in table)
+        parts = [f"{n} {outcome}" for outcome, n in counts.most_common()]
+        sentence = f"{len(table)} runs: " + ", ".join(parts)
+        now = time.time()
+        seconds = now - self._started
+        metrics = {"sweep/runs": len(table), "sweep/seconds": seconds}
+        metrics |= {f"sweep/{outcome}": n for outcome, n in counts.items()}
+        outcome = {"FINISHED": "completed", "KILLED": "interrupted"}.get(status, "failed")
+        tags = {"gdexp.outcome": outcome}
+        best = best_of(table)
+        if best is not None:
+            metrics["best/loss"] = best["final/loss"]
+            tags["gdexp.best_run"] = str(best["run_id"])
+            sentence += f". Best: {best['name']}, loss {best['final/loss']:.6g}"
+        took = f"{sentence}, in {seconds:.1f} s"
+        tags["mlflow.note.content"] = f"`{describe.cut(self._command)}`: {took}."
+        stamp = int(now * 1000)
+        curves = [Curve.point(name, float(v), 0, stamp) for name, v in metrics.items()]
+        news = {"curves": curves, "end_ms": stamp, "artifacts": _files(table)}
+        self.store.write([self._addition(tags, status, **news)])
+        return took
+
+    def _addition(self, tags: Mapping[str, str], status: str, **news: Any) -> RunRecord:
+        """What is new of the run."""
+        assert self.run_id is not None
+        values: dict[str, Any] = {"params": {}, "curves": [], "end_ms": None, "artifacts": {}}
+        return RunRecord(
+            name=self._name,
+            tags=tags,
+            dataset=None,
+            status=status,
+            start_ms=int(self._started * 1000),
+            run_id=self.run_id,
+            is_open=True,
+            **values | news,
+        )
+
+    @property
+    def _name(self) -> str:
+        return f"sweep {' '.join(self.typed)}"[: describe.LONGEST_NAME]
+
+    def _table(self, rows: Mapping[int, Row]) -> list[Row]:
+        """A row for each run of the sweep, read from the store unless all are known."""
+        if len(rows) < len(self.jobs):
+            recorded = resume.runs_of(self.store, self.sweep_id)
+            recorded.sort(key=lambda run: run.status == "FINISHED")  # of two, the one that is done
+            read = {int(run.tags["gdexp.job"]): describe.row_of(run) for run in recorded}
+            rows = {**read, **rows}
+        return [rows[number] for number in sorted(rows)]
 
 
-def _row(run: Run) -> dict[str, Any]:
-    tags = run.data.tags
-    return {
-        "job": int(tags["gdexp.job"]),
-        "run_id": run.info.run_id,
-        "name": run.info.run_name,
-        "outcome": tags.get("gdexp.outcome", run.info.status.lower()),
-        **run.data.params,
-        **run.data.metrics,
-    }
-
-
-def _best(table: pd.DataFrame) -> Row | None:
+def best_of(table: Sequence[Row]) -> Row | None:
     """The completed run with the smallest final loss."""
-    if not len(table) or "final/loss" not in table:
-        return None
-    completed = table[table["outcome"] == "completed"].dropna(subset=["final/loss"])
-    if not len(completed):
-        return None
-    return cast(Row, completed.sort_values("final/loss").iloc[0].to_dict())
+    losses = [
+        (row["final/loss"], row)
+        for row in table
+        if row["outcome"] == "completed" and math.isfinite(row.get("final/loss", math.nan))
+    ]
+    return min(losses, key=lambda pair: pair[0])[1] if losses else None
 
 
-def _log_tables(store: Store, run_id: str, table: pd.DataFrame) -> None:
-    import tempfile
-    from pathlib import Path
-
-    from gdexp.sweep.grids.repetitions import summarise
-
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder, "runs.csv").write_text(table.to_csv(index=False))
-        table.to_parquet(Path(folder, "runs.parquet"), index=False)
-        if len(table) and table["seed"].nunique() > 1:
-            ignored = ("seed", "job", "run_id", "name", "outcome")
-            rows = summarise(cast(list[Row], table.to_dict("records")), ignore=ignored)
-            Path(folder, "repetitions.csv").write_text(_csv(rows))
-        store.client.log_artifacts(run_id, folder)
+def _files(table: Sequence[Row]) -> dict[str, bytes]:
+    files = {"runs.csv": _csv(table), "runs.parquet": table_parquet(table)}
+    if len({row.get("seed") for row in table}) > 1:
+        ignored = ("seed", "job", "run_id", "name", "outcome")
+        files["repetitions.csv"] = _csv(summarise(table, ignore=ignored))
+    return files
 
 
-def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    import pandas as pd
-
+def _csv(rows: Sequence[Row]) -> bytes:
     text = io.StringIO()
-    pd.DataFrame(list(rows)).to_csv(text, index=False)
-    return text.getvalue()
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    lines = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    lines.writeheader()
+    lines.writerows(rows)
+    return text.getvalue().encode()

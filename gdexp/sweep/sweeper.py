@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
@@ -16,13 +15,14 @@ from omegaconf import DictConfig, OmegaConf, read_write
 from gdexp.config.job import Job
 from gdexp.config.paths import absolute, check_writable
 from gdexp.console import say
-from gdexp.descent.signals import shielded
+from gdexp.descent.signals import exposed, shielded
 from gdexp.errors import ConfigError, RunFailedError
 from gdexp.sweep import grids
-from gdexp.sweep.launcher import plan
+from gdexp.sweep.launcher import planner
 from gdexp.sweep.progress import Tally
 
 if TYPE_CHECKING:
+    from gdexp.sweep.summary import Summary
     from gdexp.tracking.store import Store
 
 LISTED = 20  # jobs that a dry run shows
@@ -47,15 +47,13 @@ def sweep(sweeper: Any, arguments: Sequence[str]) -> list[Sequence[JobReturn]]:
     overrides = grids.jobs(typed, config.sweep, choice, config.seed, loader=loader)
     if config.sweep.dry_run:
         return _list(overrides)
-    maker = plan(config, loader)
+    plan = planner(config, loader)
     if config.sweep.resume:
         _return_to(config)
     sweep_id = _sweep_id(config)
-    jobs = [maker.job(texts, sweep_id, number) for number, texts in enumerate(overrides)]
-    with _recorded(config, typed, jobs) as (todo, tally):
-        _save(config, absolute(config.hydra.sweep.dir))
-        say(f"{len(todo)} runs in {config.hydra.sweep.dir}")
-        return _launch(sweeper.launcher, todo, tally, stop=config.sweep.on_error == "stop")
+    jobs = [plan.job(texts, sweep_id, number) for number, texts in enumerate(overrides)]
+    with _alone(absolute(config.hydra.sweep.dir)):
+        return _run(sweeper.launcher, config, typed, jobs)
 
 
 def _list(overrides: Sequence[Sequence[str]]) -> list[Sequence[JobReturn]]:
@@ -72,10 +70,10 @@ def _return_to(config: DictConfig) -> None:
     if not config.tracking.enabled:
         raise ConfigError("sweep.resume: with tracking=off nothing is known of an earlier sweep.")
     from gdexp.sweep import resume
-    from gdexp.tracking.store import connect
+    from gdexp.tracking.connect import connect
 
     summary = resume.find(connect(config.tracking), config.sweep.resume)
-    former = summary.data.tags["gdexp.sweep_dir"]
+    former = summary.tags["gdexp.sweep_dir"]
     check_writable(absolute(former), "sweep.resume")
     quoted = QuotedString(former, Quote.single).with_quotes()
     with read_write(config):
@@ -100,66 +98,6 @@ def _sweep_id(config: DictConfig) -> str:
 
 
 @contextmanager
-def _recorded(
-    config: DictConfig, typed: Sequence[str], jobs: list[Job]
-) -> Iterator[tuple[list[Job], Tally]]:
-    """The jobs that are still to do and their tally, within the sweep's summary run."""
-    if not config.tracking.enabled:
-        yield jobs, Tally(len(jobs))
-        return
-    from gdexp.sweep import summary
-    from gdexp.tracking.store import connect
-
-    store = connect(config.tracking)
-    words = [text for text in typed if not text.startswith("sweep.resume=")]
-    started, status, sweep_id = time.time(), "FAILED", str(jobs[0].sweep_id)
-    with _alone(absolute(config.hydra.sweep.dir)):
-        run_id, todo = _open(store, config, words, jobs)
-        tally = Tally(len(todo))
-        try:
-            yield todo, tally
-            status = "FINISHED"
-        except RunFailedError:
-            status = "FINISHED"
-            raise
-        except BaseException as error:
-            status = "FAILED" if isinstance(error, Exception) else "KILLED"
-            raise
-        finally:
-            command, seconds = " ".join(["python -m gdexp -m", *words]), time.time() - started
-            with shielded():
-                table = summary.table_of(store, sweep_id, tally.rows, len(jobs))
-                text = summary.close(store, run_id, table, command, status, seconds)
-            say(f"sweep {sweep_id}: {text}, in {seconds:.1f} s")
-
-
-def _open(
-    store: Store, config: DictConfig, typed: Sequence[str], jobs: list[Job]
-) -> tuple[str, list[Job]]:
-    """The summary run's id, and the jobs still to do."""
-    from gdexp.sweep import resume
-
-    sweep_id = str(jobs[0].sweep_id)
-    todo = jobs
-    if config.sweep.resume:
-        summary = resume.find(store, sweep_id)
-        resume.check_unchanged(store, summary, jobs)
-        done = resume.settle(store, sweep_id)
-        todo = [job for job in jobs if job.number not in done]
-        say(f"{len(done)} finished, {len(todo)} to run")
-        run_id = resume.reopen(store, summary)
-    else:
-        with shielded():
-            run_id = resume.begin(store, config.hydra.sweep.dir, typed, jobs)
-    if config.sweep.skip_finished:
-        hashes = resume.finished_hashes(store)
-        kept = [job for job in todo if job.config_hash not in hashes]
-        say(f"{len(todo) - len(kept)} taken over from finished runs, {len(kept)} to run")
-        todo = kept
-    return run_id, todo
-
-
-@contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Hold the sweep's folder, so that no one resumes a sweep that is still running."""
     from filelock import FileLock, Timeout
@@ -172,33 +110,97 @@ def _alone(folder: Path) -> Iterator[None]:
         raise ConfigError(f"sweep.resume: {folder.name} is still running.") from error
 
 
-def _save(config: DictConfig, folder: Path) -> None:
+def _run(
+    launcher: Any, config: DictConfig, typed: Sequence[str], jobs: Sequence[Job]
+) -> list[Sequence[JobReturn]]:
+    """Run the jobs, within the sweep's summary run if they are recorded."""
+    if not config.tracking.enabled:
+        _save(config)
+        return _launch(launcher, config, jobs, Tally(len(jobs)))
+    from gdexp.sweep.summary import Summary
+    from gdexp.tracking.connect import connect
+
+    store = connect(config.tracking)
+    words = [text for text in typed if not text.startswith("sweep.resume=")]
+    summary = Summary(store, words, jobs, config.hydra.sweep.dir)
+    tally, status = Tally(len(jobs)), "FAILED"
+    with shielded():  # whatever happens below, the summary is closed
+        try:
+            todo = _open(store, config, summary)
+            tally = Tally(len(todo))
+            with exposed():
+                _save(config)
+                returns = _launch(launcher, config, todo, tally)
+            status = "FINISHED"
+            return returns
+        except BaseException as error:
+            is_signal = isinstance(error, KeyboardInterrupt)
+            status = "KILLED" if is_signal else status
+            status = "FINISHED" if isinstance(error, RunFailedError) else status
+            raise
+        finally:
+            if summary.run_id is not None:
+                say(f"sweep {summary.sweep_id}: {summary.close(tally.rows, status)}")
+
+
+def _open(store: Store, config: DictConfig, summary: Summary) -> Sequence[Job]:
+    """Open the summary run; the jobs still to do."""
+    from gdexp.sweep import resume
+
+    todo = summary.jobs
+    if config.sweep.resume:
+        former = resume.find(store, summary.sweep_id)
+        resume.check_unchanged(store, former, summary.jobs)
+        done = resume.settle(store, summary.sweep_id)
+        todo = [job for job in summary.jobs if job.number not in done]
+        say(f"{len(done)} finished, {len(todo)} to run")
+        summary.reopen(former)
+    else:
+        summary.open()
+    if config.sweep.skip_finished:
+        hashes = resume.finished_hashes(store)
+        kept = [job for job in todo if job.config_hash not in hashes]
+        say(f"{len(todo) - len(kept)} taken over from finished runs, {len(kept)} to run")
+        todo = kept
+    return todo
+
+
+def _save(config: DictConfig) -> None:
     """Hydra's record of a multirun; a resumed one keeps the first."""
+    folder = absolute(config.hydra.sweep.dir)
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "multirun.yaml").exists():
         OmegaConf.save(config, folder / "multirun.yaml")
 
 
 def _launch(
-    launcher: Any, todo: Sequence[Job], tally: Tally, *, stop: bool
+    launcher: Any, config: DictConfig, todo: Sequence[Job], tally: Tally
 ) -> list[Sequence[JobReturn]]:
-    """Hand the jobs over, in stretches of consecutive numbers."""
-    is_ours = hasattr(launcher, "tally")
-    launcher.tally = tally
-    launcher.planned = {job.number: job for job in todo}
+    """Hand the jobs over: to our launcher as they are, to another as overrides.
+
+    Another launcher numbers what it is given from a first number on, so it gets them in stretches
+    of consecutive numbers.
+    """
+    say(f"{len(todo)} runs in {config.hydra.sweep.dir}")
     returns: list[Sequence[JobReturn]] = []
     try:
-        for _, group in groupby(enumerate(todo), key=lambda pair: (pair[1].number or 0) - pair[0]):
-            stretch = [job for _, job in group]
-            first = stretch[0].number or 0
-            returned = launcher.launch([list(job.typed) for job in stretch], first)
-            returns.append(returned)
-            for job, one in zip(stretch, () if is_ours else returned, strict=False):
-                tally.ended(job, one)
-            if stop and any(one.status.name == "FAILED" for one in returned):
-                break
+        if hasattr(launcher, "launch_jobs"):
+            if todo:
+                returns.append(launcher.launch_jobs(todo, tally))
+        else:
+            for _, group in groupby(
+                enumerate(todo), key=lambda pair: (pair[1].number or 0) - pair[0]
+            ):
+                stretch = [job for _, job in group]
+                first = stretch[0].number or 0
+                returned = launcher.launch([list(job.typed) for job in stretch], first)
+                returns.append(returned)
+                for job, one in zip(stretch, returned, strict=False):
+                    tally.ended(job, one)
+                failed = any(one.status.name == "FAILED" for one in returned)
+                if config.sweep.on_error == "stop" and failed:
+                    break
     finally:
-        getattr(launcher, "close", tuple)()  # ours may have processes to end
         tally.close()
     _count_failures(returns, tally)
     return returns

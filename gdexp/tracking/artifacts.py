@@ -1,87 +1,95 @@
-"""What a recorded run has left behind, as files."""
+"""The files of runs in a folder of this machine: written whole and synced, read, listed."""
 
 from __future__ import annotations
 
+import os
+import shutil
 import tempfile
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urlsplit
 
-import yaml
-from mlflow.exceptions import MlflowException
-
-from gdexp.descent.fitted import FILE, Fitted, is_told
-from gdexp.errors import ConfigError, GdexpError
-from gdexp.tracking.store import Store, hide_password
-
-if TYPE_CHECKING:
-    from mlflow.entities import Run
-
-CHECKPOINTS = "checkpoints"
+FEW = 30  # files that are synced one by one; of more, the whole file system is
 
 
-def newest_checkpoint(store: Store, run_id: str) -> tuple[str, bytes]:
-    """The newest checkpoint of a run: its name and what it holds.
+def local_path(uri: str) -> Path | None:
+    """The folder that a URI or a path names; None if it is not on this machine.
+
+    >>> local_path("file:///tmp/a%20b"), local_path("/tmp/a"), local_path("s3://bucket/a")
+    (PosixPath('/tmp/a b'), PosixPath('/tmp/a'), None)
+    """
+    if "://" not in uri and not uri.startswith("file:"):
+        is_path = ":" not in uri.partition("/")[0]  # mlflow-artifacts:/1 is not
+        return Path(os.path.abspath(uri)) if is_path else None
+    parts = urlsplit(uri)
+    return Path(unquote(parts.path)) if parts.scheme == "file" else None
+
+
+def write_files(folders: Mapping[Path, Mapping[str, bytes]]) -> None:
+    """Write files and have the disk confirm them.
+
+    Args:
+        folders: the content of each file, by its name below a folder.
 
     Raises:
-        ConfigError: there is no such run, or it has no checkpoint.
+        OSError: a file cannot be written.
+        ValueError: a name leads out of its folder.
     """
+    paths = [
+        _write(folder, name, content)
+        for folder, files in folders.items()
+        for name, content in files.items()
+    ]
+    if len(paths) > FEW:
+        os.sync()
+        return
+    folders_above = (folder for path in paths for folder in (path.parent, path.parents[1]))
+    for path in {*paths, *folders_above}:
+        sync(path)
+
+
+def sync(path: Path) -> None:
+    """Have the disk confirm a file, or the names in a folder."""
+    handle = os.open(path, os.O_RDONLY)
     try:
-        listed = store.client.list_artifacts(run_id, CHECKPOINTS)
-    except MlflowException as error:
-        raise ConfigError(
-            f"continue_from: {run_id!r} is no file here, and no run in {hide_password(store.uri)}. "
-            "python -m gdexp compare --all lists the runs."
-        ) from error
-    if not listed:
-        raise ConfigError(
-            f"continue_from: run {run_id} has no checkpoint. Runs with checkpoint.every have."
-        )
-    newest = max(found.path for found in listed)
-    with tempfile.TemporaryDirectory() as folder:
-        content = Path(store.client.download_artifacts(run_id, newest, folder)).read_bytes()
-    return f"{newest} of run {run_id}", content
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
-def fitted_of(store: Store, run: Run) -> Fitted:
-    """The predictor of a run: as it was kept, or told by its configuration and trajectory.
+def _write(folder: Path, name: str, content: bytes) -> Path:
+    pure = PurePosixPath(name)
+    if not name or pure.is_absolute() or ".." in pure.parts:
+        raise ValueError(f"{name!r} is not the name of a file below a run's folder")
+    path = folder / pure
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_bytes(content)
+    partial.replace(path)  # whole or not there
+    return path
 
-    Raises:
-        GdexpError: the run diverged, or has not kept what is needed.
-    """
-    run_id, tags = run.info.run_id, run.data.tags
-    outcome = tags.get("gdexp.outcome", run.info.status.lower())
-    if outcome == "diverged":
-        raise GdexpError(
-            f"run {run_id} diverged: {tags.get('gdexp.reason')}. Name a run that did not."
-        )
-    names = {found.path for found in store.client.list_artifacts(run_id)}
-    if FILE in names:
-        return Fitted.unpacked(_content(store, run_id, FILE))
-    if {"config.yaml", "trajectory.parquet"} <= names:
-        settings = yaml.safe_load(_content(store, run_id, "config.yaml"))
-        last = _end(_content(store, run_id, "trajectory.parquet"))
-        if is_told(settings) and last:
-            return Fitted.told(settings, last)
-    raise GdexpError(
-        f"run {run_id} ({outcome}) has not kept its predictor: there is no {FILE} among its "
-        "artifacts. Run it again, to its end."
+
+def remove(folders: Sequence[Path]) -> None:
+    """Free the disk space of runs that have not been recorded."""
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def listed(folder: Path, below: str = "") -> list[str]:
+    """The names of the files in a folder, by their path below it; none if it does not exist."""
+    place = folder / below
+    if not place.is_dir():
+        return []
+    return sorted(
+        str(PurePosixPath(below, entry.name)) for entry in place.iterdir() if entry.is_file()
     )
 
 
-def _content(store: Store, run_id: str, name: str) -> bytes:
+@contextmanager
+def temporary_folder(files: Mapping[str, bytes]) -> Iterator[str]:
+    """A folder with these files, for what only uploads folders."""
     with tempfile.TemporaryDirectory() as folder:
-        return Path(store.client.download_artifacts(run_id, name, folder)).read_bytes()
-
-
-def _end(parquet: bytes) -> dict[str, float]:
-    """The parameters after the last epoch of a trajectory, by name; none where it is empty."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    table = pq.read_table(pa.BufferReader(parquet))
-    prefix = "param/"
-    return {
-        name.removeprefix(prefix): table[name][-1].as_py()
-        for name in table.column_names
-        if name.startswith(prefix) and len(table)
-    }
+        for name, content in files.items():
+            _write(Path(folder), name, content)
+        yield folder

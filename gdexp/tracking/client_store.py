@@ -1,190 +1,233 @@
-"""Runs that are over, written to the store the fastest way that it allows."""
+"""Runs in a tracking server, or in a database whose tables gdexp does not know: MLflow's client."""
 
 # mypy: allow-untyped-calls
 from __future__ import annotations
 
 import contextlib
 import logging
-import shutil
+import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from mlflow.entities import DatasetInput, Metric, Param
-from mlflow.exceptions import MlflowException
-from mlflow.store.artifact.artifact_repo import verify_artifact_path
-from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-from mlflow.utils.file_utils import local_file_uri_to_path
-from mlflow.utils.uri import append_to_uri_path, is_local_uri
-from sqlalchemy import Engine
+from gdexp.errors import StoreError, WriteError
+from gdexp.tracking.artifacts import temporary_folder
+from gdexp.tracking.location import hide_password
+from gdexp.tracking.run_record import PROCESS, DatasetRecord, RecordedRun, RunRecord
 
-from gdexp.descent.signals import shielded
-from gdexp.errors import StoreError
-from gdexp.tracking import sql_store
-from gdexp.tracking.run_record import FinishedRun
-from gdexp.tracking.store import Store, hide_password
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
 
-CHUNK = 200_000  # rows in one transaction: two seconds of SQLite, about 60 MB of memory
-
-logger = logging.getLogger(__name__)
+BATCH = 1000  # metric rows that MLflow takes in one call
+PAGE = 1000  # runs asked for at once
 
 
-def write_runs(store: Store, runs: Iterable[FinishedRun]) -> list[str]:
-    """Write finished runs, whole: a database gets many in one transaction, a server one by one.
-
-    A run that is in a database is there completely, with its artifacts, whatever happens to this
-    process. A signal waits for the transaction, or the run, that is being written.
+class ClientStore:
+    """A store that MLflow's client writes, run by run.
 
     Args:
-        store: the store, as ``connect`` gives it.
-        runs: the runs; an iterator is asked for some hundreds at a time, so they need not all be
-            in memory.
-
-    Returns:
-        The ids, in the order of the runs.
-
-    Raises:
-        StoreError: the store refuses. It says how many runs are written; those that follow them
-            have left nothing behind.
+        client: the client.
+        uri: the store's URI.
+        experiment: the name of the experiment that runs go to.
+        experiment_id: its id.
     """
-    engine = _fast(store)
-    written: list[str] = []
-    for chunk in _chunks(runs, CHUNK if engine else 0):
+
+    atomic = False
+
+    def __init__(self, client: MlflowClient, uri: str, experiment: str, experiment_id: str) -> None:
+        self.client, self.uri = client, uri
+        self.experiment, self.experiment_id = experiment, experiment_id
+
+    def write(self, records: Sequence[RunRecord]) -> list[str]:
+        """Write runs one by one; see :class:`gdexp.tracking.store.Store`."""
+        written = []
+        for record in records:
+            try:
+                written.append(self._add(record) if record.is_open else self._create(record))
+            except Exception as error:
+                raise WriteError(
+                    f"A run cannot be written to {hide_password(self.uri)}: "
+                    f"{reason(error).rstrip('.')}."
+                ) from error
+        return written
+
+    def _create(self, record: RunRecord) -> str:
+        created = self.client.create_run(
+            self.experiment_id,
+            start_time=record.start_ms,
+            tags=dict(record.tags),
+            run_name=record.name,
+        )
+        run_id = str(created.info.run_id)
         try:
-            with shielded():
-                if engine:
-                    written += _write_chunk(store, engine, chunk)
-                else:
-                    written += [_write_one(store, run) for run in chunk]
-        except Exception as error:
-            raise StoreError(_failure(store, chunk, len(written), error)) from error
-    if engine and written and sql_store.has_outgrown(engine, len(written)):
+            self._log(run_id, record)
+        except BaseException:
+            with contextlib.suppress(Exception):  # it may be the store that has vanished
+                self.client.delete_run(run_id)
+            raise
+        return run_id
+
+    def _add(self, record: RunRecord) -> str:
+        from mlflow.entities import RunTag
+
+        tags = [RunTag(key, value) for key, value in record.tags.items()]
+        if tags:
+            self.client.log_batch(record.run_id, tags=tags)
+        if PROCESS in record.tags:  # it was over, and goes on
+            self.client.update_run(record.run_id, status=record.status)
+        self._log(record.run_id, record)
+        return record.run_id
+
+    def _log(self, run_id: str, record: RunRecord) -> None:
+        """Everything else of a run, its end last."""
+        from mlflow.entities import Param
+
+        if record.params:
+            params = [Param(key, value) for key, value in record.params.items()]
+            self.client.log_batch(run_id, params=params)
+        rows = list(_metrics(record))
+        for start in range(0, len(rows), BATCH):
+            self.client.log_batch(run_id, metrics=rows[start : start + BATCH])
+        if record.dataset is not None:
+            self._log_dataset(run_id, record.dataset)
+        if record.artifacts:
+            with temporary_folder(record.artifacts) as folder:
+                self.client.log_artifacts(run_id, folder)
+        if record.status != "RUNNING":
+            if record.is_open:
+                with contextlib.suppress(Exception):  # it may have none
+                    self.client.delete_tag(run_id, PROCESS)
+            self.client.set_terminated(run_id, record.status, record.end_ms)
+
+    def _log_dataset(self, run_id: str, record: DatasetRecord) -> None:
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+        from mlflow.exceptions import MlflowException
+
+        dataset = Dataset(
+            record.name,
+            record.digest,
+            record.source_type,
+            record.source,
+            record.schema,
+            record.profile,
+        )
+        context = record.context
+        tags = [] if context is None else [InputTag("mlflow.data.context", context)]
         try:
-            sql_store.analyze(store)
-        except StoreError as error:  # the runs are written; only searching them is slower
-            logger.info(error)
-    return written
+            self.client.log_inputs(run_id, [DatasetInput(dataset, tags)])
+        except MlflowException:  # another process has just written this data set
+            self.client.log_inputs(run_id, [DatasetInput(dataset, tags)])
+
+    def runs(
+        self,
+        tags: Mapping[str, str | None] | None = None,
+        *,
+        limit: int | None = None,
+        id_prefix: str | None = None,
+        everywhere: bool = False,
+    ) -> list[RecordedRun]:
+        """The newest runs; see :class:`gdexp.tracking.store.Store`."""
+        conditions = [
+            f"tags.`{key}` LIKE '%'" if value is None else f"tags.`{key}` = {_quoted(value)}"
+            for key, value in (tags or {}).items()
+        ]
+        if id_prefix is not None:
+            if not id_prefix.isalnum():
+                return []
+            conditions.append(f"attributes.run_id LIKE '{id_prefix}%'")
+        experiments = [self.experiment_id]
+        if everywhere:
+            experiments = [found.experiment_id for found in self.client.search_experiments()]
+        pages = self._pages(experiments, " AND ".join(conditions), limit)
+        return [_recorded(run) for run in pages]
+
+    def _pages(self, experiments: list[str], condition: str, limit: int | None) -> Iterator[Run]:
+        token, count = None, 0
+        while limit is None or count < limit:
+            size = PAGE if limit is None else min(PAGE, limit - count)
+            page = self.client.search_runs(
+                experiments, condition, 1, size, ["attributes.start_time DESC"], page_token=token
+            )
+            yield from page
+            count += len(page)
+            token = page.token
+            if not token:
+                return
+
+    def delete(self, run_ids: Sequence[str]) -> None:
+        """Mark runs as deleted: they can be restored, and no page shows them."""
+        for run_id in run_ids:
+            self.client.delete_run(run_id)
+
+    def fail(self, run_ids: Mapping[str, str]) -> None:
+        """Turn runs that claim to be FINISHED into FAILED ones, each with the reason."""
+        for run_id, reason in run_ids.items():
+            self.client.set_tag(run_id, "gdexp.outcome", "failed")
+            self.client.set_tag(run_id, "gdexp.reason", reason)
+            self.client.update_run(run_id, status="FAILED")
+
+    def files(self, run: RecordedRun, below: str = "") -> list[str]:
+        """The names of a run's files in a folder of its artifacts."""
+        entries = self.client.list_artifacts(run.run_id, below or None)
+        return sorted(entry.path for entry in entries if not entry.is_dir)
+
+    def read(self, run: RecordedRun, name: str) -> bytes:
+        """The content of one of a run's files."""
+        with tempfile.TemporaryDirectory() as folder:
+            return Path(self.client.download_artifacts(run.run_id, name, folder)).read_bytes()
+
+    def analyze_after(self, written: int) -> None:
+        """Nothing: a server is its owner's to tune."""
 
 
-def _failure(store: Store, chunk: Sequence[FinishedRun], written: int, error: Exception) -> str:
-    count = "A run" if len(chunk) == 1 else f"{len(chunk)} runs"
-    where = hide_password(store.uri)
-    why = sql_store.reason(error).rstrip(".")
-    return f"{count} cannot be written to {where}: {why}. Written before: {written}."
+def _metrics(record: RunRecord) -> Iterator[Any]:
+    from mlflow.entities import Metric
 
-
-def _fast(store: Store) -> Engine | None:
-    """The engine of a database whose rows we know how to write."""
-    engine = sql_store.database(store)
-    if engine is None or sql_store.is_verified(engine):
-        return engine
-    logger.info("This MLflow's tables are new to gdexp: it writes run by run, which is slower.")
-    return None
-
-
-def _chunks(runs: Iterable[FinishedRun], rows: int) -> Iterator[list[FinishedRun]]:
-    """The runs in order, as many at a time as make that many rows; at least one."""
-    chunk: list[FinishedRun] = []
-    size = 0
-    for run in runs:
-        if chunk and size + run.size > rows:
-            yield chunk
-            chunk, size = [], 0
-        chunk.append(run)
-        size += run.size
-    if chunk:
-        yield chunk
-
-
-def _write_chunk(store: Store, engine: Engine, runs: Sequence[FinishedRun]) -> list[str]:
-    experiment = store.client.get_experiment(store.experiment_id)
-    if experiment.lifecycle_stage != "active":
-        raise StoreError(f"the experiment {store.experiment!r} has been deleted")
-    sql_store.check_new(engine, runs)
-    location = str(experiment.artifact_location)
-    try:
-        # Before the transaction: what is in the database has its artifacts.
-        _write_artifacts(location, runs)
-        sql_store.insert(engine, int(store.experiment_id), location, runs)
-    except BaseException:
-        with contextlib.suppress(Exception):
-            sql_store.check_new(engine, runs)  # a commit may succeed although its answer gets lost
-            _remove_artifacts(location, runs)
-        raise
-    return [run.run_id for run in runs]
-
-
-def _write_artifacts(location: str, runs: Sequence[FinishedRun]) -> None:
-    root = _local(location)
-    for run in (run for run in runs if run.artifacts):
-        if root:
-            _write_files(root / run.run_id / "artifacts", run.artifacts)
-        else:
-            place = append_to_uri_path(location, run.run_id, "artifacts")
-            with _folder_of(run.artifacts) as folder:
-                get_artifact_repository(place).log_artifacts(folder)
-
-
-def _remove_artifacts(location: str, runs: Sequence[FinishedRun]) -> None:
-    """Free the disk space; elsewhere files that belong to no run are left."""
-    if root := _local(location):
-        for run in runs:
-            shutil.rmtree(root / run.run_id, ignore_errors=True)
-
-
-def _local(location: str) -> Path | None:
-    here = is_local_uri(location, is_tracking_or_registry_uri=False)
-    return Path(local_file_uri_to_path(location)) if here else None
-
-
-def _write_files(folder: Path, files: Mapping[str, bytes]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        verify_artifact_path(name)  # it stays below the folder
-        path = folder / name
-        if "/" in name:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-
-
-@contextlib.contextmanager
-def _folder_of(files: Mapping[str, bytes]) -> Iterator[str]:
-    with tempfile.TemporaryDirectory() as folder:
-        _write_files(Path(folder), files)
-        yield folder
-
-
-def _write_one(store: Store, run: FinishedRun) -> str:
-    """Write a run through MLflow's client, which may go to a server."""
-    client = store.client
-    created = client.create_run(
-        store.experiment_id, start_time=run.start_ms, tags=dict(run.tags), run_name=run.name
-    )
-    run_id: str = created.info.run_id
-    try:
-        params = [Param(key, value) for key, value in run.params.items()]
-        client.log_batch(run_id, metrics=list(_metrics(run)), params=params)
-        if run.dataset:
-            _log_dataset(store, run_id, run.dataset)
-        if run.artifacts:
-            with _folder_of(run.artifacts) as folder:
-                client.log_artifacts(run_id, folder)
-        client.set_terminated(run_id, run.status, run.end_ms)
-    except BaseException:
-        with contextlib.suppress(Exception):  # it may be the store that has vanished
-            client.delete_run(run_id)
-        raise
-    return run_id
-
-
-def _metrics(run: FinishedRun) -> Iterator[Metric]:
-    for curve in run.curves:
+    for curve in record.curves:
         columns = curve.values.tolist(), curve.timestamps.tolist(), curve.steps.tolist()
         yield from (Metric(curve.name, *point) for point in zip(*columns, strict=True))
 
 
-def _log_dataset(store: Store, run_id: str, dataset: DatasetInput) -> None:
-    try:
-        store.client.log_inputs(run_id, [dataset])
-    except MlflowException:  # another process has just written the same data set: now it is there
-        store.client.log_inputs(run_id, [dataset])
+def _recorded(run: Run) -> RecordedRun:
+    return RecordedRun(
+        run_id=run.info.run_id,
+        experiment_id=run.info.experiment_id,
+        name=run.info.run_name or "",
+        status=run.info.status,
+        start_ms=run.info.start_time or 0,
+        artifact_uri=run.info.artifact_uri or "",
+        params=dict(run.data.params),
+        tags=dict(run.data.tags),
+        metrics=dict(run.data.metrics),
+    )
+
+
+def _quoted(text: str) -> str:
+    """A string as MLflow's filters read it.
+
+    Raises:
+        StoreError: it holds both kinds of quotes, which they cannot read.
+    """
+    if "'" in text and '"' in text:
+        raise StoreError(f"{text!r} holds both kinds of quotes, which MLflow cannot search for")
+    return f'"{text}"' if "'" in text else f"'{text}'"
+
+
+def reason(error: Exception) -> str:
+    """What went wrong, on one line and without SQL."""
+    return " ".join(str(getattr(error, "orig", None) or error).split())[:300]
+
+
+def quiet() -> None:
+    """No telemetry, no migration log on stderr, and retries that end within seconds."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+    import mlflow  # noqa: F401  (sets its loggers up, so ours is the last word)
+
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)

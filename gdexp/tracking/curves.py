@@ -1,13 +1,13 @@
-"""A trajectory as the store gets it: curves of so many points, and a file with every epoch."""
+"""Curves of so many points, and files with every number: Parquet without pandas."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from gdexp.descent.trajectory import Trajectory
 
 
 def curve_epochs(iters: int, points: int) -> NDArray[np.int64]:
@@ -34,12 +34,60 @@ def epoch_times(epochs: NDArray[np.int64], started: float, pace: float) -> NDArr
     return ((started + pace * epochs) * 1000).astype(np.int64)
 
 
-def parquet(trajectory: Trajectory) -> bytes:
+def parquet(epochs: NDArray[np.int64], columns: Mapping[str, NDArray[np.float64]]) -> bytes:
     """Every epoch in one Parquet file: epoch, train/loss, param/<name>, grad/<name>."""
+    import pyarrow as pa
+
+    arrays = {"epoch": _numbers(epochs, pa.int64())}
+    arrays |= {name: _numbers(values, pa.float64()) for name, values in columns.items()}
+    return _file(arrays)
+
+
+def table_parquet(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    """Rows as a Parquet file: a column of numbers where all are, else of strings; null: missing."""
+    import pyarrow as pa
+
+    arrays = {}
+    for name in dict.fromkeys(key for row in rows for key in row):
+        cells = [row.get(name) for row in rows]
+        if all(cell is None or isinstance(cell, int | float) for cell in cells):
+            numbers = np.array([np.nan if cell is None else cell for cell in cells], float)
+            arrays[name] = _numbers(numbers, pa.float64(), [cell is not None for cell in cells])
+        else:
+            arrays[name] = _strings([None if cell is None else str(cell) for cell in cells])
+    return _file(arrays)
+
+
+def _numbers(values: NDArray[Any], kind: Any, valid: Sequence[bool] | None = None) -> Any:
+    """An Arrow array over the same memory; ``pa.array`` would import pandas for it."""
+    import pyarrow as pa
+
+    mask = None if valid is None or all(valid) else _bits(valid)
+    data = pa.py_buffer(np.ascontiguousarray(values))
+    return pa.Array.from_buffers(kind, len(values), [mask, data])
+
+
+def _strings(values: Sequence[str | None]) -> Any:
+    import pyarrow as pa
+
+    encoded = [(value or "").encode() for value in values]
+    ends = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
+    buffers = [_bits([v is not None for v in values]), pa.py_buffer(ends)]
+    return pa.Array.from_buffers(
+        pa.string(), len(values), [*buffers, pa.py_buffer(b"".join(encoded))]
+    )
+
+
+def _bits(valid: Sequence[bool]) -> Any:
+    import pyarrow as pa
+
+    return pa.py_buffer(np.packbits(np.array(valid, bool), bitorder="little"))
+
+
+def _file(arrays: Mapping[str, Any]) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    columns = {"epoch": trajectory.epochs, **trajectory.columns()}
     file = io.BytesIO()
-    pq.write_table(pa.table({n: pa.array(v) for n, v in columns.items()}), file)
+    pq.write_table(pa.Table.from_arrays(list(arrays.values()), names=list(arrays)), file)
     return file.getvalue()

@@ -7,31 +7,35 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from mlflow.entities import LoggedModelOutput, Param
-from mlflow.models import Model, ModelSignature
-from mlflow.types import ColSpec, Schema
 from numpy.typing import NDArray
 
 import gdexp
 from gdexp.data.preparation import Prepared
 from gdexp.descent.fitted import FILE, Fitted
 from gdexp.tracking import served
+from gdexp.tracking.connect import client_of
 from gdexp.tracking.store import Store
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
+    from mlflow.types import Schema
 
 NAME = "model"
 ROWS = 5  # of the input example
 
 
 def log_model(
-    store: Store, run_id: str, fitted: Fitted, data: Prepared, params: list[Param], epoch: int
+    store: Store,
+    run_id: str,
+    fitted: Fitted,
+    data: Prepared,
+    params: Mapping[str, str],
+    epoch: int,
 ) -> None:
     """Keep a run's fitted predictor as its model.
 
@@ -43,10 +47,10 @@ def log_model(
         params: of the run, which its model shares.
         epoch: the last one.
     """
-    client = store.client
-    made = client.create_logged_model(
-        store.experiment_id, NAME, run_id, params={param.key: param.value for param in params}
-    )
+    client = client_of(store.uri)
+    made = client.create_logged_model(store.experiment_id, NAME, run_id, params=dict(params))
+    from mlflow.entities import LoggedModelOutput
+
     status: Literal["FAILED", "READY"] = "FAILED"
     try:
         with tempfile.TemporaryDirectory() as folder:
@@ -75,6 +79,7 @@ def save(path: Path, fitted: Fitted, example: NDArray[np.float64], made: LoggedM
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # MLflow's, about its own types and pandas' future
         from mlflow import pyfunc
+        from mlflow.models import Model, ModelSignature
 
         pyfunc.save_model(
             path,
@@ -99,4 +104,6 @@ def example_of(data: Prepared) -> NDArray[np.float64]:
 
 
 def _doubles(names: Iterable[str]) -> Schema:
+    from mlflow.types import ColSpec, Schema
+
     return Schema([ColSpec("double", name) for name in names])

@@ -1,136 +1,17 @@
-"""Which recorded runs to look at: the store opened for reading alone, and a choice of its runs."""
+"""A choice of recorded runs: the last sweep, the newest, those of a sweep, or by their ids."""
 
 from __future__ import annotations
 
-import argparse
-import functools
-import os
-import sqlite3
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from gdexp.descent.signals import handled
-from gdexp.errors import GdexpError, Interrupted, StoreError, did_you_mean
+from gdexp.errors import GdexpError, did_you_mean
+from gdexp.tracking.run_record import RecordedRun
+from gdexp.tracking.store import Store
 
-if TYPE_CHECKING:
-    from mlflow.entities import Experiment, Run
-
-    from gdexp.tracking.store import Store
-
-NEWEST = 20  # runs shown where the newest one belongs to no sweep
-PAGE = 1000  # runs asked for at once
-SWEEP, JOB = "gdexp.sweep_id", "gdexp.job"
-IS_RUN = "tags.`gdexp.kind` = 'run'"  # other kinds summarise runs
-NEWEST_FIRST = ["attributes.start_time DESC"]
-
-
-def parser(name: str, description: str, *, one: bool = False) -> argparse.ArgumentParser:
-    """A command line that names runs, or one run, a store and an experiment."""
-    found = argparse.ArgumentParser(prog=f"python -m gdexp {name}", description=description)
-    default = f"last sweep if the newest run belongs to one, else the newest {NEWEST} runs"
-    found.add_argument(
-        "runs",
-        nargs=1 if one else "*",
-        metavar="RUN_ID",
-        help="a run's id, or its beginning" + ("" if one else f" (default: the {default})"),
-    )
-    found.add_argument("--uri", help="the store (default: MLFLOW_TRACKING_URI, else outputs/)")
-    found.add_argument(
-        "--experiment", metavar="NAME", help="default: MLFLOW_EXPERIMENT_NAME, else gdexp"
-    )
-    return found
-
-
-def guarded(action: Callable[[], int]) -> int:
-    """The exit code of a command; what is wrong with its input becomes a sentence and a 2."""
-    try:
-        with handled():
-            return action()
-    except Interrupted as stop:
-        return stop.exit_code
-    except GdexpError as error:
-        print(f"gdexp: {error}", file=sys.stderr)
-        return 2
-
-
-def show(text: str) -> None:
-    """Print on stdout, to a reader who may have seen enough (``| head``)."""
-    try:
-        print(text, flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def open_store(uri: str | None, experiment: str | None) -> Store:
-    """The store that runs are recorded in, as it is: nothing is created by looking.
-
-    Args:
-        uri: the store; None: MLFLOW_TRACKING_URI, else ``outputs/mlflow.db``.
-        experiment: its experiment; None: MLFLOW_EXPERIMENT_NAME, else gdexp.
-
-    Raises:
-        StoreError: it is malformed, unreachable or no MLflow store.
-        GdexpError: nothing is recorded in it yet, or it has no such experiment.
-    """
-    from gdexp.tracking import store as stores
-
-    uri = stores.resolve(uri)
-    scheme = uri.split("://")[0].split("+")[0]
-    if scheme != "sqlite":
-        stores.check_reachable(uri, scheme)
-    try:
-        if scheme not in stores.SERVERS:
-            _check_tables(uri, scheme)
-        stores.quiet()
-        from mlflow import MlflowClient
-
-        client = MlflowClient(tracking_uri=uri)
-        known = {found.name: found for found in client.search_experiments()}
-    except GdexpError:
-        raise
-    except Exception as error:
-        raise StoreError(
-            f"{stores.hide_password(uri)} cannot be read as an MLflow store: "
-            f"{' '.join(str(getattr(error, 'orig', error)).split())[:300]}"
-        ) from error
-    name = experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or "gdexp"
-    return stores.Store(client, uri, name, _experiment(name, known).experiment_id)
-
-
-def _check_tables(uri: str, scheme: str) -> None:
-    """Refuse a database that holds no store: MLflow would make one of it."""
-    import sqlalchemy
-
-    if scheme == "sqlite":
-        path = Path(uri.removeprefix("sqlite:///"))
-        if not path.exists():
-            near = path.is_relative_to(Path.cwd())
-            place = path.relative_to(Path.cwd()) if near else path
-            raise GdexpError(
-                f"nothing recorded yet: {place} is not there; run python -m gdexp first."
-            )
-        reading = functools.partial(sqlite3.connect, f"{path.as_uri()}?mode=ro", uri=True)
-        engine = sqlalchemy.create_engine("sqlite://", creator=reading)
-    else:
-        engine = sqlalchemy.create_engine(uri)
-    try:
-        if not sqlalchemy.inspect(engine).has_table("experiments"):
-            raise GdexpError(
-                "nothing recorded yet: the store is an empty database; run python -m gdexp first."
-            )
-    finally:
-        engine.dispose()
-
-
-def _experiment(name: str, known: dict[str, Experiment]) -> Experiment:
-    if name not in known:
-        raise GdexpError(
-            f"--experiment: there is no experiment {name!r} in this store. It has: "
-            f"{', '.join(sorted(known))}.{did_you_mean(name, known)}"
-        )
-    return known[name]
+NEWEST = 20  # runs shown if the newest one belongs to no sweep
+KIND, SWEEP, JOB = "gdexp.kind", "gdexp.sweep_id", "gdexp.job"
+IS_RUN = {KIND: "run"}  # other kinds summarise runs
 
 
 def select(
@@ -140,7 +21,7 @@ def select(
     sweep: str | None = None,
     last: int | None = None,
     everything: bool = False,
-) -> list[Run]:
+) -> list[RecordedRun]:
     """The runs named: ids in the order given, others in the order they were started in.
 
     Args:
@@ -155,56 +36,38 @@ def select(
     """
     if ids:
         return [_named(store, beginning) for beginning in dict.fromkeys(ids)]
-    if sweep is None and (last or everything):
+    if everything:
+        return _ordered(_some(store, store.runs(IS_RUN)))
+    if last is not None:
         return _ordered(_some(store, _newest(store, last)))
     if sweep in (None, "last"):
-        condition = f"tags.`{SWEEP}` LIKE '%'" if sweep else ""
-        newest = search(store, condition, limit=1)
+        newest = store.runs(IS_RUN | ({SWEEP: None} if sweep else {}), limit=1)
         if sweep and not newest:
             raise GdexpError(f"--sweep: experiment {store.experiment} has no sweep yet.")
-        sweep = _some(store, newest)[0].data.tags.get(SWEEP)
+        sweep = _some(store, newest)[0].tags.get(SWEEP)
         if sweep is None:
-            return _ordered(search(store, limit=NEWEST))
+            return _ordered(store.runs(IS_RUN, limit=NEWEST))
     return _ordered(_of_sweep(store, Path(sweep).name))
 
 
-def _newest(store: Store, count: int | None) -> list[Run]:
-    """The newest runs; of runs that started in the same millisecond, the later jobs."""
-    found = {run.info.run_id: run for run in search(store, limit=count)}
-    if count is not None and len(found) == count:  # the store may have cut in between
-        oldest = min(run.info.start_time for run in found.values())
-        tied = search(store, f"attributes.start_time = {oldest}")
-        found |= {run.info.run_id: run for run in tied}
-    kept = sorted(found.values(), key=lambda run: (run.info.start_time, _number(run)))
-    return kept[-count:] if count is not None else kept
+def _newest(store: Store, count: int) -> list[RecordedRun]:
+    """The newest runs; of runs that started in the same millisecond, the later jobs.
+
+    The store may cut in the middle of those, so more are asked for until it has not.
+    """
+    wanted = count
+    while True:
+        wanted *= 2
+        runs = store.runs(IS_RUN, limit=wanted)
+        if len(runs) < wanted or runs[-1].start_ms < runs[count - 1].start_ms:
+            return sorted(runs, key=lambda run: (run.start_ms, _number(run)))[-count:]
 
 
-def _number(run: Run) -> int:
-    return int(run.data.tags.get(JOB, 0))
+def _number(run: RecordedRun) -> int:
+    return int(run.tags.get(JOB, 0))
 
 
-def search(store: Store, condition: str = "", limit: int | None = None) -> list[Run]:
-    """The newest runs that meet a condition, newest first; pages are put together."""
-    condition = f"{IS_RUN} AND {condition}" if condition else IS_RUN
-    return _pages(store, [store.experiment_id], condition, limit)
-
-
-def _pages(store: Store, experiments: list[str], condition: str, limit: int | None) -> list[Run]:
-    found: list[Run] = []
-    token = None
-    while limit is None or len(found) < limit:
-        size = PAGE if limit is None else min(PAGE, limit - len(found))
-        page = store.client.search_runs(
-            experiments, condition, 1, size, NEWEST_FIRST, page_token=token
-        )
-        found += page
-        token = page.token
-        if not token:
-            break
-    return found
-
-
-def _some(store: Store, runs: list[Run]) -> list[Run]:
+def _some(store: Store, runs: list[RecordedRun]) -> list[RecordedRun]:
     if not runs:
         raise GdexpError(
             f"experiment {store.experiment} has no runs yet; run python -m gdexp first."
@@ -212,47 +75,43 @@ def _some(store: Store, runs: list[Run]) -> list[Run]:
     return runs
 
 
-def _of_sweep(store: Store, sweep: str) -> list[Run]:
-    quote = '"' if "'" in sweep else "'"
-    runs = search(store, f"tags.`{SWEEP}` = {quote}{sweep}{quote}")
+def _of_sweep(store: Store, sweep: str) -> list[RecordedRun]:
+    runs = store.runs(IS_RUN | {SWEEP: sweep})
     if not runs:
-        known = {run.data.tags[SWEEP]: None for run in search(store, f"tags.`{SWEEP}` LIKE '%'")}
-        named = f" The last one is {next(iter(known))}." if known else " It has no sweep yet."
+        known = list(dict.fromkeys(run.tags[SWEEP] for run in store.runs(IS_RUN | {SWEEP: None})))
+        last = f" The last one is {known[0]}." if known else " It has no sweep yet."
         raise GdexpError(
             f"--sweep: experiment {store.experiment} has no sweep {sweep!r}."
-            f"{did_you_mean(sweep, known) or named}"
+            f"{did_you_mean(sweep, known) or last}"
         )
     return runs
 
 
-def _named(store: Store, beginning: str) -> Run:
+def _named(store: Store, beginning: str) -> RecordedRun:
     """The run with this id, in whichever experiment it is."""
-    experiments = [found.experiment_id for found in store.client.search_experiments()]
-    condition = f"attributes.run_id LIKE '{beginning}%'"
-    found = _pages(store, experiments, condition, 2) if beginning.isalnum() else []
-    if not found:
+    runs = store.runs(limit=2, id_prefix=beginning, everywhere=True)
+    if not runs:
         raise GdexpError(
             f"there is no run {beginning!r} in this store. python -m gdexp compare --all lists "
             "the runs."
         )
-    if len(found) > 1:
+    if len(runs) > 1:
         raise GdexpError(f"{beginning!r} begins the ids of several runs. Type more of it.")
-    kind = found[0].data.tags.get("gdexp.kind")
+    kind = runs[0].tags.get(KIND)
     if kind != "run":
         raise GdexpError(f"{beginning!r} is not a run of gdexp (its tag gdexp.kind is {kind!r}).")
-    return found[0]
+    return runs[0]
 
 
-def _ordered(runs: list[Run]) -> list[Run]:
+def _ordered(runs: list[RecordedRun]) -> list[RecordedRun]:
     """By start, the jobs of a sweep together and by their number."""
     began: dict[str, int] = {}
     for run in runs:
-        key = run.data.tags.get(SWEEP, run.info.run_id)
-        began[key] = min(run.info.start_time, began.get(key, run.info.start_time))
+        key = run.tags.get(SWEEP, run.run_id)
+        began[key] = min(run.start_ms, began.get(key, run.start_ms))
 
-    def place(run: Run) -> tuple[int, str, int, int]:
-        tags, start = run.data.tags, run.info.start_time
-        key = tags.get(SWEEP, run.info.run_id)
-        return began[key], key, _number(run), start
+    def place(run: RecordedRun) -> tuple[int, str, int, int]:
+        key = run.tags.get(SWEEP, run.run_id)
+        return began[key], key, _number(run), run.start_ms
 
     return sorted(runs, key=place)

@@ -1,19 +1,16 @@
-"""A run that is over, as plain values: what there is to write before any store is involved."""
+"""A run as plain values: everything MLflow shall hold of it, before any store is involved."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from mlflow.entities import DatasetInput
-
-STATUSES = ("FINISHED", "FAILED", "KILLED")
+STATUSES = ("RUNNING", "FINISHED", "FAILED", "KILLED")
+PROCESS = "gdexp.process"  # tag of a run that is under way: the process that owns it
 
 
 @dataclass(frozen=True)
@@ -22,7 +19,7 @@ class Curve:
 
     Attributes:
         name: the metric's name.
-        values: one float64 a point; infinities and NaN are allowed.
+        values: one float64 for each point; infinities and NaN are allowed.
         steps: the epoch of each point.
         timestamps: when each point was reached, in ms since 1970.
 
@@ -48,48 +45,73 @@ class Curve:
         return cls(name, np.array([value], float), np.array([step]), np.array([timestamp]))
 
 
+@dataclass(frozen=True)
+class DatasetRecord:
+    """A data set as MLflow lists it under a run.
+
+    Attributes:
+        name: what it is called.
+        digest: tells it from other data of that name.
+        source_type: the kind of its source.
+        source: where it comes from, as JSON.
+        schema: its columns, as JSON.
+        profile: its shape, as JSON.
+        context: what the run used it for.
+    """
+
+    name: str
+    digest: str
+    source_type: str
+    source: str
+    schema: str | None = None
+    profile: str | None = None
+    context: str | None = "training"
+
+
 def new_run_id() -> str:
-    """32 hexadecimal digits of chance, as MLflow makes them: the first few tell runs apart."""
+    """32 random hexadecimal digits, as MLflow makes them."""
     return uuid4().hex
 
 
 @dataclass(frozen=True)
-class FinishedRun:
-    """Everything there is to know of a run that is over.
+class RunRecord:
+    """A run, or what is new of a run that is in the store already.
 
     Attributes:
         name: the run's name.
         params: what was chosen.
-        tags: what is known of the run besides; ``mlflow.user`` becomes its user.
-        curves: its metrics, those of a single value included.
+        tags: what else is known of the run; ``mlflow.user`` becomes its user.
+        curves: its metrics, those with a single value included.
         dataset: the data it was computed on.
-        status: FINISHED, FAILED or KILLED.
+        status: RUNNING, FINISHED, FAILED or KILLED.
         start_ms: when it started, in ms since 1970.
-        end_ms: when it ended.
+        end_ms: when it ended; None while it is RUNNING.
         artifacts: its files, by their path below the run's artifact folder.
         run_id: its id in a database; a tracking server chooses one itself.
+        is_open: whether the run is in the store already, RUNNING, and this adds to it.
 
     Raises:
-        ValueError: there is no name, or the status is none of the three.
+        ValueError: there is no name, or the status is unknown.
     """
 
     name: str
     params: Mapping[str, str]
     tags: Mapping[str, str]
     curves: Sequence[Curve]
-    dataset: DatasetInput | None
+    dataset: DatasetRecord | None
     status: str
     start_ms: int
-    end_ms: int
+    end_ms: int | None
     artifacts: Mapping[str, bytes] = field(default_factory=dict)
     run_id: str = field(default_factory=new_run_id)
+    is_open: bool = False
 
     def __post_init__(self) -> None:
         if not self.name:
             raise ValueError("A run needs a name: MLflow would invent one.")
         if self.status not in STATUSES:
             raise ValueError(
-                f"{self.status!r} is not how a run ends. Type one of {', '.join(STATUSES)}."
+                f"{self.status!r} is not a run's status. Type one of {', '.join(STATUSES)}."
             )
 
     @property
@@ -97,3 +119,35 @@ class FinishedRun:
         """About how many rows it takes in a database."""
         points = sum(len(curve.values) + 1 for curve in self.curves)
         return points + len(self.params) + len(self.tags) + 4
+
+
+@dataclass(frozen=True)
+class RecordedRun:
+    """A run as it was read back from a store.
+
+    Attributes:
+        run_id: its id.
+        experiment_id: of the experiment it belongs to.
+        name: its name.
+        status: RUNNING, FINISHED, FAILED or KILLED.
+        start_ms: when it started, in ms since 1970.
+        artifact_uri: where its files are.
+        params: by key.
+        tags: by key.
+        metrics: the latest value of each, by key.
+    """
+
+    run_id: str
+    experiment_id: str
+    name: str
+    status: str
+    start_ms: int
+    artifact_uri: str
+    params: Mapping[str, str]
+    tags: Mapping[str, str]
+    metrics: Mapping[str, float]
+
+    @property
+    def outcome(self) -> str:
+        """How it ended: its tag, or its status where it has none."""
+        return self.tags.get("gdexp.outcome", self.status.lower())

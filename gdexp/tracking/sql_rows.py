@@ -1,25 +1,27 @@
-"""The rows that MLflow's own client would have written for finished runs.
+"""The rows that MLflow's own client writes for the same runs.
 
-Read beside ``create_run``, ``log_batch`` and ``set_terminated`` in MLflow's sqlalchemy_store.py.
+Compare ``create_run``, ``log_batch`` and ``set_terminated`` in MLflow's sqlalchemy_store.py; a test
+holds every row against the client's.
 """
 
-# mypy: allow-untyped-calls
 from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Sequence
+import posixpath
+import re
+from collections.abc import Iterable, Sequence
 from itertools import chain, repeat
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
-from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-from mlflow.utils import validation
-from mlflow.utils.uri import append_to_uri_path
 
-from gdexp.tracking.run_record import FinishedRun
+from gdexp.errors import StoreError
+from gdexp.tracking.run_record import DatasetRecord, RunRecord
 
 LARGEST = np.finfo(np.float64).max  # MLflow stores it for infinity
+LONGEST_KEY, LONGEST_PARAM, LONGEST_TAG = 250, 6000, 8000  # characters, as MLflow has them
 
 Row = tuple[Any, ...]
 Rows = dict[str, list[Row]]
@@ -43,57 +45,77 @@ COLUMNS = {
     "inputs": ("input_uuid", "source_type", "source_id", "destination_type", "destination_id"),
     "input_tags": ("input_uuid", "name", "value"),
 }
+_KEY = re.compile(r"[/\w.\- :]*")
 
 
-def rows_of(runs: Sequence[FinishedRun], experiment: int, location: str) -> Rows:
+def rows_of(records: Sequence[RunRecord], experiment: int, location: str) -> Rows:
     """The rows of each table, in an order that suits the foreign keys; data sets are left out.
 
     Raises:
-        MlflowException: MLflow does not allow a name or a value.
+        StoreError: MLflow does not allow a key.
     """
-    metrics, latest = _metrics(runs)
+    metrics, latest = _metrics(records)
     return {
-        "runs": [_run(run, experiment, location) for run in runs],
-        "tags": [
-            (key, value, run.run_id)
-            for run in runs
-            for key, value in {**run.tags, "mlflow.runName": run.name}.items()
-        ],
+        "runs": [_run(run, experiment, location) for run in records if not run.is_open],
+        "tags": list(chain.from_iterable(map(_tags, records))),
         "params": [
-            (*_param(key, value), run.run_id) for run in runs for key, value in run.params.items()
+            (_checked(key), _cut(value, LONGEST_PARAM), run.run_id)
+            for run in records
+            for key, value in run.params.items()
         ],
         "metrics": metrics,
         "latest_metrics": latest,
     }
 
 
-def _run(run: FinishedRun, experiment: int, location: str) -> Row:
-    place = append_to_uri_path(location, run.run_id, SqlAlchemyStore.ARTIFACTS_FOLDER_NAME)
+def dataset_row(dataset: DatasetRecord, experiment: int) -> Row:
+    """A data set of an experiment."""
+    d = dataset
+    return (uuid4().hex, experiment, d.name, d.digest, d.source_type, d.source, d.schema, d.profile)
+
+
+def artifact_uri(location: str, run_id: str) -> str:
+    """Where a run's files are, below its experiment's location."""
+    base, query, options = location.partition("?")
+    return f"{base.rstrip('/')}/{run_id}/artifacts{query}{options}"
+
+
+def _run(run: RunRecord, experiment: int, location: str) -> Row:
     user = run.tags.get("mlflow.user", "unknown")
     life = (run.status, run.start_ms, run.end_ms, None, "", "active")
+    place = artifact_uri(location, run.run_id)
     return (run.run_id, run.name, "UNKNOWN", "", "", user, *life, place, experiment)
 
 
-def _param(key: str, value: str) -> tuple[str, str]:
-    _check_param(key)
-    if len(value) > validation.MAX_PARAM_VAL_LENGTH:
-        value = validation._validate_param(key, value).value  # cut off, with a warning
-    return key, value
+def _tags(run: RunRecord) -> Iterable[Row]:
+    tags = run.tags if run.is_open else {**run.tags, "mlflow.runName": run.name}
+    return [(_checked(key), _cut(value, LONGEST_TAG), run.run_id) for key, value in tags.items()]
+
+
+def _cut(value: str, longest: int) -> str:
+    """A value as long as MLflow allows."""
+    return value[:longest]
 
 
 @functools.lru_cache(4096)
-def _check_param(key: str) -> None:
-    validation._validate_param(key, "")
+def _checked(key: str) -> str:
+    """The key, if MLflow allows it.
+
+    Raises:
+        StoreError: it is too long, has other characters, or reads as another path.
+    """
+    is_path = key == posixpath.normpath(key) != "." and not key.startswith(("..", "/"))
+    if len(key) > LONGEST_KEY or not (_KEY.fullmatch(key) and is_path):
+        raise StoreError(
+            f"MLflow allows no key {key[:60]!r}: a key has at most {LONGEST_KEY} letters, digits, "
+            "spaces and _ - . : /"
+        )
+    return key
 
 
-@functools.lru_cache(4096)
-def _check_metric(key: str) -> None:
-    validation._validate_metric(key, 0.0, 0, 0)
-
-
-def _metrics(runs: Sequence[FinishedRun]) -> tuple[list[Row], list[Row]]:
+def _metrics(records: Sequence[RunRecord]) -> tuple[list[Row], list[Row]]:
     """Every point, and each metric's most recent one."""
-    curves = [(run, curve) for run in runs for curve in run.curves if len(curve.values)]
+    curves = [(run, curve) for run in records for curve in run.curves if len(curve.values)]
     if not curves:
         return [], []
     lengths = [len(curve.values) for _, curve in curves]
@@ -102,7 +124,7 @@ def _metrics(runs: Sequence[FinishedRun]) -> tuple[list[Row], list[Row]]:
     steps = np.concatenate([curve.steps for _, curve in curves], dtype=np.int64)
     nan = np.isnan(values)
     columns = (
-        chain.from_iterable(map(repeat, (curve.name for _, curve in curves), lengths)),
+        chain.from_iterable(map(repeat, (_checked(c.name) for _, c in curves), lengths)),
         np.clip(np.where(nan, 0.0, values), -LARGEST, LARGEST).tolist(),
         stamps.tolist(),
         chain.from_iterable(map(repeat, (run.run_id for run, _ in curves), lengths)),
@@ -113,11 +135,8 @@ def _metrics(runs: Sequence[FinishedRun]) -> tuple[list[Row], list[Row]]:
     latest: dict[tuple[str, str], Row] = {}
     ends = np.cumsum(lengths).tolist()
     for (run, curve), end, length in zip(curves, ends, lengths, strict=True):
-        _check_metric(curve.name)
         newest = max(rows[end - length : end], key=RECENCY)
         known = latest.setdefault((run.run_id, curve.name), newest)
         if RECENCY(newest) > RECENCY(known):
             latest[run.run_id, curve.name] = newest
-    for row in (rows[i] for i in np.flatnonzero(stamps < 0)[:1]):
-        validation._validate_metric(row[0], row[1], row[2], row[4])
     return rows, list(latest.values())

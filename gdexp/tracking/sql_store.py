@@ -1,182 +1,230 @@
-"""Many finished runs in one SQL transaction, row for row what MLflow's client would have written.
+"""Runs in a SQLite or PostgreSQL database, by SQL: many in one transaction, without MLflow.
 
-A run costs the client some forty statements and five commits. Here a chunk of runs costs one
-statement a table and one commit, so that a run is in the database completely or not at all.
+Row for row what MLflow's client writes. A run costs the client some forty statements and five
+commits; here many runs cost one statement for each table, and one commit.
 """
 
-# mypy: allow-untyped-calls
 from __future__ import annotations
 
-import itertools
-import operator
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from uuid import uuid4
 
-from mlflow.entities import DatasetInput
-from mlflow.store.tracking.dbmodels.models import SqlDataset, SqlRun
-from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-from mlflow.utils import validation
-from mlflow.version import VERSION
-from sqlalchemy import ColumnElement, Connection, Engine, Select, func, select
+from gdexp.errors import StoreError, WriteError, first_line
+from gdexp.tracking import artifacts
+from gdexp.tracking.database import Connection, Database
+from gdexp.tracking.location import hide_password
+from gdexp.tracking.run_record import PROCESS, RecordedRun, RunRecord
+from gdexp.tracking.sql_query import matching_ids, recorded_runs
+from gdexp.tracking.sql_rows import COLUMNS, dataset_row, rows_of
 
-from gdexp.errors import StoreError
-from gdexp.tracking.run_record import FinishedRun
-from gdexp.tracking.sql_rows import COLUMNS, Row, Rows, rows_of
-from gdexp.tracking.store import Store, hide_password
-
-# MLflow and its schema for which the rows were compared with the client's; see test_bulk.py.
-VERIFIED = {("3.17.2", "dc11669786a5")}
-DIALECTS = ("sqlite", "postgresql")
-PATIENCE = 60_000  # ms to wait for a SQLite file's other writers; MLflow itself waits 20 s
+KEEP = " ON CONFLICT DO NOTHING"
+REPLACE = " ON CONFLICT (key, run_uuid) DO UPDATE SET "
+ENDINGS = {  # where the client keeps the first row, or the last
+    "metrics": KEEP,
+    "params": KEEP,
+    "datasets": KEEP,
+    "tags": f"{REPLACE}value = excluded.value",
+    "latest_metrics": REPLACE
+    + ", ".join(f"{name} = excluded.{name}" for name in ("value", "timestamp", "step", "is_nan")),
+}
 MANY = 1000  # runs from which a database without statistics picks slow plans
 
 
-def database(store: Store) -> Engine | None:
-    """The engine of a SQLite or PostgreSQL store; None for a server and for other databases."""
-    opened = store.client._tracking_client.store
-    # Exactly this class: the one with workspaces puts conditions on what may be written.
-    if type(opened) is not SqlAlchemyStore or opened.engine.dialect.name not in DIALECTS:
-        return None
-    engine: Engine = opened.engine
-    return engine
-
-
-def is_verified(engine: Engine) -> bool:
-    """Whether the rows of this MLflow and of this database's schema are known."""
-    with engine.connect() as connection:
-        head = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
-    return (VERSION, head) in VERIFIED
-
-
-def check_new(engine: Engine, runs: Sequence[FinishedRun]) -> None:
-    """Make sure that no two runs have one id, in the database or among these.
-
-    Raises:
-        StoreError: it names the id.
-    """
-    ids = sorted(run.run_id for run in runs)
-    twice = [one for one, next_ in itertools.pairwise(ids) if one == next_]
-    with engine.connect() as connection:
-        known: ColumnElement[bool] = SqlRun.run_uuid.in_(ids)
-        twice += connection.execute(select(SqlRun.run_uuid).where(known)).scalars()
-    if twice:
-        raise StoreError(f"there is a run {twice[0]} already")
-
-
-def insert(engine: Engine, experiment: int, location: str, runs: Sequence[FinishedRun]) -> None:
-    """Write runs to the database, all of them or none.
+class SqlStore:
+    """A store whose tables are known.
 
     Args:
-        engine: the database, as ``database`` gives it.
-        experiment: the id of the experiment they belong to.
-        location: where that experiment keeps its artifacts.
-        runs: the runs; their ids must be new.
-
-    Raises:
-        MlflowException: MLflow does not allow a name or a value.
-        sqlalchemy.exc.SQLAlchemyError: the database refuses.
+        database: the database.
+        uri: its URI.
+        experiment: the name of the experiment that runs go to.
+        experiment_id: its id.
+        location: where the experiment keeps artifacts.
     """
-    runs = sorted(runs, key=operator.attrgetter("run_id"))  # neighbours in the indexes: 1.3x faster
-    rows = rows_of(runs, experiment, location)  # before the lock is taken
-    with _transaction(engine) as connection:
-        for table in rows:
-            _execute(connection, table, rows[table])
-        for table, linked in _inputs(connection, experiment, runs).items():
-            _execute(connection, table, linked)
 
+    atomic = True
 
-@contextmanager
-def _transaction(engine: Engine) -> Iterator[Connection]:
-    with engine.begin() as connection:
-        if engine.dialect.name == "sqlite":
-            connection.exec_driver_sql("PRAGMA foreign_keys = ON")
-            connection.exec_driver_sql(f"PRAGMA busy_timeout = {PATIENCE}")
-            connection.exec_driver_sql("PRAGMA cache_size = -262144")  # 256 MiB, so nothing spills
-            # At once, or two writers may each wait for the other to stop reading.
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-        yield connection
+    def __init__(
+        self, database: Database, uri: str, experiment: str, experiment_id: str, location: str
+    ) -> None:
+        self.uri, self.experiment, self.experiment_id = uri, experiment, experiment_id
+        self._database, self._location = database, location
+        self._root = artifacts.local_path(location)
 
+    def write(self, records: Sequence[RunRecord]) -> list[str]:
+        """Write runs, all of them or none, files first; see :class:`gdexp.tracking.store.Store`."""
+        try:
+            self._write_files(records)
+            self._write_rows(records)
+        except BaseException as error:
+            self._clean_up(records)
+            if isinstance(error, Exception):
+                raise self._failure(records, error) from error
+            raise
+        return [record.run_id for record in records]
 
-def _execute(connection: Connection, table: str, rows: list[Row]) -> None:
-    """One statement for all rows, given to the driver as tuples: SQLAlchemy's dicts cost half more.
+    def _write_rows(self, records: Sequence[RunRecord]) -> None:
+        # Neighbours in the indexes are inserted together: 1.3 times faster.
+        ordered = sorted(records, key=lambda record: record.run_id)
+        rows = rows_of(ordered, int(self.experiment_id), self._location)  # before the lock is taken
+        with self._database.transaction() as connection:
+            self._check_experiment(connection)
+            for table, values in rows.items():
+                connection.insert(table, COLUMNS[table], values, ENDINGS.get(table, ""))
+            self._insert_datasets(connection, [run for run in ordered if run.dataset])
+            for record in ordered:
+                if record.is_open:
+                    self._update(connection, record)
 
-    A conflict arises where MLflow keeps the first too: the same point twice, a known data set.
-    """
-    if not rows:
-        return
-    columns = COLUMNS[table]
-    mark = "?" if connection.dialect.name == "sqlite" else "%s"
-    values = ", ".join([mark] * len(columns))
-    ending = " ON CONFLICT DO NOTHING" if table in ("metrics", "datasets") else ""
-    connection.exec_driver_sql(
-        f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({values}){ending}", rows
-    )
+    def _update(self, connection: Connection, record: RunRecord) -> None:
+        connection.query(
+            "UPDATE runs SET status = ?, end_time = ? WHERE run_uuid = ?",
+            (record.status, record.end_ms, record.run_id),
+        )
+        if record.status != "RUNNING":
+            connection.query(
+                f"DELETE FROM tags WHERE key = '{PROCESS}' AND run_uuid = ?", (record.run_id,)
+            )
 
+    def _check_experiment(self, connection: Connection) -> None:
+        stage = connection.query(
+            "SELECT lifecycle_stage FROM experiments WHERE experiment_id = ?",
+            (int(self.experiment_id),),
+        )
+        if stage != [("active",)]:
+            raise StoreError(f"the experiment {self.experiment!r} has been deleted")
 
-def _inputs(connection: Connection, experiment: int, runs: Sequence[FinishedRun]) -> Rows:
-    """The links from runs to data sets; a data set is stored once in an experiment."""
-    given = [(run.run_id, run.dataset) for run in runs if run.dataset is not None]
-    if not given:
-        return {}
-    uuids = _datasets(connection, experiment, [dataset for _, dataset in given])
-    linked: Rows = {"inputs": [], "input_tags": []}
-    for run_id, used in given:
-        link, source = uuid4().hex, uuids[used.dataset.name, used.dataset.digest]
-        linked["inputs"].append((link, "DATASET", source, "RUN", run_id))
-        linked["input_tags"] += [(link, tag.key, tag.value) for tag in used.tags]
-    return linked
+    def _insert_datasets(self, connection: Connection, records: Sequence[RunRecord]) -> None:
+        """Data sets and their links to runs; an experiment holds each data set once."""
+        unique = {(r.dataset.name, r.dataset.digest): r.dataset for r in records if r.dataset}
+        # in one order, so that two writers cannot deadlock
+        rows = [
+            dataset_row(dataset, int(self.experiment_id)) for _, dataset in sorted(unique.items())
+        ]
+        connection.insert("datasets", COLUMNS["datasets"], rows, KEEP)
+        ids = {
+            key: connection.query(
+                "SELECT dataset_uuid FROM datasets "
+                "WHERE experiment_id = ? AND name = ? AND digest = ?",
+                (int(self.experiment_id), *key),
+            )[0][0]
+            for key in unique
+        }
+        links, tags = [], []
+        for record in records:
+            assert record.dataset is not None
+            link, source = uuid4().hex, ids[record.dataset.name, record.dataset.digest]
+            links.append((link, "DATASET", source, "RUN", record.run_id))
+            if record.dataset.context is not None:
+                tags.append((link, "mlflow.data.context", record.dataset.context))
+        connection.insert("inputs", COLUMNS["inputs"], links)
+        connection.insert("input_tags", COLUMNS["input_tags"], tags)
 
+    def _write_files(self, records: Sequence[RunRecord]) -> None:
+        kept = [record for record in records if record.artifacts]
+        if self._root is not None:
+            artifacts.write_files({self._folder(r.run_id): r.artifacts for r in kept})
+            return
+        from gdexp.tracking import mlflow_files
 
-def _datasets(
-    connection: Connection, experiment: int, used: list[DatasetInput]
-) -> dict[tuple[str, str], str]:
-    """The ids of data sets by name and digest: of those that are there, whoever wrote them."""
-    validation._validate_dataset_inputs(used)
-    first = {(use.dataset.name, use.dataset.digest): use.dataset for use in reversed(used)}
-    new = [
-        (uuid4().hex, experiment, *key, d.source_type, d.source, d.schema, d.profile)
-        for key, d in sorted(first.items())  # in one order, so that two writers cannot deadlock
-    ]
-    _execute(connection, "datasets", new)
-    known: ColumnElement[bool] = SqlDataset.digest.in_({digest for _, digest in first})
-    columns = (SqlDataset.name, SqlDataset.digest, SqlDataset.dataset_uuid)
-    found: Select[Any] = select(*columns).filter_by(experiment_id=experiment).where(known)
-    return {(name, digest): uuid for name, digest, uuid in connection.execute(found)}
+        for record in kept:
+            mlflow_files.upload(self._location, record.run_id, record.artifacts)
 
+    def _folder(self, run_id: str) -> Path:
+        assert self._root is not None
+        return self._root / run_id / "artifacts"
 
-def analyze(store: Store) -> None:
-    """Let a database measure its tables, without which it searches thousands of runs slowly.
+    def _clean_up(self, records: Sequence[RunRecord]) -> None:
+        """Free what a failed write has left; a commit may succeed although its answer is lost."""
+        with suppress(Exception), self._database.transaction() as connection:
+            written = {
+                run_id
+                for record in records
+                for (run_id,) in connection.query(
+                    "SELECT run_uuid FROM runs WHERE run_uuid = ?", (record.run_id,)
+                )
+            }
+            if self._root is not None:
+                lost = [r.run_id for r in records if r.run_id not in written]
+                artifacts.remove([self._root / run_id for run_id in lost])
+            for record in records:
+                if record.is_open and record.status != "RUNNING":
+                    connection.query(
+                        "UPDATE runs SET status = 'FAILED', end_time = ? "
+                        "WHERE run_uuid = ? AND status = 'RUNNING'",
+                        (record.end_ms, record.run_id),
+                    )
 
-    A server is left to its owner: this does nothing there.
+    def _failure(self, records: Sequence[RunRecord], error: Exception) -> StoreError:
+        count = "A run" if len(records) == 1 else f"{len(records)} runs"
+        return WriteError(
+            f"{count} cannot be written to {hide_password(self.uri)}: "
+            f"{first_line(error)[:300].rstrip('.')}."
+        )
 
-    Raises:
-        StoreError: the database refuses.
-    """
-    engine = database(store)
-    if engine is None:
-        return
-    try:
-        with _transaction(engine) as connection:
-            if engine.dialect.name == "sqlite":  # a sample does: 0.1 s, not 5, for 3 million rows
-                connection.exec_driver_sql("PRAGMA analysis_limit = 1000")
-            for table in COLUMNS:
-                connection.exec_driver_sql(f"ANALYZE {table}")
-    except Exception as error:
-        raise StoreError(
-            f"tracking.uri: {hide_password(store.uri)} cannot be analyzed: {reason(error)}"
-        ) from error
+    def runs(
+        self,
+        tags: Mapping[str, str | None] | None = None,
+        *,
+        limit: int | None = None,
+        id_prefix: str | None = None,
+        everywhere: bool = False,
+    ) -> list[RecordedRun]:
+        """The newest runs; see :class:`gdexp.tracking.store.Store`."""
+        experiment = None if everywhere else int(self.experiment_id)
+        with self._database.reading() as connection:
+            ids = matching_ids(connection, tags or {}, experiment, limit, id_prefix)
+            return recorded_runs(connection, ids)
 
+    def delete(self, run_ids: Sequence[str]) -> None:
+        """Mark runs as deleted: they can be restored, and no page shows them."""
+        with self._database.transaction() as connection:
+            for run_id in run_ids:
+                connection.query(
+                    "UPDATE runs SET lifecycle_stage = 'deleted', deleted_time = ? "
+                    "WHERE run_uuid = ?",
+                    (int(time.time() * 1000), run_id),
+                )
 
-def has_outgrown(engine: Engine, written: int) -> bool:
-    """Whether the last runs make the database's statistics, if it has any, worthless."""
-    with engine.connect() as connection:
-        total: int = connection.execute(select(func.count()).select_from(SqlRun)).scalar_one()
-    doubled = total.bit_length() > (total - written).bit_length()
-    return written >= MANY or (total >= MANY and doubled)
+    def fail(self, run_ids: Mapping[str, str]) -> None:
+        """Turn runs that claim to be FINISHED into FAILED ones, each with the reason."""
+        with self._database.transaction() as connection:
+            for run_id in run_ids:
+                connection.query("UPDATE runs SET status = 'FAILED' WHERE run_uuid = ?", (run_id,))
+            rows = [
+                row
+                for run_id, reason in run_ids.items()
+                for row in (("gdexp.outcome", "failed", run_id), ("gdexp.reason", reason, run_id))
+            ]
+            connection.insert("tags", COLUMNS["tags"], rows, ENDINGS["tags"])
 
+    def files(self, run: RecordedRun, below: str = "") -> list[str]:
+        """The names of a run's files in a folder of its artifacts."""
+        folder = artifacts.local_path(run.artifact_uri)
+        if folder is not None:
+            return artifacts.listed(folder, below)
+        from gdexp.tracking import mlflow_files
 
-def reason(error: Exception) -> str:
-    """What went wrong, on one line and without SQL."""
-    return " ".join(str(getattr(error, "orig", None) or error).split())[:300]
+        return mlflow_files.listed(run.artifact_uri, below)
+
+    def read(self, run: RecordedRun, name: str) -> bytes:
+        """The content of one of a run's files."""
+        folder = artifacts.local_path(run.artifact_uri)
+        if folder is not None:
+            return (folder / name).read_bytes()
+        from gdexp.tracking import mlflow_files
+
+        return mlflow_files.download(run.artifact_uri, name)
+
+    def analyze_after(self, written: int) -> None:
+        """Let the database measure its tables, if that many new runs make it worth while.
+
+        Without statistics a database searches thousands of runs slowly.
+        """
+        with suppress(Exception), self._database.transaction() as connection:
+            ((total,),) = connection.query("SELECT count(*) FROM runs")
+            doubled = total.bit_length() > (total - written).bit_length()
+            if written >= MANY or (total >= MANY and doubled):
+                connection.analyze(list(COLUMNS))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -15,10 +14,10 @@ from gdexp.config import schema
 from gdexp.config.job import Job
 from gdexp.config.settings import default_of
 from gdexp.config.validation import is_torch_based
+from gdexp.descent import predictors
 from gdexp.descent.build import Components, build
-from gdexp.descent.evaluation import INTERCEPT
-from gdexp.descent.transcript import Transcript
-from gdexp.experiment import Result
+from gdexp.descent.compute import conclude, new_transcript
+from gdexp.descent.result import Result
 from gdexp.sweep.vectorized.program import Batch, BatchResult
 from gdexp.sweep.workers.engines import Engine, Local
 
@@ -84,26 +83,9 @@ def batch_key(job: Job) -> str:
     return json.dumps(kept, sort_keys=True)
 
 
-@dataclass(frozen=True)
-class Ended:
-    """A job of a batch that has been computed.
-
-    Attributes:
-        job: the job.
-        result: what came of it, as the run alone would have ended.
-        started: when its shard of the batch started, in seconds since 1970.
-        seconds: how long the shard took.
-    """
-
-    job: Job
-    result: Result
-    started: float
-    seconds: float
-
-
 def run_batch(
     jobs: Sequence[Job], on_progress: Callable[[int], None], engine: Engine | None = None
-) -> Iterator[Ended]:
+) -> Iterator[tuple[Job, Result]]:
     """Compute jobs of one batch key, shard by shard; they come in any order.
 
     Args:
@@ -113,14 +95,14 @@ def run_batch(
     """
     engine = engine or Local()
     built = build(jobs[0])
-    factor = built.factor()
     parts = list(_parts(jobs, engine.shards))
     shards = (_batch(part, built) for part in parts)
     for computed in engine.compute(shards, on_progress):
         part = parts[computed.number]
         for i, job in sorted(enumerate(part), key=lambda pair: pair[1].number or 0):
-            result = _result(job, computed.result, i, factor)
-            yield Ended(job, result, computed.started, computed.seconds)
+            result = _result(job, built, computed.result, i)
+            result.started, result.seconds = computed.started, computed.seconds
+            yield job, result
 
 
 def _parts(jobs: Sequence[Job], shards: int) -> Iterator[Sequence[Job]]:
@@ -181,31 +163,18 @@ def _start_of(job: Job, names: tuple[str, ...]) -> dict[str, float]:
     return pytorch.initial("b" in names, job.settings["seed"])
 
 
-def _result(job: Job, batch: BatchResult, i: int, factor: float) -> Result:
-    """What :func:`gdexp.experiment.run` would have returned for this job."""
-    trajectory = batch.trajectory(i)
-    settings = job.settings
-    transcript = Transcript(
-        settings["predict_at"], settings["iters"], settings["print_every"], None
-    )
-    transcript.prediction("before", float(batch.before[i]))
+def _result(job: Job, built: Components, program: BatchResult, i: int) -> Result:
+    """What the job would have come to alone."""
+    trajectory, after = program.trajectory(i), float(program.after[i])
+    transcript = new_transcript(job, built)
+    transcript.prediction("before", float(program.before[i]))
     transcript.epochs(trajectory)
-    transcript.prediction("after", float(batch.after[i]))
-    outcome, reason = experiment.outcome(trajectory)
-    last = {n: float(v[-1]) for n, v in trajectory.parameters.items() if len(v)}
-    return Result(
-        outcome=outcome,
-        reason=reason,
-        trajectory=trajectory,
-        transcript=transcript.text,
-        prediction=float(batch.after[i]),
-        at=transcript.at,
-        parameters=last,
-        coefficients={} if trajectory.diverged else _coefficients(last),
-        note=experiment.note(job, factor),
-    )
-
-
-def _coefficients(parameters: dict[str, float]) -> dict[str, float]:
-    called = {"w": "x", "b": INTERCEPT}
-    return {called[name]: value for name, value in parameters.items()}
+    transcript.prediction("after", after)
+    result = Result("failed", "", trajectory, transcript.text, after, transcript.at)
+    result.data, result.note = built.data, experiment.note(job, built.factor())
+    if trajectory.length:
+        predictors.fill(
+            built.predictor, {n: float(v[-1]) for n, v in trajectory.parameters.items()}
+        )
+    conclude(job, built, result, after)
+    return result

@@ -7,11 +7,15 @@ stand here; gdexp.sweep has what they do.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.utils import JobReturn
+
+if TYPE_CHECKING:
+    from gdexp.config.job import Job
+    from gdexp.sweep.progress import Tally
 
 
 class VectorizedLauncher(BasicLauncher):
@@ -28,31 +32,35 @@ class VectorizedLauncher(BasicLauncher):
     ) -> None:
         super().__init__()
         self._chosen = (engine, workers, address)
-        self._engine: Any = None
-        self.tally: Any = None  # the sweeper's, if it is ours; it then closes the launcher
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        """Run the jobs; see :class:`gdexp.sweep.launcher.Launch`."""
+        """Run the jobs of a sweeper that is not ours; see :class:`gdexp.sweep.launcher.Launch`."""
         assert self.config is not None
         assert self.hydra_context is not None
         if not getattr(self.task_function, "runs_a_gdexp_job", False):
             return super().launch(job_overrides, initial_job_idx)
+        from gdexp.sweep.launcher import planned
+        from gdexp.sweep.progress import Tally
+
+        loader = self.hydra_context.config_loader
+        jobs = planned(self.config, loader, job_overrides, initial_job_idx)
+        return self.launch_jobs(jobs, Tally(len(jobs)))
+
+    def launch_jobs(self, jobs: Sequence[Job], tally: Tally) -> Sequence[JobReturn]:
+        """Run jobs, and tell the tally of each."""
+        assert self.config is not None
+        assert self.hydra_context is not None
         from gdexp.sweep.launcher import Launch
         from gdexp.sweep.workers import engines
 
-        self._engine = self._engine or engines.create(*self._chosen)
+        engine = engines.create(*self._chosen)
+        loader = self.hydra_context.config_loader
         try:
-            return Launch(self, super().launch, self._engine).run(job_overrides, initial_job_idx)
+            return Launch(self.config, loader, super().launch, engine, tally).run(jobs)
         finally:
-            if self.tally is None:
-                self.close()
-
-    def close(self) -> None:
-        """End the processes that the engine has started."""
-        if self._engine is not None:
-            self._engine.close()
+            engine.close()  # it may have processes to end
 
 
 class GridSweeper(BasicSweeper):

@@ -1,0 +1,62 @@
+"""What is known of the process that runs: its user, its git commit, the machine, the versions."""
+
+from __future__ import annotations
+
+import functools
+import getpass
+import json
+import os
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+
+@functools.cache
+def user() -> str:
+    """The name of the user, or "unknown"."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
+
+
+@functools.cache
+def git() -> dict[str, str]:
+    """The commit of the folder one works in, and whether it has changes; nothing outside git."""
+    command = ["git", "status", "--porcelain=v2", "--branch"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=5)
+    except (OSError, subprocess.TimeoutExpired):
+        return {}
+    lines = answer.stdout.splitlines()
+    commits = [line.removeprefix("# branch.oid ") for line in lines if "# branch.oid" in line]
+    if answer.returncode or not commits or commits[0] == "(initial)":
+        return {}
+    dirty = any(not line.startswith("#") for line in lines)
+    return {"mlflow.source.git.commit": commits[0], "gdexp.git_dirty": str(dirty).lower()}
+
+
+def process() -> str:
+    """What tells this process from any other, on any host and after any restart, as JSON."""
+    return json.dumps(
+        {
+            "host": socket.gethostname(),
+            "boot_id": _text("/proc/sys/kernel/random/boot_id"),
+            "pid": os.getpid(),
+            "started": _started(),
+        }
+    )
+
+
+def _started() -> str:
+    """When this process started, in clock ticks since the machine did, as Linux counts."""
+    fields = _text("/proc/self/stat").rpartition(")")[2].split()
+    return fields[19] if len(fields) > 19 else f"{time.time() - time.process_time():.0f}"
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return ""

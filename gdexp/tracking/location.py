@@ -1,0 +1,106 @@
+"""Where a store is: its URI, and whether anything answers there."""
+
+from __future__ import annotations
+
+import os
+import socket
+import urllib.parse
+import urllib.request
+from pathlib import Path
+
+from gdexp.config.paths import OUTPUTS, absolute
+from gdexp.errors import StoreError, did_you_mean
+
+DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+SERVERS = ("http", "https")
+PATIENCE = 5.0  # seconds a server may take to answer before a run starts
+PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433, "http": 80, "https": 443}
+
+
+def resolve(uri: str | None) -> str:
+    """The store's URI: the setting, else MLFLOW_TRACKING_URI, else ``outputs/mlflow.db``.
+
+    Raises:
+        StoreError: it is not a store's URI.
+    """
+    source = "tracking.uri" if uri else "MLFLOW_TRACKING_URI"
+    uri = uri or os.environ.get("MLFLOW_TRACKING_URI")
+    if not uri:
+        return f"sqlite:///{absolute(OUTPUTS) / 'mlflow.db'}"
+    scheme, colon, rest = uri.partition("://")
+    kind = scheme.split("+")[0]
+    if not colon or kind not in DATABASES + SERVERS or not rest.strip("/"):
+        raise StoreError(
+            f"{source}: {uri!r} is not a store URI. Type one like sqlite:///runs.db, "
+            f"postgresql://user@host/name or http://host:5000."
+            + did_you_mean(kind, (*DATABASES, *SERVERS), prefix="")
+            if colon
+            else f"{source}: {uri!r} is not a store URI. Type sqlite:///{uri} for a SQLite file, "
+            "postgresql://user@host/name or http://host:5000."
+        )
+    if kind == "sqlite":
+        return f"sqlite:///{absolute(rest.removeprefix('/'))}"
+    return uri
+
+
+def kind_of(uri: str) -> str:
+    """sqlite, postgresql, mysql, mssql, http or https."""
+    return uri.split("://")[0].split("+")[0]
+
+
+def sqlite_path(uri: str) -> Path:
+    """The file of a SQLite store."""
+    return Path(uri.removeprefix("sqlite:///"))
+
+
+def experiment_name(setting: str | None) -> str:
+    """The experiment: the setting, else MLFLOW_EXPERIMENT_NAME, else ``gdexp``."""
+    return setting or os.environ.get("MLFLOW_EXPERIMENT_NAME") or "gdexp"
+
+
+def hide_password(uri: str) -> str:
+    """The URI as it may be shown: ``postgresql://user:***@host/name``."""
+    parts = urllib.parse.urlsplit(uri)
+    return uri.replace(f":{parts.password}@", ":***@") if parts.password else uri
+
+
+def check_reachable(uri: str) -> None:
+    """Ask for an answer now: MLflow itself would try for minutes.
+
+    Raises:
+        StoreError: none came within five seconds.
+    """
+    shown, kind = hide_password(uri), kind_of(uri)
+    try:
+        parts = urllib.parse.urlsplit(uri)
+        address = (parts.hostname or "localhost", parts.port or PORTS[kind])
+        if kind in SERVERS:
+            _ask(uri)
+        elif "host=" not in parts.query:  # a socket folder given in the query is not ours to dial
+            socket.create_connection(address, timeout=PATIENCE).close()
+    except ValueError as error:
+        raise StoreError(f"tracking.uri: {shown} is malformed: {error}.") from error
+    except OSError as error:
+        raise StoreError(
+            f"tracking.uri: {shown} does not answer ({_reason(error)}). Start the server, name "
+            "another store, or type tracking=off."
+        ) from error
+
+
+def _reason(error: OSError) -> str:
+    """What went wrong, without the wrapping: "Connection refused"."""
+    inner = getattr(error, "reason", error)
+    return str(getattr(inner, "strerror", None) or inner)
+
+
+def _ask(uri: str) -> None:
+    import http.client
+    import urllib.error
+
+    try:
+        urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=PATIENCE).close()
+    except urllib.error.HTTPError as error:
+        if error.code >= 500:
+            raise
+    except http.client.HTTPException as error:
+        raise OSError(f"not an HTTP server: {error!r}") from error

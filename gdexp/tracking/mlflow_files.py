@@ -1,0 +1,36 @@
+"""Artifacts that are not on this machine, through MLflow's own repositories (S3, …)."""
+
+# mypy: allow-untyped-calls
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gdexp.tracking.artifacts import temporary_folder
+from gdexp.tracking.sql_rows import artifact_uri
+
+
+def upload(location: str, run_id: str, files: Mapping[str, bytes]) -> None:
+    """Put a run's files where its experiment keeps them."""
+    with temporary_folder(files) as folder:
+        _repository(artifact_uri(location, run_id)).log_artifacts(folder)
+
+
+def listed(uri: str, below: str) -> list[str]:
+    """The names of the files in a folder of a run's artifacts."""
+    entries = _repository(uri).list_artifacts(below or None)
+    return sorted(entry.path for entry in entries if not entry.is_dir)
+
+
+def download(uri: str, name: str) -> bytes:
+    """The content of one file."""
+    with tempfile.TemporaryDirectory() as folder:
+        return Path(_repository(uri).download_artifacts(name, folder)).read_bytes()
+
+
+def _repository(uri: str) -> Any:
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    return get_artifact_repository(uri)

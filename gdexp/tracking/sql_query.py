@@ -1,0 +1,90 @@
+"""Runs read back from a database, newest first."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from gdexp.tracking.database import Connection
+from gdexp.tracking.run_record import RecordedRun
+
+AT_ONCE = 500  # ids in one query
+RUN = ("run_uuid", "experiment_id", "name", "status", "start_time", "artifact_uri")
+
+
+def matching_ids(
+    connection: Connection,
+    tags: Mapping[str, str | None],
+    experiment: int | None,
+    limit: int | None,
+    id_prefix: str | None,
+) -> list[str]:
+    """The ids of active runs, newest first.
+
+    Args:
+        connection: the database.
+        tags: each with its value; None: whatever its value is.
+        experiment: the experiment they are in; None: any.
+        limit: how many at most; None: all.
+        id_prefix: how their ids begin.
+    """
+    joins, where, values = "", "r.lifecycle_stage = 'active'", list[Any]()
+    for i, (key, value) in enumerate(tags.items()):
+        joins += f" JOIN tags t{i} ON t{i}.run_uuid = r.run_uuid AND t{i}.key = ?"
+        values.append(key)
+        if value is not None:
+            joins += f" AND t{i}.value = ?"
+            values.append(value)
+    if experiment is not None:
+        where += " AND r.experiment_id = ?"
+        values.append(experiment)
+    if id_prefix is not None:
+        where += " AND substr(r.run_uuid, 1, ?) = ?"
+        values += [len(id_prefix), id_prefix]
+    ending = "" if limit is None else f" LIMIT {int(limit)}"
+    order = "r.start_time DESC, r.run_uuid"
+    rows = connection.query(
+        f"SELECT r.run_uuid FROM runs r{joins} WHERE {where} ORDER BY {order}{ending}", values
+    )
+    return [run_id for (run_id,) in rows]
+
+
+def recorded_runs(connection: Connection, ids: Sequence[str]) -> list[RecordedRun]:
+    """The runs with these ids, in their order."""
+    runs = {row[0]: row for row in _of_runs(connection, f"SELECT {', '.join(RUN)} FROM runs", ids)}
+    params = _by_run(connection, "SELECT run_uuid, key, value FROM params", ids)
+    tags = _by_run(connection, "SELECT run_uuid, key, value FROM tags", ids)
+    select = "SELECT run_uuid, key, value, is_nan FROM latest_metrics"
+    metrics: dict[str, dict[str, float]] = defaultdict(dict)
+    for run_id, key, value, is_nan in _of_runs(connection, select, ids):
+        metrics[run_id][key] = math.nan if is_nan else float(value)
+    return [
+        RecordedRun(
+            run_id=run_id,
+            experiment_id=str(experiment),
+            name=name,
+            status=status,
+            start_ms=start or 0,
+            artifact_uri=uri,
+            params=params[run_id],
+            tags=tags[run_id],
+            metrics=metrics[run_id],
+        )
+        for run_id, experiment, name, status, start, uri in (runs[one] for one in ids)
+    ]
+
+
+def _by_run(connection: Connection, select: str, ids: Sequence[str]) -> dict[str, dict[str, str]]:
+    values: dict[str, dict[str, str]] = defaultdict(dict)
+    for run_id, key, value in _of_runs(connection, select, ids):
+        values[run_id][key] = value
+    return values
+
+
+def _of_runs(connection: Connection, select: str, ids: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    for start in range(0, len(ids), AT_ONCE):
+        part = ids[start : start + AT_ONCE]
+        marks = ", ".join("?" * len(part))
+        yield from connection.query(f"{select} WHERE run_uuid IN ({marks})", part)
