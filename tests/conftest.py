@@ -1,4 +1,4 @@
-"""Fixtures: an empty working folder, the command line, PostgreSQL."""
+"""Fixtures: an empty working folder, the command line, recorded runs, PostgreSQL."""
 
 from __future__ import annotations
 
@@ -8,80 +8,42 @@ import signal
 import socket
 import subprocess
 import sys
-import time
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import Any
 
 import pytest
-
-CHECKOUT = Path(__file__).resolve().parent.parent
-
-
-class Ended(NamedTuple):
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
+from helpers import CLI, PATIENCE, Ended, clean_environment, eventually, process, required
+from sweep_helpers import TYPED
 
 
-def required(what: str) -> NoReturn:
-    """Skip for want of a program, or fail where everything is said to be there."""
-    if os.environ.get("GDEXP_REQUIRE_ALL") == "1":
-        pytest.fail(f"{what} is missing, and GDEXP_REQUIRE_ALL=1 says that it must not be")
-    pytest.skip(f"needs {what}")
+@pytest.fixture(autouse=True)
+def _fresh_connections() -> Iterator[None]:
+    """Connections are kept for a process; a test has a store of its own."""
+    yield
+    if opened := sys.modules.get("gdexp.tracking.store"):
+        opened._connect.cache_clear()
+    if used := sys.modules.get("mlflow.tracking._tracking_service.utils"):
+        used._tracking_store_registry._get_store_with_resolved_uri.cache_clear()
 
 
 @pytest.fixture
-def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder to work in, without the caller's MLflow settings."""
-    monkeypatch.chdir(tmp_path)
-    for name in [name for name in os.environ if name.startswith("MLFLOW_")]:
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the caller's MLflow and Hydra settings."""
+    for name in os.environ.keys() - clean_environment().keys():
         monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def workdir(environment: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to work in."""
+    monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-@pytest.fixture(scope="session")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty store with its tables, to be copied: making one takes seconds."""
-    folder = tmp_path_factory.mktemp("migrated")
-    ended = process("iters=1", cwd=folder)
-    assert ended.code == 0, ended.err
-    return folder / "outputs" / "mlflow.db"
-
-
 @pytest.fixture
-def store(workdir: Path, migrated: Path) -> Path:
-    """A working folder whose outputs/ has a store already, with one run of step=manual in it."""
-    (workdir / "outputs").mkdir()
-    shutil.copy(migrated, workdir / "outputs" / "mlflow.db")
-    return workdir
-
-
-def clean_environment() -> dict[str, str]:
-    """The environment without MLflow's settings."""
-    return {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "HYDRA_"))}
-
-
-def process(*args: str, cwd: Path | None = None, module: str = "gdexp", **env: str) -> Ended:
-    """``python -m gdexp ARGS`` as a process of its own."""
-    done = subprocess.run(
-        [sys.executable, "-m", module, *args],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env=clean_environment() | env,
-        timeout=240,
-        stdin=subprocess.DEVNULL,
-    )
-    return Ended(done.returncode, done.stdout, done.stderr)
-
-
-@pytest.fixture
-def cli(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., Ended]:
+def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CLI:
     """The command line in this process: quick, and with coverage of what it does."""
     from gdexp.commands import main
 
@@ -96,34 +58,102 @@ def cli(
     return run
 
 
+# Recorded runs
+
+
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], str]]:
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with its tables and one run, to be copied: making one takes seconds."""
+    folder = tmp_path_factory.mktemp("migrated")
+    ended = process("iters=1", cwd=folder)
+    assert ended.code == 0, ended.err
+    return folder / "outputs" / "mlflow.db"
+
+
+@pytest.fixture
+def store(workdir: Path, migrated: Path) -> Path:
+    """A working folder whose outputs/ has a store already, with one run of step=manual in it."""
+    (workdir / "outputs").mkdir()
+    shutil.copy(migrated, workdir / "outputs" / "mlflow.db")
+    return workdir
+
+
+@pytest.fixture(scope="session")
+def recorded_sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which a sweep of four runs was started, once for all tests."""
+    folder = tmp_path_factory.mktemp("sweep")
+    ended = process(*TYPED, cwd=folder)
+    assert ended.code == 0, ended.err
+    return folder
+
+
+@pytest.fixture
+def sweep(recorded_sweep: Path, environment: None, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the recorded sweep, to be read from within."""
+    monkeypatch.chdir(recorded_sweep)
+    return recorded_sweep
+
+
+MINE = """
+import time
+from pathlib import Path
+
+class Loss:
+    def __init__(self, waits: bool = False, breaks: bool = False) -> None:
+        self.waits, self.breaks = waits, breaks
+    def __call__(self, y_pred, y):
+        while self.waits and Path("wait").exists():
+            Path("waiting").touch()
+            time.sleep(0.01)
+        if self.breaks:
+            raise RuntimeError("no more")
+        return ((y_pred - y) ** 2).mean()
+"""
+
+
+@pytest.fixture
+def mine(store: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
+    """A loss of the user's own, and the words that choose it.
+
+    With loss.waits=true it waits for as long as there is a file called wait.
+    """
+    option = "# mine\n_target_: my_loss.Loss\nwaits: false\nbreaks: false\n"
+    (store / "mine" / "loss").mkdir(parents=True)
+    (store / "mine" / "loss" / "mine.yaml").write_text(option)
+    (store / "my_loss.py").write_text(MINE)
+    monkeypatch.syspath_prepend(store)
+    return "--config-dir", "mine", "step=autograd", "loss=mine"
+
+
+# PostgreSQL
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Callable[[], str]]:
     """A PostgreSQL server on loopback; each call makes a new database and returns its URI."""
     config = shutil.which("pg_config")
-    folder = subprocess.run(
+    programs = subprocess.run(
         [config or "false", "--bindir"], capture_output=True, text=True, check=False
     ).stdout.strip()
-    if not folder or not Path(folder, "initdb").exists():
+    if not programs or not Path(programs, "initdb").exists():
         required("PostgreSQL's server (apt-get install postgresql)")
-    data = tmp_path_factory.mktemp("postgres")
-    for parent in [data, *data.parents][:4]:
-        parent.chmod(parent.stat().st_mode | 0o055)
-    user: dict[str, object] = {}
+    # Not below pytest's folder, which the server's user may be unable to enter.
+    folder = tempfile.mkdtemp(prefix="gdexp-postgres-", dir="/tmp")
+    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     if os.getuid() == 0:  # it refuses to run as root
-        shutil.chown(data, "postgres", "postgres")
-        user = {"user": "postgres", "group": "postgres", "extra_groups": []}
+        shutil.chown(folder, "postgres", "postgres")
+        quiet |= {"user": "postgres", "group": "postgres", "extra_groups": []}
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    cluster, sockets = str(data / "cluster"), f"unix_socket_directories={data}"
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    initdb = [f"{folder}/initdb", "-A", "trust", "--no-sync", "-U", "gdexp", "-D", cluster]
-    subprocess.run(initdb, check=True, cwd=data, **quiet, **user)  # type: ignore[call-overload]
-    server = subprocess.Popen(  # type: ignore[call-overload]
-        f"{folder}/postgres -D {cluster} -p {port} -h 127.0.0.1 -c {sockets} -c fsync=off".split(),
-        cwd=data,
+    cluster = f"{folder}/cluster"
+    initdb = [f"{programs}/initdb", "-A", "trust", "--no-sync", "-U", "gdexp", "-D", cluster]
+    subprocess.run(initdb, check=True, cwd=folder, **quiet)
+    settings = f"-c unix_socket_directories={folder} -c fsync=off"
+    server = subprocess.Popen(
+        f"{programs}/postgres -D {cluster} -p {port} -h 127.0.0.1 {settings}".split(),
+        cwd=folder,
         **quiet,
-        **user,
     )
     made = 0
 
@@ -137,22 +167,20 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], 
         yield database
     finally:
         server.send_signal(signal.SIGINT)  # its fast shutdown: it waits for no client
-        server.wait(timeout=30)
+        server.wait(timeout=PATIENCE)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _execute(port: int, statement: str) -> None:
     import psycopg
 
-    deadline = time.monotonic() + 30
-    while True:
+    def connected() -> psycopg.Connection | None:
+        address = f"postgresql://gdexp@127.0.0.1:{port}/postgres"
         try:
-            connection = psycopg.connect(
-                f"postgresql://gdexp@127.0.0.1:{port}/postgres", autocommit=True
-            )
-            break
+            return psycopg.connect(address, autocommit=True)
         except psycopg.OperationalError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.1)
+            return None
+
+    connection = eventually(connected)
     connection.execute(statement)
     connection.close()

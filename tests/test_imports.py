@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import CHECKOUT, clean_environment
+from helpers import CHECKOUT, clean_environment
 
 PACKAGE = CHECKOUT / "gdexp"
 HEAVY = {"torch", "mlflow", "pandas", "pyarrow", "matplotlib", "sqlalchemy", "rich"}

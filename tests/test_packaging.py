@@ -9,7 +9,7 @@ import sysconfig
 from pathlib import Path
 
 import pytest
-from conftest import CHECKOUT, clean_environment
+from helpers import CHECKOUT, PATIENCE, clean_environment
 
 pytestmark = pytest.mark.slow
 
@@ -37,7 +37,7 @@ def answer(installed: Path, cwd: Path, *command: str, **environment: str) -> str
         text=True,
         cwd=cwd,
         env=clean_environment() | environment,
-        timeout=120,
+        timeout=PATIENCE,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import CHECKOUT, clean_environment
+from helpers import CHECKOUT, PATIENCE, clean_environment
 
 README = (CHECKOUT / "README.md").read_text()
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.S)
@@ -75,7 +75,7 @@ def test_every_command_of_the_readme_runs(tmp_path: Path) -> None:
             check_ui(command, tmp_path)
             continue
         ended = start(command, tmp_path)
-        _, err = ended.communicate(timeout=240)
+        _, err = ended.communicate(timeout=PATIENCE)
         assert ended.returncode == 0, (command, err)
     for code in (block for language, block in BLOCKS if language == "python" and "run(" in block):
         answer = subprocess.run(
@@ -106,7 +106,7 @@ def check_ui(command: str, folder: Path) -> None:
         assert line
     finally:
         running.send_signal(signal.SIGINT)
-        _, err = running.communicate(timeout=60)
+        _, err = running.communicate(timeout=PATIENCE)
     assert running.returncode == 0, err
 
 

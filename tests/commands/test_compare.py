@@ -5,17 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
-from _ui_helpers import NAMES, gdexp, recorded_sweep
-from conftest import clean_environment
+from helpers import Ended, clean_environment, process
+from sweep_helpers import NAMES
 
 from gdexp.commands import compare
 from gdexp.errors import GdexpError
@@ -25,30 +24,11 @@ from gdexp.tracking.store import Store
 COLUMNS = ["run_id", "step", "lr", "gradient", "final/loss", "final/prediction", "outcome", "name"]
 
 
-class Ended(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
 Compare = Callable[..., Ended]
 
 
 @pytest.fixture
-def clean(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in set(os.environ) - set(clean_environment()):
-        monkeypatch.delenv(name)
-
-
-@pytest.fixture
-def sweep(clean: None, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = recorded_sweep()
-    monkeypatch.chdir(folder)
-    return folder
-
-
-@pytest.fixture
-def run(clean: None, capsys: pytest.CaptureFixture[str]) -> Compare:
+def run(environment: None, capsys: pytest.CaptureFixture[str]) -> Compare:
     def main(*args: str) -> Ended:
         code = compare.main(args)
         return Ended(code, *capsys.readouterr())
@@ -344,7 +324,7 @@ def test_looking_creates_nothing(
     ],
 )
 def test_a_file_that_is_no_store(
-    clean: None, tmp_path: Path, content: bytes, sentence: str
+    environment: None, tmp_path: Path, content: bytes, sentence: str
 ) -> None:
     file = tmp_path / "some #1?.db"
     file.write_bytes(content)
@@ -353,7 +333,7 @@ def test_a_file_that_is_no_store(
     assert file.read_bytes() == content
 
 
-def test_an_empty_database_stays_empty(clean: None, postgres: Callable[[], str]) -> None:
+def test_an_empty_database_stays_empty(environment: None, postgres: Callable[[], str]) -> None:
     import sqlalchemy
 
     uri = postgres()
@@ -391,6 +371,6 @@ def test_help_imports_nothing_heavy(name: str, tmp_path: Path) -> None:
 
 
 def test_as_a_command(sweep: Path) -> None:
-    done = gdexp("gdexp", "compare", "--sort", "final/loss", cwd=sweep)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines()[2].endswith("step=autograd lr=0.05 iters=10")
+    done = process("compare", "--sort", "final/loss", cwd=sweep)
+    assert (done.code, done.err) == (0, "")
+    assert done.out.splitlines()[2].endswith("step=autograd lr=0.05 iters=10")

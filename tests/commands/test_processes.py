@@ -8,9 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import clean_environment
+from helpers import PATIENCE, clean_environment, runs
 from mlflow import MlflowClient
-from test_tracking import _fresh_connections, runs  # noqa: F401
 
 PROCESSES = 8
 
@@ -28,7 +27,7 @@ def at_once(folder: Path, **environment: str) -> None:
         )
         for seed in range(PROCESSES)
     ]
-    errors = [one.communicate(timeout=240)[1] for one in started]
+    errors = [one.communicate(timeout=PATIENCE)[1] for one in started]
     assert [one.returncode for one in started] == [0] * PROCESSES, errors
 
 

@@ -18,8 +18,8 @@ from urllib.parse import unquote
 from urllib.request import urlopen
 
 import pytest
-from _ui_helpers import NAMES, gdexp, recorded_sweep
-from conftest import clean_environment, required
+from helpers import PATIENCE, clean_environment, process, required
+from sweep_helpers import NAMES
 
 from gdexp.commands import ui
 from gdexp.errors import GdexpError
@@ -31,18 +31,18 @@ FLAGS = [
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 WELCOMED = "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1"  # or a panel covers the first page
-PATIENCE = 60  # seconds for a server to come up on a busy machine
 
 
 class Server(NamedTuple):
     process: subprocess.Popen[str]
     addresses: dict[str, str]
     port: int
+    seconds: float  # that it took to come up
 
     def stop(self, signum: int) -> tuple[int, str]:
         """Exit code and stderr of a server that was told to end."""
         self.process.send_signal(signum)
-        _, err = self.process.communicate(timeout=15)
+        _, err = self.process.communicate(timeout=PATIENCE)
         return self.process.returncode, err
 
 
@@ -50,7 +50,7 @@ class Server(NamedTuple):
 def started(folder: Path, *args: str, **env: str) -> Iterator[Server]:
     """The command, once it has printed its addresses."""
     command = [sys.executable, "-m", "gdexp", "ui", *args]
-    process = subprocess.Popen(
+    server = subprocess.Popen(
         command,
         cwd=folder,
         env=clean_environment() | env,
@@ -59,25 +59,27 @@ def started(folder: Path, *args: str, **env: str) -> Iterator[Server]:
         text=True,
         start_new_session=True,
     )
-    watchdog = threading.Timer(PATIENCE, process.kill)
+    began = time.monotonic()
+    watchdog = threading.Timer(PATIENCE, server.kill)
     watchdog.start()
     try:
-        assert process.stdout
+        assert server.stdout
         found = {}
-        for line in process.stdout:
+        for line in server.stdout:
             what, _, address = line.partition(":")
             found[what] = address.strip()
             if what == "comparison":
                 break
         watchdog.cancel()
         if "comparison" not in found:
-            pytest.fail(f"no addresses: {process.communicate()[1]}")
-        yield Server(process, found, int(found["runs"].split(":")[2].split("/")[0]))
+            pytest.fail(f"no addresses: {server.communicate()[1]}")
+        port = int(found["runs"].split(":")[2].split("/")[0])
+        yield Server(server, found, port, time.monotonic() - began)
     finally:
         watchdog.cancel()
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
+        if server.poll() is None:
+            server.kill()
+        server.communicate()
 
 
 def group_members(group: int) -> list[int]:
@@ -107,15 +109,6 @@ def free_port() -> int:
 
 
 @pytest.fixture
-def sweep(monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in set(os.environ) - set(clean_environment()):
-        monkeypatch.delenv(name)
-    folder = recorded_sweep()
-    monkeypatch.chdir(folder)
-    return folder
-
-
-@pytest.fixture
 def store(sweep: Path) -> Store:
     return query.open_store(None, None)
 
@@ -132,7 +125,7 @@ def test_serves_until_ctrl_c(sweep: Path) -> None:
         group = server.process.pid
         began = time.monotonic()
         assert server.stop(signal.SIGINT) == (0, "")
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 2 * server.seconds
         assert group_members(group) == []
         assert is_free(port)
     assert sorted(path.name for path in sweep.rglob("*")) == before
@@ -159,34 +152,35 @@ def test_sigterm_ends_it_and_a_taken_default_port_is_passed_over(sweep: Path) ->
 def test_a_server_is_pointed_to_not_started(sweep: Path) -> None:
     with started(sweep, "--port", str(free_port())) as server:
         base = f"http://127.0.0.1:{server.port}"
-        done = gdexp("gdexp", "ui", "--uri", base, cwd=sweep)
-        assert (done.returncode, done.stderr) == (0, "")
-        lines = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
+        done = process("ui", "--uri", base, cwd=sweep)
+        assert (done.code, done.err) == (0, "")
+        lines = dict(line.split(maxsplit=1) for line in done.out.splitlines())
         assert {key.rstrip(":"): value for key, value in lines.items()} == server.addresses
-        done = gdexp("gdexp", "compare", "--uri", base, "--csv", cwd=sweep)
-        assert done.stdout == gdexp("gdexp", "compare", "--csv", cwd=sweep).stdout
-        done = gdexp("gdexp", "ui", "--port", str(server.port), cwd=sweep)
-        assert (done.returncode, done.stdout) == (2, "")
-        assert done.stderr == (
+        done = process("compare", "--uri", base, "--csv", cwd=sweep)
+        assert done.out == process("compare", "--csv", cwd=sweep).out
+        done = process("ui", "--port", str(server.port), cwd=sweep)
+        assert (done.code, done.out) == (2, "")
+        assert done.err == (
             f"gdexp: --port: port {server.port} is taken. Name another, or leave --port out.\n"
         )
 
 
-def test_a_server_that_cannot_start_says_why(sweep: Path, tmp_path: Path) -> None:
+def test_a_server_that_cannot_start_says_why(
+    sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "uvicorn.py").write_text("raise ImportError('uvicorn is broken here')")
-    command = [sys.executable, "-m", "gdexp", "ui"]
-    env = clean_environment() | {"PYTHONPATH": str(tmp_path)}
-    done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=PATIENCE)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert "gdexp: MLflow's server cannot be started: " in done.stderr
-    assert "uvicorn is broken here" in done.stderr
-    assert "Traceback" not in done.stderr
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    done = process("ui")
+    assert (done.code, done.out) == (1, "")
+    assert "gdexp: MLflow's server cannot be started: " in done.err
+    assert "uvicorn is broken here" in done.err
+    assert "Traceback" not in done.err
 
 
 def test_looking_creates_nothing(tmp_path: Path) -> None:
-    done = gdexp("gdexp", "ui", cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == (
+    done = process("ui", cwd=tmp_path)
+    assert (done.code, done.out) == (2, "")
+    assert done.err == (
         "gdexp: nothing recorded yet: outputs/mlflow.db is not there; run python -m gdexp first.\n"
     )
     assert not list(tmp_path.iterdir())
@@ -250,6 +244,7 @@ def test_the_pages_show_the_sweep(sweep: Path, tmp_path: Path) -> None:
             str(tmp_path / "profile"),
             executable_path=chromium,
             args=FLAGS,
+            timeout=PATIENCE * 1000,
             viewport={"width": 1400, "height": 2000},
         ) as browser,
     ):

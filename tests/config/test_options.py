@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from conftest import CHECKOUT
+from helpers import CHECKOUT
 from hydra.utils import get_object
 
 from gdexp import run

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Ended
+from helpers import CLI
 
 from gdexp import run
-
-CLI = Callable[..., Ended]
 
 CODE = """
 import numpy as np

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import Ended
+from helpers import Ended
 from sklearn.linear_model import LinearRegression
 
 from gdexp import data, run

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Ended
-
-CLI = Callable[..., Ended]
+from helpers import CLI
 
 FILES = {
     "t.csv": "age,bmi,const,word,y,half\n1,2,3,a,2,0.5\n2,5,3,a,4,1\n4,1,3,b,8,0\n7,9,3,b,9,1\n",

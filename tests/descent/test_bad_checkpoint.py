@@ -7,18 +7,17 @@ import json
 import os
 import pickle
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Ended
-from test_checkpoint import SMALL, newest
+from helpers import CLI, newest_checkpoints
 
 from gdexp import run
 from gdexp.descent.checkpoint import pack, unpack
 
-CLI = Callable[..., Ended]
+MADE = ("data=synthetic", "data.rows=40", "data.features=3", "predictor.bias=true")
+SMALL = ("tracking=off", "lr=0.01", "step=optimizer", *MADE, "data.validation=0.2")
 
 
 def refuse(cli: CLI, *typed: str) -> str:
@@ -32,7 +31,7 @@ def refuse(cli: CLI, *typed: str) -> str:
 
 def test_a_checkpoint_that_does_not_fit_is_refused(workdir: Path, cli: CLI) -> None:
     run(*SMALL, "iters=5", "checkpoint.every=5")
-    path = workdir / newest() / "00000005.npz"
+    path = workdir / newest_checkpoints() / "00000005.npz"
     name = f"continue_from={path}"
     of_another = f"continue_from: the checkpoint {path} is of another configuration: "
     assert refuse(cli, *SMALL, "iters=9", "lr=0.02", name) == (
@@ -54,7 +53,7 @@ def test_a_checkpoint_of_other_data_is_refused(workdir: Path, cli: CLI) -> None:
     run(*typed, "iters=2", "checkpoint.every=2")
     Path("t.csv").write_text("a,y\n1,2\n2,4\n3,8\n")
     os.utime("t.csv", ns=(1, 1))
-    path = workdir / newest() / "00000002.npz"
+    path = workdir / newest_checkpoints() / "00000002.npz"
     assert refuse(cli, *typed, "iters=4", f"continue_from={path}") == (
         f"continue_from: the data have changed since {path} was written."
     )

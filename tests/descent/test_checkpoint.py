@@ -6,13 +6,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import clean_environment
+from helpers import clean_environment, eventually, newest_checkpoints
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -45,11 +44,6 @@ def assert_same(found: Result, expected: Result) -> None:
     assert (found.outcome, found.reason) == (expected.outcome, expected.reason)
 
 
-def newest() -> str:
-    """The folder of the checkpoints that were written last."""
-    return str(max(Path("outputs/checkpoints").iterdir(), key=lambda folder: folder.name))
-
-
 @st.composite
 def configurations(draw: st.DrawFn) -> list[str]:
     step = draw(st.sampled_from(["manual", "autograd", "optimizer", "model"]))
@@ -76,7 +70,7 @@ def test_any_run_goes_on_bit_for_bit(
         common = ("tracking=off", *MADE, *typed, "lr=0.01", "print_every=1")
         whole = run(*common, "iters=12")
         run(*common, f"iters={k}", f"checkpoint.every={every}")
-        path = Path(newest())
+        path = newest_checkpoints()
         written = sorted(int(file.stem) for file in path.iterdir())
         assert written == sorted({*range(every, k + 1, every), k})
         assert_same(run(*common, "iters=12", f"continue_from={path}"), whole)
@@ -110,7 +104,9 @@ def test_dropout_and_batch_norm_go_on(dropout: tuple[str, ...]) -> None:
     whole = run(*common, "iters=9", config_dir="mine")
     assert len(set(whole.trajectory.loss)) == 9
     run(*common, "iters=5", "checkpoint.every=2", config_dir="mine")
-    assert_same(run(*common, "iters=9", f"continue_from={newest()}", config_dir="mine"), whole)
+    assert_same(
+        run(*common, "iters=9", f"continue_from={newest_checkpoints()}", config_dir="mine"), whole
+    )
 
 
 @pytest.mark.parametrize("step", ["manual gradient=manual", "model"])
@@ -136,9 +132,9 @@ def test_a_stopped_run_goes_on_with_other_rules(workdir: Path) -> None:
     whole = run(*SMALL, "iters=30")
     stop = f"stop.tolerance={whole.trajectory.loss[9]}"
     stopped = run(*SMALL, "iters=30", stop, "checkpoint.every=100")
-    assert stopped.continue_from == str(workdir / newest())
+    assert stopped.continue_from == str(workdir / newest_checkpoints())
     assert (stopped.outcome, stopped.trajectory.length) == ("converged", 10)
-    assert_same(run(*SMALL, "iters=30", f"continue_from={newest()}"), whole)
+    assert_same(run(*SMALL, "iters=30", f"continue_from={newest_checkpoints()}"), whole)
 
 
 @pytest.mark.slow
@@ -147,14 +143,11 @@ def test_a_run_that_was_killed_goes_on(workdir: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "gdexp", *typed], env=clean_environment(), stdout=subprocess.DEVNULL
     ) as child:
-        deadline = time.monotonic() + 120
-        while len(list(workdir.glob("outputs/checkpoints/*/*.npz"))) < 3:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        eventually(lambda: len(list(workdir.glob("outputs/checkpoints/*/*.npz"))) >= 3)
         child.send_signal(signal.SIGKILL)
-    epoch = int(max(Path(newest()).glob("*.npz")).stem)
+    epoch = int(max(newest_checkpoints().glob("*.npz")).stem)
     how = (f"iters={epoch + 700}", "print_every=100")
-    assert_same(run(*SMALL, *how, f"continue_from={newest()}"), run(*SMALL, *how))
+    assert_same(run(*SMALL, *how, f"continue_from={newest_checkpoints()}"), run(*SMALL, *how))
 
 
 TREES = st.recursive(

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import Ended
+from helpers import CLI
 
 from gdexp import pytorch, run
-
-CLI = Callable[..., Ended]
 
 CUDA = torch.cuda.is_available()
 MADE = ("data=synthetic", "data.rows=80", "data.features=3", "predictor.bias=true", "lr=0.1")

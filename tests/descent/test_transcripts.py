@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import process
+from helpers import process
 
 from gdexp import run
 from gdexp.descent.transcript import Transcript

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import CHECKOUT, clean_environment
+from helpers import CHECKOUT, clean_environment
 from hydra.utils import get_object, instantiate
 from hypothesis import given, settings
 from hypothesis import strategies as st

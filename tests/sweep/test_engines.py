@@ -1,37 +1,23 @@
-"""Batches computed elsewhere: the same results, no worker's death felt, no process left behind."""
+"""Batches computed elsewhere: the same results, and no worker's death felt."""
 
 from __future__ import annotations
 
-import contextlib
 import os
-import secrets
-import shutil
 import signal
-import socket
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Ended, clean_environment, process
-from mlflow import MlflowClient
-from test_tracking import _fresh_connections, client, curve, runs  # noqa: F401
+from helpers import children, command, eventually, workers_of
 
 from gdexp.config.compose import Composer, session
 from gdexp.config.job import Job
-from gdexp.errors import ConfigError
 from gdexp.sweep.launcher import plan
 from gdexp.sweep.vectorized import compute
 from gdexp.sweep.vectorized.program import Batch, descend_batch
 from gdexp.sweep.workers import engines
-
-CLI = Callable[..., Ended]
 
 
 def batch(count: int, torch: bool = False, iters: int = 30) -> Batch:
@@ -91,155 +77,6 @@ def joblib() -> Iterator[engines.Engine]:
     engine = engines.create("joblib", 2, None)
     yield engine
     engine.close()
-
-
-def children(of: int | None = None) -> set[int]:
-    """All living descendants of a process."""
-    parents: dict[int, int] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
-            except OSError:  # it has just ended
-                continue
-            if state != "Z":
-                parents[int(entry.name)] = int(parent)
-    found, fresh = set(), {of or os.getpid()}
-    while fresh:
-        found |= fresh
-        fresh = {pid for pid, parent in parents.items() if parent in fresh} - found
-    return found - {of or os.getpid()}
-
-
-def workers_of(of: int) -> set[int]:
-    """The processes below one that are loky's or busy Ray's workers, by their command lines."""
-    marks = ("popen_loky", "ray::timed")
-    return {pid for pid in children(of) if any(mark in command(pid) for mark in marks)}
-
-
-def of_session(leader: int) -> list[str]:
-    """The commands of a terminal session's living processes, orphans too."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # it has just ended
-            state, _, _, session_id = (entry / "stat").read_text().rpartition(")")[2].split()[:4]
-            if state != "Z" and int(session_id) == leader:
-                found.append(command(int(entry.name)))
-    return found
-
-
-def command(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
-    except OSError:
-        return ""
-
-
-def eventually(true: Callable[[], Any], seconds: float = 60) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := true()):
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.05)
-    return found
-
-
-# What is said before anything is started
-
-
-@pytest.mark.parametrize(
-    ("settings", "sentence"),
-    [
-        (
-            ("joblb", None, None),
-            "hydra.launcher.engine=joblb: it is one of: local, joblib, ray."
-            " Did you mean hydra.launcher.engine=joblib?",
-        ),
-        (
-            ("joblib", 0, None),
-            "hydra.launcher.workers=0: a whole number of processes >= 1 is expected, "
-            "or null for one on each core.",
-        ),
-        (
-            ("ray", 1.5, None),
-            "hydra.launcher.workers=1.5: a whole number of processes >= 1 is expected, "
-            "or null for one on each core.",
-        ),
-        (
-            ("local", 2, None),
-            "hydra.launcher.workers=2: engine=local computes in this process alone. "
-            "Add hydra.launcher.engine=joblib.",
-        ),
-        (
-            ("joblib", 2, "auto"),
-            "hydra.launcher.address=auto: it is Ray's. Add hydra.launcher.engine=ray.",
-        ),
-        *(
-            (
-                ("ray", 2, address),
-                f"hydra.launcher.address={address}: "
-                "auto, HOST:PORT or ray://HOST:PORT is expected.",
-            )
-            for address in ("", "here", "here:http", "http://here:80", "ray://here", "[::1:80", 5)
-        ),
-        *(
-            (
-                ("ray", 2, address),
-                f"hydra.launcher.address={address}: no Ray cluster answers there, or it wants its "
-                "token (see RAY_AUTH_TOKEN). Start one with ray start --head, or leave the "
-                "address out.",
-            )
-            for address in ("127.0.0.1:1", "ray://127.0.0.1:1")
-        ),
-    ],
-)
-def test_settings_that_mean_nothing_are_refused(settings: Any, sentence: str) -> None:
-    with pytest.raises(ConfigError) as refused:
-        engines.create(*settings)
-    assert str(refused.value) == sentence
-
-
-@pytest.mark.parametrize("name", ["joblib", "ray"])
-def test_a_missing_extra_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ConfigError) as refused:
-        engines.create(name, None, None)
-    assert str(refused.value) == (
-        f"hydra.launcher.engine={name}: {name} is not installed. Type pip install 'gdexp[{name}]'."
-    )
-
-
-@pytest.mark.parametrize(("launcher", "extra"), [("joblib", "joblib"), ("submitit_slurm", "slurm")])
-def test_the_extra_of_a_missing_launcher_is_named(launcher: str, extra: str, workdir: Path) -> None:
-    hidden = [f"hydra_plugins.hydra_{name}_launcher" for name in ("joblib", "submitit")]
-    program = (
-        f"import sys; sys.argv[0] = 'gdexp'; sys.modules.update(dict.fromkeys({hidden}));"
-        "from gdexp.commands import main; main()"
-    )
-    words = ["-m", "lr=0.01,0.02", f"hydra/launcher={launcher}"]
-    ended = subprocess.run(
-        [sys.executable, "-c", program, *words], capture_output=True, text=True, check=False
-    )
-    assert (ended.returncode, ended.stdout) == (2, "")
-    assert ended.stderr == (
-        f"gdexp: In 'hydra/config': Could not find 'hydra/launcher/{launcher}'. "
-        f"Type pip install 'gdexp[{extra}]'.\n"
-    )
-    assert not list(workdir.iterdir())
-
-
-@pytest.mark.parametrize("word", ["engine=joblb", "workers=0", "address=auto"])
-def test_the_command_line_refuses_before_it_creates_anything(
-    word: str, workdir: Path, cli: CLI
-) -> None:
-    ended = cli("-m", "lr=0.01,0.02", f"hydra.launcher.{word}")
-    assert (ended.code, ended.out) == (2, "")
-    assert ended.err.startswith(f"gdexp: hydra.launcher.{word}: ")
-    assert ended.err.count("\n") == 1
-    assert not list(workdir.iterdir())
-
-
-def test_the_settings_of_other_launchers_are_their_own() -> None:
-    engines.check_engine({"_target_": "hydra._internal.BasicLauncher"})
 
 
 # How a batch is cut
@@ -326,7 +163,7 @@ def test_ray_gives_the_same_and_is_ended_even_where_it_kills_its_own_parts(
         )
     finally:
         engine.close()
-    eventually(lambda: not any(map(command, started)), 10)
+    eventually(lambda: not any(map(command, started)))
 
 
 # Workers that die
@@ -397,133 +234,3 @@ def test_a_worker_killed_in_the_middle_costs_nothing_but_time(name: str) -> None
         check_whole(kill_one(engine))
     finally:
         engine.close()
-
-
-# Signals
-
-
-def interrupted(folder: Path, signum: int, *words: str) -> tuple[int, str, list[str]]:
-    """A sweep that gets a signal once its workers work; which of its processes are left."""
-    sweep = ["-m", "sweep=log", "sweep.key=lr", "sweep.low=0.0001", "sweep.high=0.01"]
-    started = subprocess.Popen(
-        [sys.executable, "-m", "gdexp", *sweep, "sweep.num=4000", "iters=30000", *words],
-        cwd=folder,
-        env=clean_environment(),
-        stderr=subprocess.PIPE,
-        stdin=subprocess.DEVNULL,
-        text=True,
-        start_new_session=True,
-    )
-    eventually(lambda: workers_of(started.pid))
-    time.sleep(1)
-    if signum == signal.SIGINT:
-        os.killpg(started.pid, signum)  # as a terminal does
-    else:
-        started.send_signal(signum)
-    err = started.communicate(timeout=60)[1]
-    with contextlib.suppress(AssertionError):
-        eventually(lambda: not of_session(started.pid), 10)
-    return started.returncode, err, of_session(started.pid)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["joblib", "ray"])
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_leaves_no_process_behind(name: str, signum: int, workdir: Path) -> None:
-    words = (f"hydra.launcher.engine={name}", "hydra.launcher.workers=2", "tracking=off")
-    code, err, left = interrupted(workdir, signum, *words)
-    assert (code, left) == (128 + signum, []), err
-    cause = "Ctrl-C" if signum == signal.SIGINT else "SIGTERM"
-    assert [line for line in err.splitlines() if line][1:] == [f"interrupted by {cause}"]
-
-
-# The whole command
-
-
-def recorded(opened: MlflowClient) -> dict[str, Any]:
-    members = [r for r in runs(opened) if "gdexp.job" in r.data.tags]
-    return {r.data.tags["gdexp.preflight"]: r for r in members}
-
-
-def summary_of(opened: MlflowClient) -> Any:
-    (found,) = (r for r in runs(opened) if r.data.tags.get("gdexp.kind") == "sweep")
-    return found
-
-
-def numbers(opened: MlflowClient, found: dict[str, Any]) -> dict[str, Any]:
-    """What was recorded of each run: its numbers and its curve."""
-    return {
-        text: (run.data.metrics, run.data.params, curve(opened, run.info.run_id, "train/loss"))
-        for text, run in found.items()
-    }
-
-
-def check_sweep(store: Path, *words: str) -> None:
-    """A sweep is recorded once and whole, with the numbers of the same sweep in this process."""
-    axes = ("-m", "step=manual", "lr=0.001,0.05", "iters=10,20")
-    ended = process(*axes, *words)
-    assert ended.code == 0, ended.err
-    assert "Traceback" not in ended.err
-    assert "4 runs: 2 completed, 2 diverged" in ended.err
-    opened = client(store)
-    found = recorded(opened)
-    assert {int(r.data.tags["gdexp.job"]) for r in found.values()} == set(range(len(found)))
-    assert {r.info.status for r in found.values()} == {"FINISHED"}
-    assert summary_of(opened).info.status == "FINISHED"
-    there = numbers(opened, found)
-    for run in runs(opened):
-        opened.delete_run(run.info.run_id)
-    alone = process(*axes)
-    assert alone.code == 0, alone.err
-    here = numbers(opened, recorded(opened))
-    assert len(there) == 4
-    assert there == here
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["joblib", "ray"])
-def test_a_sweep_computed_elsewhere_is_recorded_whole(name: str, store: Path) -> None:
-    check_sweep(store, f"hydra.launcher.engine={name}", "hydra.launcher.workers=2")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "words",
-    [
-        ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2"),
-        ("hydra/launcher=submitit_local", "hydra.launcher.timeout_min=5"),
-    ],
-    ids=["joblib", "submitit"],
-)
-def test_hydras_own_launchers_run_each_job_by_itself(words: tuple[str, ...], store: Path) -> None:
-    check_sweep(store, *words)
-
-
-@pytest.mark.slow
-def test_a_cluster_is_used_and_left_running(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RAY_AUTH_MODE", "token")
-    monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex())
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    words = f"start --head --block --port={port} --node-ip-address=127.0.0.1 --num-cpus=2"
-    folder = tempfile.mkdtemp(prefix="ray", dir="/tmp")  # the path of a socket must be short
-    cluster = subprocess.Popen(
-        [sys.executable, "-m", "ray.scripts.scripts", *words.split(), "--include-dashboard=false"],
-        env=os.environ | {"RAY_USAGE_STATS_ENABLED": "0", "RAY_TMPDIR": folder},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        eventually(lambda: any("RuntimeEnvAgent" in one for one in of_session(cluster.pid)), 120)
-        word = f"hydra.launcher.address=127.0.0.1:{port}"
-        for _ in range(2):
-            ended = process("-m", "lr=0.01,0.02", "hydra.launcher.engine=ray", word, "tracking=off")
-            assert ended.code == 0, ended.err
-            assert any("raylet" in one for one in of_session(cluster.pid))
-    finally:
-        cluster.terminate()
-        cluster.wait(timeout=60)
-        shutil.rmtree(folder, ignore_errors=True)
-    eventually(lambda: not of_session(cluster.pid))

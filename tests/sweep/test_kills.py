@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import random
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from conftest import Ended, clean_environment
-from test_launch import gd, members
-from test_resume import essence, start, summary, sweeps, table
-from test_tracking import _fresh_connections, client, runs  # noqa: F401
+from helpers import PATIENCE, Ended, client, python, runs
+from sweep_helpers import essence, gd, members, start, summary, sweeps, table
 
 MORTAL = Path(__file__).with_name("_mortal.py")
 KINDS = {
@@ -33,15 +29,7 @@ class Whole(NamedTuple):
 
 def mortal(folder: Path, last: int, seconds: float, *args: str) -> Ended:
     """The command line, killed so many seconds after its write of this number has begun."""
-    done = subprocess.run(
-        [sys.executable, str(MORTAL), str(last), str(seconds), "-m", *args],
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        env=clean_environment(),
-        timeout=280,
-    )
-    return Ended(done.returncode, done.stdout, done.stderr)
+    return python(str(MORTAL), str(last), str(seconds), "-m", *args, cwd=folder)
 
 
 def resuming(folder: Path) -> list[str]:
@@ -108,11 +96,10 @@ def test_a_store_whose_making_was_killed_is_made_again(workdir: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_eight_sweeps_at_once_on_a_fresh_store(workdir: Path) -> None:
     words = "gradient=manual,manual_sum", "lr=0.01,0.02", "iters=5,9"
     started = [start(workdir, *words, f"seed={seed}") for seed in range(8)]
-    errors = [one.communicate(timeout=500)[1] for one in started]
+    errors = [one.communicate(timeout=PATIENCE)[1] for one in started]
     assert [one.returncode for one in started] == [0] * 8, errors
     opened = client(workdir)
     assert [r.info.status for r in runs(opened)] == ["FINISHED"] * (8 + 64)

@@ -2,66 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import math
-import os
 import re
-import shutil
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from conftest import Ended
+from helpers import artifact, client
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.test_utils.launcher_common_tests import IntegrationTestSuite, LauncherTestSuite
 from mlflow import MlflowClient
 from mlflow.entities import Run
-from test_tracking import _fresh_connections, artifact, client, runs  # noqa: F401
+from sweep_helpers import gd, members
 
 from gdexp import run
-from gdexp.commands import main
 from gdexp.config import compose
 
 ONLY_A_MEMBER_HAS = {"gdexp.sweep_id", "gdexp.job"}
 NUMBER = re.compile(r"[-+]?\d+\.?\d*(?:e[-+]?\d+)?")
-
-
-def gd(*args: str) -> Ended:
-    """The command line, in this process and folder."""
-    out, err = io.StringIO(), io.StringIO()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["gdexp", *args])
-        patch.setenv("HYDRA_FULL_ERROR", "1")
-        compose.stamp.cache_clear()
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):  # noqa: SIM117
-            with pytest.raises(SystemExit) as ended:
-                main()
-    return Ended(int(ended.value.code or 0), out.getvalue(), err.getvalue())
-
-
-@contextlib.contextmanager
-def working_in(folder: Path, migrated: Path) -> Iterator[Path]:
-    """An empty store in a folder to work in, for as long as it takes to fill it."""
-    (folder / "outputs").mkdir()
-    shutil.copy(migrated, folder / "outputs" / "mlflow.db")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        for name in [name for name in os.environ if name.startswith("MLFLOW_")]:
-            patch.delenv(name)
-        yield folder
-
-
-def members(opened: MlflowClient, sweep_id: str = "") -> list[Run]:
-    """The runs of the only sweep, or of this one, by number."""
-    found = [r for r in runs(opened) if r.data.tags["gdexp.kind"] == "run"]
-    found = [r for r in found if r.data.tags.get("gdexp.sweep_id", "").endswith(sweep_id)]
-    found = [r for r in found if "gdexp.sweep_id" in r.data.tags]
-    return sorted(found, key=lambda r: int(r.data.tags["gdexp.job"]))
 
 
 def recorded(opened: MlflowClient, found: Run) -> dict[str, Any]:
@@ -176,31 +136,6 @@ def test_the_basic_launcher_records_the_same(store: Path) -> None:
         assert one.data.tags["gdexp.job"] == other.data.tags["gdexp.job"]
         exactly = one.data.params["step"] == "manual"
         assert_alike(recorded(opened, one), recorded(opened, other), exactly=exactly)
-
-
-MINE = """
-import time
-
-class Loss:
-    def __init__(self, seconds: float = 0.0, breaks: bool = False) -> None:
-        self.seconds, self.breaks = seconds, breaks
-    def __call__(self, y_pred, y):
-        time.sleep(self.seconds)
-        if self.breaks:
-            raise RuntimeError("no more")
-        return ((y_pred - y) ** 2).mean()
-"""
-
-
-@pytest.fixture
-def mine(store: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
-    """A loss of the user's own, and the words that choose it."""
-    option = "# mine\n_target_: my_loss.Loss\nseconds: 0.0\nbreaks: false\n"
-    (store / "mine" / "loss").mkdir(parents=True)
-    (store / "mine" / "loss" / "mine.yaml").write_text(option)
-    (store / "my_loss.py").write_text(MINE)
-    monkeypatch.syspath_prepend(store)
-    return "--config-dir", "mine", "step=autograd", "loss=mine"
 
 
 def test_a_loss_of_ones_own_runs_one_by_one_and_stderr_says_why(

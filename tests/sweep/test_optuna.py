@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import process, required
-from test_launch import members
-from test_tracking import _fresh_connections, client, runs  # noqa: F401
+from helpers import client, process, required, runs
+from sweep_helpers import members
 
 FAST = "hydra/sweeper=optuna", "tracking=off"
 TRIALS = "hydra.sweeper.n_trials=6", "hydra.sweeper.n_jobs=3", "hydra.sweeper.sampler.seed=1"

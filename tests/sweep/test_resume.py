@@ -1,57 +1,23 @@
-# ruff: noqa: F811  (fixtures are imported)
 """A sweep that stops early loses nothing, and its summary says what came of it."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 import shutil
 import signal
 import statistics
 import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from conftest import clean_environment
 from filelock import FileLock
-from mlflow import MlflowClient
-from mlflow.entities import Run
-from test_launch import gd, members, mine, working_in  # noqa: F401
-from test_tracking import _fresh_connections, artifact, client, runs  # noqa: F401
+from helpers import PATIENCE, artifact, client, eventually, runs
+from sweep_helpers import essence, gd, members, start, summary, table, working_in
 
 TYPED = ("step=manual,model", "lr=0.01,0.05", "predictor.init=torch", "sweep.repeat=3", "iters=8")
-
-
-def summary(opened: MlflowClient) -> Run:
-    (found,) = [r for r in runs(opened) if r.data.tags["gdexp.kind"] == "sweep"]
-    return found
-
-
-def table(opened: MlflowClient, name: str = "runs.csv") -> list[dict[str, str]]:
-    text = artifact(opened, summary(opened).info.run_id, name).read_text()
-    return list(csv.DictReader(io.StringIO(text)))
-
-
-def essence(found: list[Run]) -> list[tuple[Any, ...]]:
-    """What must not depend on how often a sweep was stopped, nor on where it was resumed."""
-    kept = [
-        (
-            r.info.run_name,
-            r.data.params,
-            r.data.metrics,
-            r.info.status,
-            r.data.tags["gdexp.outcome"],
-        )
-        for r in found
-    ]
-    return sorted(kept, key=lambda one: str(one[0]))
 
 
 @pytest.fixture(scope="module")
@@ -111,9 +77,9 @@ def test_repetitions_are_summed_up_by_mean_and_deviation(whole: Path) -> None:
     rows = table(opened, "repetitions.csv")
     assert [row["count"] for row in rows] == ["3"] * 4
     losses = [r.data.metrics["final/loss"] for r in members(opened)]
-    for row, start in zip(rows, range(0, 12, 3), strict=True):
-        assert float(row["final/loss.mean"]) == pytest.approx(statistics.mean(losses[start:][:3]))
-        assert float(row["final/loss.std"]) == pytest.approx(statistics.stdev(losses[start:][:3]))
+    for row, at in zip(rows, range(0, 12, 3), strict=True):
+        assert float(row["final/loss.mean"]) == pytest.approx(statistics.mean(losses[at:][:3]))
+        assert float(row["final/loss.std"]) == pytest.approx(statistics.stdev(losses[at:][:3]))
 
 
 def test_other_commands_pass_a_summary_over(whole: Path) -> None:
@@ -315,18 +281,6 @@ def test_a_sweep_stops_at_the_first_failure_and_so_does_its_resumption(
     assert not (store / "outputs" / "sweeps").exists()
 
 
-def start(folder: Path, *args: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "gdexp", "-m", *args],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=folder,
-        env=clean_environment(),
-        start_new_session=True,
-    )
-
-
 def wait_for(running: subprocess.Popen[str], text: str) -> None:
     assert running.stderr is not None
     assert any(text in line for line in running.stderr)
@@ -334,26 +288,24 @@ def wait_for(running: subprocess.Popen[str], text: str) -> None:
 
 @pytest.mark.slow
 def test_ctrl_c_closes_members_and_summary(store: Path, mine: tuple[str, ...]) -> None:
-    words = [*mine, "loss.seconds=0,0.05", "lr=0.01,0.02", "iters=150"]
+    words = [*mine, "loss.waits=false,true", "lr=0.01,0.02", "iters=150"]
+    (store / "wait").touch()
     running = start(store, *words)
     wait_for(running, "#1 ")
-    time.sleep(1)
+    opened = client(store)
+    eventually((store / "waiting").exists)
     running.send_signal(signal.SIGINT)
-    _, err = running.communicate(timeout=60)
+    _, err = running.communicate(timeout=PATIENCE)
     assert running.returncode == 130
     assert err.endswith("\ninterrupted by Ctrl-C\n")
     assert "Traceback" not in err
     with pytest.raises(ProcessLookupError):
         os.killpg(running.pid, 0)
-    opened = client(store)
     assert [r.info.status for r in members(opened)] == ["FINISHED", "FINISHED", "KILLED"]
     assert summary(opened).info.status == "KILLED"
     assert summary(opened).data.tags["gdexp.outcome"] == "interrupted"
     assert [row["outcome"] for row in table(opened)] == ["completed"] * 2 + ["interrupted"]
+    (store / "wait").unlink()
     assert gd("-m", *words, "sweep.resume=last").code == 0
     assert [r.info.status for r in members(opened)] == ["FINISHED"] * 4
     assert summary(opened).info.status == "FINISHED"
-
-
-def sweeps(folder: Path) -> list[Run]:
-    return [r for r in runs(client(folder)) if r.data.tags["gdexp.kind"] == "sweep"]

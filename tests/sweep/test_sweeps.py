@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Ended, process
+from helpers import CLI, client, curve, process, runs
 from mlflow import MlflowClient
-from test_tracking import _fresh_connections, client, curve, runs  # noqa: F401
 
 from gdexp import run
-
-CLI = Callable[..., Ended]
 
 
 def sweep_runs(opened: MlflowClient) -> list:

@@ -7,7 +7,6 @@ import math
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,38 +15,22 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from conftest import Ended, clean_environment, process
+from helpers import (
+    CLI,
+    PATIENCE,
+    artifact,
+    clean_environment,
+    client,
+    curve,
+    eventually,
+    last,
+    process,
+)
 from mlflow import MlflowClient
 from mlflow.entities import Run
-from mlflow.tracking._tracking_service.utils import _get_store
 
 import gdexp
 from gdexp import run
-
-CLI = Callable[..., Ended]
-
-
-def client(folder: Path) -> MlflowClient:
-    return MlflowClient(f"sqlite:///{folder}/outputs/mlflow.db")
-
-
-def runs(opened: MlflowClient, experiment: str = "gdexp") -> list[Run]:
-    """All runs, oldest first, without the one that made the store."""
-    found = opened.get_experiment_by_name(experiment)
-    assert found is not None
-    return opened.search_runs([found.experiment_id], order_by=["attributes.start_time ASC"])
-
-
-def last(opened: MlflowClient, experiment: str = "gdexp") -> Run:
-    return runs(opened, experiment)[-1]
-
-
-def curve(opened: MlflowClient, run_id: str, name: str) -> dict[int, float]:
-    return {m.step: m.value for m in opened.get_metric_history(run_id, name)}
-
-
-def artifact(opened: MlflowClient, run_id: str, name: str) -> Path:
-    return Path(opened.download_artifacts(run_id, name))
 
 
 def check_record(opened: MlflowClient, result: gdexp.experiment.Result) -> None:
@@ -227,8 +210,8 @@ def test_a_run_that_raises_is_failed_with_the_epochs_it_had(
 
 
 @contextlib.contextmanager
-def started(folder: Path, *args: str) -> Iterator[SimpleNamespace]:
-    """A long run that has printed its first epochs."""
+def started(folder: Path, printed: int, *args: str) -> Iterator[SimpleNamespace]:
+    """A long run that has printed so many epochs."""
     running = subprocess.Popen(
         [sys.executable, "-m", "gdexp", *args],
         stdout=subprocess.PIPE,
@@ -238,9 +221,8 @@ def started(folder: Path, *args: str) -> Iterator[SimpleNamespace]:
         env=clean_environment(),
     )
     assert running.stdout is not None
-    for line in running.stdout:
-        if line.startswith("epoch"):
-            break
+    for _ in range(printed):
+        assert any(line.startswith("epoch") for line in running.stdout)
     try:
         yield SimpleNamespace(process=running)
     finally:
@@ -252,10 +234,9 @@ def started(folder: Path, *args: str) -> Iterator[SimpleNamespace]:
 def test_an_interrupted_run_is_killed_with_the_epochs_it_had(
     signum: signal.Signals, code: int, store: Path
 ) -> None:
-    with started(store, "iters=50000000", "lr=1e-9", "print_every=1000") as run_:
-        time.sleep(0.5)
+    with started(store, 3, "iters=50000000", "lr=1e-9", "print_every=1000") as run_:
         run_.process.send_signal(signum)
-        _, err = run_.process.communicate(timeout=60)
+        _, err = run_.process.communicate(timeout=PATIENCE)
     assert run_.process.returncode == code
     assert "interrupted by" in err
     assert "Traceback" not in err
@@ -270,13 +251,13 @@ def test_an_interrupted_run_is_killed_with_the_epochs_it_had(
 
 @pytest.mark.slow
 def test_a_long_run_can_be_watched(store: Path) -> None:
-    with started(store, "iters=50000000", "lr=1e-9", "print_every=1000") as run_:
-        time.sleep(7)
+    with started(store, 1, "iters=50000000", "lr=1e-9", "print_every=1000000") as run_:
         found = last(client(store))
         assert found.info.status == "RUNNING"
-        assert len(curve(client(store), found.info.run_id, "train/loss")) >= 1
+        eventually(lambda: curve(client(store), found.info.run_id, "train/loss"))
+        assert last(client(store)).info.status == "RUNNING"
         run_.process.send_signal(signal.SIGINT)
-        run_.process.wait(timeout=60)
+        run_.process.wait(timeout=PATIENCE)
 
 
 def test_the_same_experiment_has_the_same_hash(store: Path) -> None:
@@ -340,13 +321,3 @@ def test_a_deleted_experiment_is_named(store: Path, cli: CLI) -> None:
     )
     assert ended.code == 2
     assert not (store / "outputs" / "runs").exists()
-
-
-@pytest.fixture(autouse=True)
-def _fresh_connections() -> Iterator[None]:
-    """Connections are kept for a process; a test has a store of its own."""
-    yield
-    from gdexp.tracking.store import _connect
-
-    _connect.cache_clear()
-    _get_store.__globals__["_tracking_store_registry"]._get_store_with_resolved_uri.cache_clear()

@@ -1,0 +1,191 @@
+"""What tests import by name: commands as processes, the tree of processes, the store's records."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+
+import pytest
+
+if TYPE_CHECKING:
+    import torch
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+    from gdexp import manual
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+CONF = CHECKOUT / "conf"
+PATIENCE = float(os.environ.get("GDEXP_TEST_PATIENCE", "1200"))  # seconds; ends a hang, only
+
+
+class Ended(NamedTuple):
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+CLI = Callable[..., Ended]
+
+
+def required(what: str) -> NoReturn:
+    """Skip for want of a program, or fail where everything is said to be there."""
+    if os.environ.get("GDEXP_REQUIRE_ALL") == "1":
+        pytest.fail(f"{what} is missing, and GDEXP_REQUIRE_ALL=1 says that it must not be")
+    pytest.skip(f"needs {what}")
+
+
+# Commands
+
+
+def clean_environment() -> dict[str, str]:
+    """The environment without MLflow's and Hydra's settings."""
+    return {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "HYDRA_"))}
+
+
+def process(*args: str, cwd: Path | None = None, **env: str) -> Ended:
+    """``python -m gdexp ARGS`` as a process of its own."""
+    return python("-m", "gdexp", *args, cwd=cwd, **env)
+
+
+def python(*args: str, cwd: Path | None = None, **env: str) -> Ended:
+    """``python ARGS`` as a process of its own, waited for."""
+    done = subprocess.run(
+        [sys.executable, *args],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=clean_environment() | env,
+        timeout=PATIENCE,
+        stdin=subprocess.DEVNULL,
+    )
+    return Ended(done.returncode, done.stdout, done.stderr)
+
+
+def eventually(true: Callable[[], Any]) -> Any:
+    """The first value that is true; asks again and again."""
+    deadline = time.monotonic() + PATIENCE
+    while not (value := true()):
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.05)
+    return value
+
+
+# The tree of processes
+
+
+def children(of: int | None = None) -> set[int]:
+    """All living descendants of a process."""
+    parents: dict[int, int] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
+            except OSError:  # it has just ended
+                continue
+            if state != "Z":
+                parents[int(entry.name)] = int(parent)
+    known, fresh = set(), {of or os.getpid()}
+    while fresh:
+        known |= fresh
+        fresh = {pid for pid, parent in parents.items() if parent in fresh} - known
+    return known - {of or os.getpid()}
+
+
+def workers_of(of: int) -> set[int]:
+    """The processes below one that are loky's or busy Ray's workers, by their command lines."""
+    marks = ("popen_loky", "ray::timed")
+    return {pid for pid in children(of) if any(mark in command(pid) for mark in marks)}
+
+
+def of_session(leader: int) -> list[str]:
+    """The commands of a terminal session's living processes, orphans too."""
+    commands = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has just ended
+            state, _, _, session_id = (entry / "stat").read_text().rpartition(")")[2].split()[:4]
+            if state != "Z" and int(session_id) == leader:
+                commands.append(command(int(entry.name)))
+    return commands
+
+
+def command(pid: int) -> str:
+    """A process's command line; empty when it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+    except OSError:
+        return ""
+
+
+# The store's records
+
+
+def client(folder: Path) -> MlflowClient:
+    """A client of the store in a working folder."""
+    from mlflow import MlflowClient
+
+    return MlflowClient(f"sqlite:///{folder}/outputs/mlflow.db")
+
+
+def runs(opened: MlflowClient, experiment: str = "gdexp") -> list[Run]:
+    """All runs of an experiment, oldest first."""
+    found = opened.get_experiment_by_name(experiment)
+    assert found is not None
+    return opened.search_runs([found.experiment_id], order_by=["attributes.start_time ASC"])
+
+
+def last(opened: MlflowClient, experiment: str = "gdexp") -> Run:
+    """The run that started last."""
+    return runs(opened, experiment)[-1]
+
+
+def curve(opened: MlflowClient, run_id: str, name: str) -> dict[int, float]:
+    """A metric's values by step."""
+    return {m.step: m.value for m in opened.get_metric_history(run_id, name)}
+
+
+def artifact(opened: MlflowClient, run_id: str, name: str) -> Path:
+    """The path of a run's artifact."""
+    return Path(opened.download_artifacts(run_id, name))
+
+
+def newest_checkpoints() -> Path:
+    """The folder of the checkpoints that were written last, from the working folder."""
+    return max(Path("outputs/checkpoints").iterdir(), key=lambda folder: folder.name)
+
+
+# Options of torch
+
+
+def option(group: str, name: str, **changes: Any) -> Any:
+    """An option of ours, built with lr = 0.01 and iters = 20 unless changed."""
+    from hydra.utils import instantiate
+    from omegaconf import OmegaConf
+
+    config = OmegaConf.merge(
+        {"lr": 0.01, "iters": 20}, {"node": OmegaConf.load(CONF / group / f"{name}.yaml")}
+    )
+    return instantiate(OmegaConf.merge(config, {"node": changes}).node, _convert_="all")
+
+
+def torchs(updater: manual.Updater, parameter: torch.Tensor) -> torch.optim.Optimizer:
+    """The optimizer of torch that an updater by hand is to equal."""
+    import torch
+
+    from gdexp import manual
+
+    match updater:
+        case manual.Adam(lr=lr, betas=betas, eps=eps):
+            return torch.optim.Adam([parameter], lr, betas=betas, eps=eps)
+        case manual.Momentum(lr=lr, momentum=momentum):
+            looks_ahead = isinstance(updater, manual.Nesterov)
+            return torch.optim.SGD([parameter], lr, momentum, nesterov=looks_ahead)
+    return torch.optim.SGD([parameter], updater.lr)
