@@ -22,7 +22,7 @@ from sweep_helpers import TYPED
 def _fresh_connections() -> Iterator[None]:
     """Connections are kept for a process; a test has a store of its own."""
     yield
-    if opened := sys.modules.get("gdexp.tracking.store"):
+    if opened := sys.modules.get("gdexp.tracking.connect"):
         opened._connect.cache_clear()
     if used := sys.modules.get("mlflow.tracking._tracking_service.utils"):
         used._tracking_store_registry._get_store_with_resolved_uri.cache_clear()

@@ -125,6 +125,9 @@ class SqlStore:
     def _write_files(self, records: Sequence[RunRecord]) -> None:
         kept = [record for record in records if record.artifacts]
         if self._root is not None:
+            for record in records:
+                if not record.is_open and (self._root / record.run_id).exists():
+                    raise StoreError(f"there is a run {record.run_id} already")
             artifacts.write_files({self._folder(r.run_id): r.artifacts for r in kept})
             return
         from gdexp.tracking import mlflow_files
