@@ -74,7 +74,7 @@ def check_unchanged(store: Store, summary: Run, jobs: Sequence[Job]) -> None:
     raise ConfigError(
         f"sweep.resume: {sweep_id} was started with other jobs ({len(gone)} of {len(before)} are "
         f"gone, {len(new)} are new). Type what it was started with: "
-        f"{summary.data.tags['gdexp.preflight']}\n" + "\n".join(lines)
+        f"{summary.data.tags['gdexp.overrides']}\n" + "\n".join(lines)
     )
 
 
@@ -155,7 +155,7 @@ def begin(store: Store, folder: str, typed: Sequence[str], jobs: Sequence[Job]) 
         "gdexp.kind": "sweep",
         "gdexp.sweep_id": sweep_id,
         "gdexp.sweep_dir": str(absolute(folder)),  # it may be resumed from another folder
-        "gdexp.preflight": short(" ".join(typed)),
+        "gdexp.overrides": short(" ".join(typed)),
         "mlflow.note.content": f"`{short(command)}`: {len(jobs)} runs, not finished yet.",
     }
     tags |= {

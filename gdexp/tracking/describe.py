@@ -61,7 +61,7 @@ def tags(job: Job) -> dict[str, str]:
     """What is known of a run when it starts."""
     found = {
         "gdexp.kind": "run",
-        "gdexp.preflight": " ".join(job.typed),
+        "gdexp.overrides": " ".join(job.typed),
         "gdexp.config_hash": job.config_hash,
         "gdexp.version": gdexp.__version__,
         "mlflow.source.name": "gdexp",
