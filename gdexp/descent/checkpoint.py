@@ -18,6 +18,7 @@ from gdexp.config.compose import new_stamp
 from gdexp.config.job import Job
 from gdexp.config.paths import OUTPUTS, absolute
 from gdexp.config.schema import shown
+from gdexp.config.settings import default_of
 from gdexp.descent.build import Components
 from gdexp.descent.trajectory import FloatArray, Trajectory
 from gdexp.errors import ConfigError
@@ -152,21 +153,24 @@ def _read_file(named: str, fetch: Fetch | None) -> tuple[str, bytes]:
 
 
 def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
-    found = []
-    for key in dict.fromkeys([*there, *here]):
-        if key in FREE or there.get(key) == here.get(key):
-            continue
-        before, now = there.get(key), here.get(key)
-        if isinstance(before, dict) and isinstance(now, dict):
-            names = dict.fromkeys([*before, *now])
-            found += [
-                f"{key}.{name}: {shown(before.get(name))} there, {shown(now.get(name))} here"
-                for name in names
-                if before.get(name) != now.get(name)
-            ]
-        else:
-            found.append(f"{key}: {shown(before)} there, {shown(now)} here")
-    return found
+    """The settings that differ; one that an older checkpoint lacks counts as its default."""
+    before, now = _flat(there), _flat(here)
+    pairs = {key: (before.get(key, default_of(key)), now.get(key)) for key in before | now}
+    return [
+        f"{key}: {shown(old)} there, {shown(new)} here"
+        for key, (old, new) in pairs.items()
+        if old != new
+    ]
+
+
+def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that decide the result, those of a section as ``section.name``."""
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        if key not in FREE:
+            section = isinstance(value, dict)
+            flat |= {f"{key}.{name}": v for name, v in value.items()} if section else {key: value}
+    return flat
 
 
 def pack(value: Any) -> bytes:

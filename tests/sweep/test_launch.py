@@ -107,7 +107,7 @@ def test_a_member_is_recorded_as_it_would_be_alone(
     found = members(opened)
     assert len(found) == math.prod(word.count(",") + 1 for word in typed)
     for member in found[-1 :: -max(1, len(found) // few)]:
-        alone = opened.get_run(str(run(*member.data.tags["gdexp.preflight"].split()).run_id))
+        alone = opened.get_run(str(run(*member.data.tags["gdexp.overrides"].split()).run_id))
         by_hand = {member.data.params[key] for key in ("gradient", "loss", "updater")}
         exactly = by_hand <= {"manual", "manual_sum"}
         assert_alike(recorded(opened, member), recorded(opened, alone), exactly=exactly)
@@ -119,7 +119,7 @@ def test_a_run_that_grows_beyond_a_float_is_recorded_alike(store: Path) -> None:
     outcomes = [r.data.tags["gdexp.outcome"] for r in members(opened)]
     assert outcomes == ["completed"] * 2 + ["diverged"] * 4
     for member in members(opened)[3:5]:
-        alone = opened.get_run(str(run(*member.data.tags["gdexp.preflight"].split()).run_id))
+        alone = opened.get_run(str(run(*member.data.tags["gdexp.overrides"].split()).run_id))
         exactly = member.data.params["step"] == "manual"
         assert_alike(recorded(opened, member), recorded(opened, alone), exactly=exactly)
 

@@ -53,7 +53,7 @@ def test_a_member_of_a_sweep_is_what_it_would_have_been_alone(store: Path, cli: 
     assert cli("-m", "step=manual,autograd", "lr=0.02", "iters=30").code == 0
     opened = client(store)
     for member in sweep_runs(opened):
-        words = member.data.tags["gdexp.preflight"].split()
+        words = member.data.tags["gdexp.overrides"].split()
         alone = opened.get_run(str(run(*words).run_id))
         assert member.data.params == alone.data.params
         assert member.data.metrics == alone.data.metrics

@@ -96,7 +96,7 @@ def check_record(opened: MlflowClient, result: gdexp.experiment.Result) -> None:
 
 def check_tags(found: Run, result: gdexp.experiment.Result) -> None:
     tags = found.data.tags
-    assert tags["gdexp.preflight"] == "step=model lr=0.02 predictor.bias=true"
+    assert tags["gdexp.overrides"] == "step=model lr=0.02 predictor.bias=true"
     assert tags["gdexp.kind"] == "run"
     assert tags["gdexp.outcome"] == "completed"
     assert tags["gdexp.reason"] == "20 epochs"
