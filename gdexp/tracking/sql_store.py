@@ -73,7 +73,7 @@ class SqlStore:
             self._check_experiment(connection)
             for table, values in rows.items():
                 connection.insert(table, COLUMNS[table], values, ENDINGS.get(table, ""))
-            self._insert_datasets(connection, [run for run in ordered if run.dataset])
+            self._insert_datasets(connection, [run for run in records if run.dataset])
             for record in ordered:
                 if record.is_open:
                     self._update(connection, record)
@@ -108,7 +108,7 @@ class SqlStore:
             key: connection.query(
                 "SELECT dataset_uuid FROM datasets "
                 "WHERE experiment_id = ? AND name = ? AND digest = ?",
-                (int(self.experiment_id), *key),
+                (experiment, *key),
             )[0][0]
             for key in unique
         }

@@ -71,7 +71,7 @@ def test_a_signal_leaves_no_process_behind(name: str, signum: int, workdir: Path
 
 def recorded(opened: MlflowClient) -> dict[str, Any]:
     members = [r for r in runs(opened) if "gdexp.job" in r.data.tags]
-    return {r.data.tags["gdexp.preflight"]: r for r in members}
+    return {r.data.tags["gdexp.overrides"]: r for r in members}
 
 
 def numbers(opened: MlflowClient, found: dict[str, Any]) -> dict[str, Any]:
