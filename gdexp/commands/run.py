@@ -33,7 +33,6 @@ from gdexp.errors import GdexpError, Interrupted, RunFailedError, WriteError
 if TYPE_CHECKING:
     from gdexp.experiment import Ready
 
-NAMES: dict[int, str] = {
     signal.SIGINT: "Ctrl-C",
     signal.SIGTERM: "SIGTERM",
     signal.SIGHUP: "SIGHUP",
@@ -68,7 +67,9 @@ def _guarded(args: Namespace) -> int:
 
                 report_sweep()
     except Interrupted as stop:
-        print(f"\ninterrupted by {NAMES.get(stop.signum, 'a signal')}", file=sys.stderr)
+        is_ctrl_c = stop.signum == signal.SIGINT
+        cause = "Ctrl-C" if is_ctrl_c else signal.Signals(stop.signum).name
+        print(f"\ninterrupted by {cause}", file=sys.stderr)
         return stop.exit_code
     except RunFailedError:
         return 1

@@ -98,11 +98,12 @@ class SqlStore:
 
     def _insert_datasets(self, connection: Connection, records: Sequence[RunRecord]) -> None:
         """Data sets and their links to runs; an experiment holds each data set once."""
-        unique = {(r.dataset.name, r.dataset.digest): r.dataset for r in records if r.dataset}
+        unique: dict[tuple[str, str], DatasetRecord] = {}
+        for dataset in (record.dataset for record in records if record.dataset):
+            unique.setdefault((dataset.name, dataset.digest), dataset)  # the first describes it
+        experiment = int(self.experiment_id)
         # in one order, so that two writers cannot deadlock
-        rows = [
-            dataset_row(dataset, int(self.experiment_id)) for _, dataset in sorted(unique.items())
-        ]
+        rows = [dataset_row(unique[key], experiment) for key in sorted(unique)]
         connection.insert("datasets", COLUMNS["datasets"], rows, KEEP)
         ids = {
             key: connection.query(
