@@ -33,10 +33,6 @@ from gdexp.errors import GdexpError, Interrupted, RunFailedError, WriteError
 if TYPE_CHECKING:
     from gdexp.experiment import Ready
 
-    signal.SIGINT: "Ctrl-C",
-    signal.SIGTERM: "SIGTERM",
-    signal.SIGHUP: "SIGHUP",
-}
 SEE_HELP = "python -m gdexp --help lists what can be typed."
 
 

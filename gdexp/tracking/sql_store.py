@@ -16,7 +16,7 @@ from gdexp.errors import StoreError, WriteError, first_line
 from gdexp.tracking import artifacts
 from gdexp.tracking.database import Connection, Database
 from gdexp.tracking.location import hide_password
-from gdexp.tracking.run_record import PROCESS, RecordedRun, RunRecord
+from gdexp.tracking.run_record import PROCESS, DatasetRecord, RecordedRun, RunRecord
 from gdexp.tracking.sql_query import matching_ids, recorded_runs
 from gdexp.tracking.sql_rows import COLUMNS, dataset_row, rows_of
 
