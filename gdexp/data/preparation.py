@@ -54,7 +54,7 @@ class Origin(NamedTuple):
     def of(cls, settings: Mapping[str, Any], make: MakeSource) -> Origin:
         """The origin that these settings of the group data name, at this moment."""
         own = {key: value for key, value in settings.items() if key not in vars(Preparation())}
-        texts = [value for value in own.values() if isinstance(value, str)]
+        texts = [value for value in own.values() if value and isinstance(value, str)]
         files = tuple(file for file in map(_file, texts) if file is not None)
         return cls(make, pkgutil.resolve_name(own["_target_"]), json.dumps(own), files)
 

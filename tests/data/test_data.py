@@ -328,6 +328,23 @@ def test_diabetes_in_its_own_units() -> None:
     assert (table.y.min(), table.y.max()) == (25, 346)
 
 
+def test_diabetes_is_scikit_learns_to_the_last_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    from sklearn import datasets
+
+    def refused(**_: object) -> None:
+        raise AssertionError("imported to read two files")
+
+    table, oracle = data.diabetes(), datasets.load_diabetes(scaled=False)
+    with monkeypatch.context() as patched:
+        patched.setattr(datasets, "load_diabetes", refused)
+        assert np.array_equal(data.diabetes().x, table.x)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)  # no such files
+    for read in (table, data.diabetes()):
+        assert read.x.tobytes() == oracle.data.tobytes()
+        assert read.y.tobytes() == oracle.target.tobytes()
+        assert list(read.features) == oracle.feature_names
+
+
 @settings(max_examples=20, deadline=None)
 @given(
     d=st.integers(2, 12),
