@@ -18,7 +18,7 @@ from gdexp.commands.help import help_text
 from gdexp.config import schema, validation
 from gdexp.config.compose import Composer, session
 from gdexp.config.job import Job
-from gdexp.descent.loop import build
+from gdexp.descent.build import build
 
 CONF = CHECKOUT / "conf"
 OPTIONS = sorted(

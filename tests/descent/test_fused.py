@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from gdexp import manual
+from gdexp.descent import fused
 from gdexp.descent.fused import Fused, fuse
-from gdexp.descent.loop import descend, fused
+from gdexp.descent.loop import descend
 from gdexp.types import Array
 
 Floats = NDArray[np.float64]
