@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+from pathlib import Path
 from typing import Annotated
 
 import numpy as np
@@ -12,6 +14,7 @@ from gdexp.data.compress import triangular
 from gdexp.data.dataset import CHUNK, Dataset
 from gdexp.errors import ConfigError
 
+DIABETES = ("age", "sex", "bmi", "bp", "s1", "s2", "s3", "s4", "s5", "s6")
 MOST = 200_000_000  # numbers in a made table: 1.6 GB
 
 
@@ -19,12 +22,19 @@ def diabetes() -> Dataset:
     """442 patients: ten measurements, in their own units, and how far the disease has come.
 
     Age in years, sex as 1 and 2, body mass index, blood pressure and six blood serum values; the
-    target is a measure of the disease a year later (Efron et al. 2004).
+    target is a measure of the disease a year later (Efron et al. 2004). The files are
+    scikit-learn's; NumPy reads them, because importing scikit-learn takes over a second.
     """
-    from sklearn.datasets import load_diabetes
+    package = importlib.util.find_spec("sklearn")  # does not import it
+    folder = Path((package and package.origin) or "").parent / "datasets" / "data"
+    files = [folder / f"diabetes_{name}.csv.gz" for name in ("data_raw", "target")]
+    if all(file.is_file() for file in files):
+        x, y = (np.loadtxt(file) for file in files)
+    else:  # another version of scikit-learn may keep them elsewhere
+        from sklearn.datasets import load_diabetes
 
-    table = load_diabetes(scaled=False)
-    return Dataset(table.data, table.target, "diabetes", tuple(table.feature_names), "progression")
+        x, y = load_diabetes(return_X_y=True, scaled=False)
+    return Dataset(x, y, "diabetes", DIABETES, "progression")
 
 
 def synthetic(

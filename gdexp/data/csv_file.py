@@ -1,4 +1,4 @@
-"""The cells of a CSV file as numbers, and where in the file the one is that is none."""
+"""The cells of a CSV file as numbers, and the place in the file of a cell that is not one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,18 +23,20 @@ TRUTH = {"True": "1", "TRUE": "1", "true": "1", "False": "0", "FALSE": "0", "fal
 
 
 class CsvFile:
-    """A CSV file in UTF-8 with the names of its columns in the first line.
+    """An open CSV file in UTF-8 with the names of its columns in the first line.
 
     Args:
         path: the file.
+        text: the same file, open; every read goes through it, so the file is opened once.
         separator: one of SEPARATORS, by name.
 
     Raises:
-        ConfigError: it is empty, no text, or something else separates its cells.
+        ConfigError: it is empty, or something else separates its cells.
     """
 
-    def __init__(self, path: Path, separator: str) -> None:
+    def __init__(self, path: Path, text: TextIO, separator: str) -> None:
         self.path = path
+        self._text = text
         self._separator = SEPARATORS[separator]
         _, names = self._line(0)
         self.columns = [name.strip() for name in names]
@@ -47,6 +49,17 @@ class CsvFile:
                 f"{path.name}, {cut(names[0])}. Did you mean data.separator={other[0]}?"
             )
 
+    @classmethod
+    @contextmanager
+    def open(cls, path: Path, separator: str) -> Iterator[CsvFile]:
+        """Open the file.
+
+        Raises:
+            ConfigError: it cannot be read, is not UTF-8 text, or is not CSV.
+        """
+        with _refusing(path), path.open(encoding="utf-8-sig", newline="") as text:
+            yield cls(path, text, separator)
+
     def read(self, columns: tuple[str, ...], rows: int) -> Iterator[NDArray[np.float64]]:
         """These columns in pieces of so many rows; an empty cell is NaN.
 
@@ -58,18 +71,15 @@ class CsvFile:
         self._check_first_row()
         indices = [self.columns.index(name) for name in columns]
         seen = 0
-        with (
-            _refusing(self.path),
-            # Every column is read: told which to use, pandas cuts lines that are too long.
-            pandas.read_csv(
-                self.path,
-                sep=self._separator,
-                skipinitialspace=True,
-                compression=None,
-                low_memory=False,  # one type for a column throughout a piece
-                chunksize=rows,
-            ) as frames,
-        ):
+        self._text.seek(0)
+        # Every column is read: told which to use, pandas cuts lines that are too long.
+        with pandas.read_csv(
+            self._text,
+            sep=self._separator,
+            skipinitialspace=True,
+            low_memory=False,  # one type for a column throughout a piece
+            chunksize=rows,
+        ) as frames:
             for frame in frames:
                 table = np.empty((len(frame), len(columns)))
                 for position, index in enumerate(indices):
@@ -109,14 +119,11 @@ class CsvFile:
 
     def _line(self, number: int) -> tuple[int, list[str]]:
         """A line's number in the file and its cells; 0 is the names', blank lines do not count."""
-        with (
-            _refusing(self.path),
-            self.path.open(encoding="utf-8-sig", newline="") as text,
-        ):
-            reader = csv.reader(text, delimiter=self._separator, skipinitialspace=True)
-            filled = (cells for cells in reader if len(cells) > 1 or "".join(cells).strip())
-            cells = next(itertools.islice(filled, number, None), [])
-            return reader.line_num, cells
+        self._text.seek(0)
+        reader = csv.reader(self._text, delimiter=self._separator, skipinitialspace=True)
+        filled = (cells for cells in reader if len(cells) > 1 or "".join(cells).strip())
+        cells = next(itertools.islice(filled, number, None), [])
+        return reader.line_num, cells
 
 
 @contextmanager

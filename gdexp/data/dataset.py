@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -48,6 +49,10 @@ class Dataset:
     def load(self) -> Dataset:
         """The table itself: it is in memory already, which a file is not."""
         return self
+
+    def open(self) -> AbstractContextManager[Dataset]:
+        """The table itself, as :meth:`load`."""
+        return nullcontext(self)
 
     def chunks(self, rows: int = CHUNK) -> Iterator[Chunk]:
         """The table in pieces of so many rows, inputs of shape (k, d); nothing is copied."""

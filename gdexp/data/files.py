@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal, Protocol
 
@@ -22,9 +24,10 @@ Separator = Annotated[str, Literal["comma", "semicolon", "tab", "space"]]
 
 
 class Cells(Protocol):
-    """A file whose cells can be had as numbers."""
+    """An open file whose cells can be read as numbers."""
 
     path: Path
+    columns: list[str]
 
     def read(self, columns: tuple[str, ...], rows: int) -> Iterator[Matrix]:
         """These columns in pieces of at most so many rows; an empty cell is NaN."""
@@ -34,8 +37,8 @@ class Cells(Protocol):
 
 
 @dataclass(frozen=True)
-class Source:
-    """A table in a file; the columns have been checked, the cells are as they are read.
+class OpenTable:
+    """The table in an open file: its columns have been checked, its cells are as they are read.
 
     Attributes:
         file: the cells.
@@ -51,26 +54,8 @@ class Source:
     target: str
     missing: str
 
-    def load(self) -> Dataset:
-        """The whole table.
-
-        Raises:
-            ConfigError: a cell is empty, no number or infinite, or there is no row.
-        """
-        xs, ys = zip(*self.chunks(), strict=True)
-        x = np.concatenate(xs)
-        x = x[:, 0] if len(self.features) == 1 else x
-        return Dataset(x, np.concatenate(ys), self.name, self.features, self.target)
-
     def chunks(self, rows: int = CHUNK) -> Iterator[Chunk]:
-        """The table in pieces of at most so many rows, float64; the file is never read whole.
-
-        Yields:
-            Inputs, shape (k, d), and targets, shape (k,).
-
-        Raises:
-            ConfigError: as :meth:`load`.
-        """
+        """See :meth:`Source.chunks`."""
         seen = kept = 0
         for table in self.file.read((*self.features, self.target), rows):
             full = self._finite(table, seen)
@@ -101,6 +86,61 @@ class Source:
             )
 
 
+@dataclass(frozen=True)
+class Source:
+    """A table in a file that is opened once for each time it is read.
+
+    Attributes:
+        open_file: opens it.
+        name: what the table is called in MLflow.
+        target: the column to predict; None is refused.
+        features: the columns to predict it from; None: all others.
+        missing: "refuse" an empty cell, or "drop" its row.
+    """
+
+    open_file: Callable[[], AbstractContextManager[Cells]]
+    name: str
+    target: str | int | None
+    features: Sequence[str] | None
+    missing: str
+
+    @contextmanager
+    def open(self) -> Iterator[OpenTable]:
+        """Open the file and check its columns.
+
+        Raises:
+            ConfigError: it cannot be read, or there is no such column.
+        """
+        with self.open_file() as file:
+            target, features = choose(file.columns, self.target, self.features)
+            yield OpenTable(file, self.name, features, target, self.missing)
+
+    def load(self) -> Dataset:
+        """The whole table.
+
+        Raises:
+            ConfigError: as :meth:`open`, or a cell is empty, not a number or infinite, or there
+                is no row.
+        """
+        with self.open() as table:
+            xs, ys = zip(*table.chunks(), strict=True)
+        x = np.concatenate(xs)
+        x = x[:, 0] if len(table.features) == 1 else x
+        return Dataset(x, np.concatenate(ys), self.name, table.features, table.target)
+
+    def chunks(self, rows: int = CHUNK) -> Iterator[Chunk]:
+        """The table in pieces of at most so many rows, float64; the file is never read whole.
+
+        Yields:
+            Inputs, shape (k, d), and targets, shape (k,).
+
+        Raises:
+            ConfigError: as :meth:`load`.
+        """
+        with self.open() as table:
+            yield from table.chunks(rows)
+
+
 def csv(
     path: str | None = None,
     target: str | int | None = None,
@@ -120,11 +160,11 @@ def csv(
         name: what the table is called in MLflow; None: as the file.
 
     Raises:
-        ConfigError: there is no such file or column, or it is no CSV file.
+        ConfigError: there is no such file. What is in it is checked when it is read.
     """
-    file = CsvFile(find(path, "csv"), separator)
-    chosen_target, chosen = choose(file.columns, target, features)
-    return Source(file, name or file.path.stem, chosen, chosen_target, missing)
+    file = find(path, "csv")
+    opener = partial(CsvFile.open, file, separator)
+    return Source(opener, name or file.stem, target, features, missing)
 
 
 def parquet(
@@ -144,10 +184,8 @@ def parquet(
         name: what the table is called in MLflow; None: as the file.
 
     Raises:
-        ConfigError: there is no such file or column, it is no Parquet file, or a column holds no
-            numbers.
+        ConfigError: there is no such file. What is in it is checked when it is read.
     """
-    file = ParquetFile(find(path, "parquet"))
-    chosen_target, chosen = choose(file.columns, target, features)
-    file.check((*chosen, chosen_target))
-    return Source(file, name or file.path.stem, chosen, chosen_target, missing)
+    file = find(path, "parquet")
+    opener = partial(ParquetFile.open, file)
+    return Source(opener, name or file.stem, target, features, missing)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,36 +13,43 @@ from numpy.typing import NDArray
 from gdexp.data.columns import ENCODE
 from gdexp.errors import ConfigError
 
+if TYPE_CHECKING:
+    from pyarrow import parquet
+
 
 class ParquetFile:
-    """A Parquet file.
+    """An open Parquet file.
 
     Args:
         path: the file.
-
-    Raises:
-        ConfigError: it is no Parquet file.
+        file: the same file, open; schema and cells are read through it, so it is opened once.
     """
 
-    def __init__(self, path: Path) -> None:
-        import pyarrow.parquet
-
+    def __init__(self, path: Path, file: parquet.ParquetFile) -> None:
         self.path = path
-        with _refusing(path):
-            self._types = pyarrow.parquet.read_schema(path)
-        self.columns: list[str] = self._types.names
+        self._file = file
+        self.columns: list[str] = file.schema_arrow.names
 
-    def check(self, columns: tuple[str, ...]) -> None:
-        """Refuse columns that hold no numbers.
+    @classmethod
+    @contextmanager
+    def open(cls, path: Path) -> Iterator[ParquetFile]:
+        """Open the file.
 
         Raises:
-            ConfigError: a column holds texts, dates, lists, …
+            ConfigError: it cannot be read, or is not a Parquet file.
         """
+        from pyarrow import parquet
+
+        with _refusing(path), parquet.ParquetFile(path) as file:
+            yield cls(path, file)
+
+    def _check(self, columns: tuple[str, ...]) -> None:
+        """Refuse columns of strings, dates or lists."""
         from pyarrow import types
 
         numeric = (types.is_floating, types.is_integer, types.is_boolean, types.is_decimal)
         for name in columns:
-            kind = self._types.field(name).type
+            kind = self._file.schema_arrow.field(name).type
             if not (types.is_null(kind) or any(test(kind) for test in numeric)):
                 raise ConfigError(
                     f"data.path: {self.path.name}, column {name!r}: its type, {kind}, is no "
@@ -52,18 +60,17 @@ class ParquetFile:
         """These columns in pieces of so many rows; an empty cell is NaN.
 
         Raises:
-            ConfigError: the file cannot be read.
+            ConfigError: a column does not hold numbers, or the file cannot be read.
         """
-        import pyarrow.compute
-        import pyarrow.parquet
+        from pyarrow import compute
 
-        with _refusing(self.path), pyarrow.parquet.ParquetFile(self.path) as file:
-            for batch in file.iter_batches(rows, columns=list(columns)):
-                table = np.empty((len(batch), len(columns)))
-                for position, name in enumerate(columns):
-                    numbers = pyarrow.compute.cast(batch.column(name), "float64", safe=False)
-                    table[:, position] = numbers.to_numpy(zero_copy_only=False)
-                yield table
+        self._check(columns)
+        for batch in self._file.iter_batches(rows, columns=list(columns)):
+            table = np.empty((len(batch), len(columns)))
+            for position, name in enumerate(columns):
+                numbers = compute.cast(batch.column(name), "float64", safe=False)
+                table[:, position] = numbers.to_numpy(zero_copy_only=False)
+            yield table
 
     def place(self, row: int, column: str) -> tuple[str, str]:
         """Where a row, counted from 0, is in the file, and how its cell in a column reads there."""

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import json
+import pkgutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gdexp.config.job import Job
+from gdexp.config.paths import absolute
+from gdexp.config.settings import Preparation
 from gdexp.data.compress import Digest, compress, digest
 from gdexp.data.dataset import Chunk, Dataset
 from gdexp.data.transforms import Scaling, check_batch_size, split
@@ -20,7 +26,53 @@ LINEAR = ("gdexp.manual.Predictor", "gdexp.pytorch.Linear")
 SQUARED = ("gdexp.manual.Loss", "torch.nn.MSELoss")
 
 
-@dataclass(frozen=True)
+# Two, because runs may alternate between two tables, or between two ways to prepare one; with
+# more, tables of gigabytes would stay in memory long after the last run that needs them.
+KEPT = 2
+
+File: TypeAlias = tuple[str, int, int, int]
+MakeSource: TypeAlias = Callable[[dict[str, Any]], Any]
+"""From the settings of a data option to a Dataset, or a Source that reads one."""
+
+
+class Origin(NamedTuple):
+    """What a table is read from: equal origins give the same table.
+
+    Attributes:
+        make: instantiates the settings.
+        loader: what the settings' target is now; another one after its module is reloaded.
+        settings: of the data option, in JSON.
+        files: every file that a setting names: path, mtime in ns, size and inode.
+    """
+
+    make: MakeSource
+    loader: Any
+    settings: str
+    files: tuple[File, ...]
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any], make: MakeSource) -> Origin:
+        """The origin that these settings of the group data name, at this moment."""
+        own = {key: value for key, value in settings.items() if key not in vars(Preparation())}
+        texts = [value for value in own.values() if value and isinstance(value, str)]
+        files = tuple(file for file in map(_file, texts) if file is not None)
+        return cls(make, pkgutil.resolve_name(own["_target_"]), json.dumps(own), files)
+
+    def source(self) -> Any:
+        """The data set, or what loads one."""
+        return self.make(json.loads(self.settings))
+
+
+def _file(text: str) -> File | None:
+    """The file of this path and what changes when it is written; None if there is none."""
+    with suppress(OSError, ValueError, RuntimeError):  # too long, a null character, no such user
+        path = absolute(Path(text).expanduser())
+        state = path.stat()
+        return str(path), state.st_mtime_ns, state.st_size, state.st_ino
+    return None
+
+
+@dataclass(frozen=True, eq=False)
 class Prepared:
     """The data of a run.
 
@@ -60,48 +112,67 @@ class Prepared:
         return point if self.fitted.width == 1 else point[None]
 
 
-def prepare(job: Job, source: Any) -> Prepared:
+def prepare(job: Job, make: MakeSource) -> Prepared:
     """The data of a job, prepared as its settings ask for.
+
+    The table and what was made of it are kept for the next jobs: a file is read once as long as
+    neither the settings nor the file change.
 
     Args:
         job: the job.
-        source: a data set, or what loads one and yields it in chunks.
+        make: from the data option's settings to a Dataset, or a Source that reads one.
 
     Raises:
         ConfigError: the settings leave nothing, do not fit the data, or exclude each other.
     """
     settings = job.settings["data"]
+    origin, standardize = Origin.of(settings, make), bool(settings.get("standardize"))
     if settings.get("compress"):
         check_compressible(job)
-        return _compressed(job, source)
-    table: Dataset = source.load()
-    fitted, kept = split(table, settings.get("validation", 0), job.settings["seed"])
+        return _compressed(origin, job.settings["predictor"]["bias"], standardize)
+    fraction = settings.get("validation", 0)
+    prepared = _whole(origin, standardize, fraction, job.settings["seed"] if fraction else 0)
+    if settings.get("batch_size"):
+        check_batch_size(settings["batch_size"], len(prepared.fitted.y))
+    return prepared
+
+
+@lru_cache(maxsize=KEPT)
+def _table(origin: Origin) -> Dataset:
+    table: Dataset = origin.source().load()
+    return table
+
+
+@lru_cache(maxsize=KEPT)
+def _whole(origin: Origin, standardize: bool, fraction: float, seed: int) -> Prepared:
+    table = _table(origin)
+    fitted, kept = split(table, fraction, seed)
     means = np.atleast_1d(fitted.x.mean(axis=0, dtype=np.float64))
     scaling = None
-    if settings.get("standardize"):
+    if standardize:
         scaling = Scaling.of(fitted)
         fitted, kept = scaling.apply(fitted), kept and scaling.apply(kept)
-    if settings.get("batch_size"):
-        check_batch_size(settings["batch_size"], len(fitted.y))
     return Prepared(fitted, kept, scaling, means, len(table.y), table)
 
 
-def _compressed(job: Job, source: Any) -> Prepared:
-    settings, features = job.settings, tuple(source.features)
-    bias, standardize = settings["predictor"]["bias"], settings["data"]["standardize"]
+@lru_cache(maxsize=KEPT)
+def _compressed(origin: Origin, bias: bool, standardize: bool) -> Prepared:
+    source = origin.source()
     table = source if isinstance(source, Dataset) else None  # a file is read once, digest included
-    seen, total = Digest(len(features)), np.zeros(len(features))
+    with source.open() as rows:
+        features = tuple(rows.features)
+        seen, total = Digest(len(features)), np.zeros(len(features))
 
-    def summed(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
-        for x, y in chunks:
-            total[:] += x.reshape(len(y), -1).sum(axis=0, dtype=np.float64)
-            yield x, y
+        def summed(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
+            for x, y in chunks:
+                total[:] += x.reshape(len(y), -1).sum(axis=0, dtype=np.float64)
+                yield x, y
 
-    chunks = summed(source.chunks())
-    if table is None:
-        chunks = seen.reading(chunks)
-    found = compress(chunks, features, bias=bias, standardize=standardize)
-    fitted = Dataset(found.x, found.y, source.name, features, source.target)
+        chunks = summed(rows.chunks())
+        if table is None:
+            chunks = seen.reading(chunks)
+        found = compress(chunks, features, bias=bias, standardize=standardize)
+    fitted = Dataset(found.x, found.y, rows.name, features, rows.target)
     means = total / found.rows
     return Prepared(fitted, None, found.scaling, means, found.rows, table, True, str(seen))
 

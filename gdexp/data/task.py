@@ -84,20 +84,24 @@ def shares(y_pred: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def scores(y: NDArray[Any], y_pred: NDArray[Any], task: Task) -> dict[str, float]:
-    """Mean absolute error and R², or the accuracy, by scikit-learn.
+    """Mean absolute error and R², or the accuracy, as scikit-learn defines them.
+
+    ``mae = mean(|y - f(x)|)``, ``r2 = 1 - sum((y - f(x))**2) / sum((y - mean(y))**2)``, and the
+    accuracy is the share of rows whose class is predicted. If all targets are equal, r2 is 1 for
+    exact predictions and 0 for others; of a single row it is left out.
 
     Args:
         y: the targets, shape (n,).
         y_pred: what the predictor gives, shape (n,) or (n, k), finite.
         task: what it was fitted for.
     """
-    from sklearn import metrics
-
-    said = response(y_pred, task)
+    answers, y = response(y_pred, task), y.astype(np.float64)
     if task != "regression":
-        said = said if task == "classes" else np.round(said)
-        return {"accuracy": float(metrics.accuracy_score(y, said))}
-    found = {"mae": float(metrics.mean_absolute_error(y, said))}
-    if len(y) > 1:  # R² of a single row is not defined
-        found["r2"] = float(metrics.r2_score(y, said))
-    return found
+        classes = answers if task == "classes" else np.round(answers)
+        return {"accuracy": float(np.mean(y == classes))}
+    residuals = y - answers
+    measured = {"mae": float(np.abs(residuals).mean())}
+    if len(y) > 1:
+        left, total = float(np.sum(residuals**2)), float(np.sum((y - y.mean()) ** 2))
+        measured["r2"] = 1 - left / total if total else float(left == 0)
+    return measured

@@ -1,30 +1,25 @@
-"""From a checked configuration to what descends: the one place where options are instantiated."""
+"""From a checked configuration to what descends."""
 
 from __future__ import annotations
 
-import inspect
-import json
-import os
-import pkgutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any, TypeAlias
 
-from hydra.utils import instantiate
+from numpy.typing import NDArray
 
 from gdexp import manual
 from gdexp.config.job import Job
-from gdexp.config.settings import Preparation
 from gdexp.config.validation import is_torch_based
-from gdexp.data.preparation import Prepared, prepare
+from gdexp.data.preparation import KEPT, Prepared, prepare
 from gdexp.data.task import Task, check_targets, outputs_of, targets, task_of
 from gdexp.data.transforms import batches
 from gdexp.descent import predictors
 from gdexp.descent.fused import fuse
+from gdexp.descent.instantiation import option, refusing, source
 from gdexp.descent.loop import descend, descend_in_batches
-from gdexp.errors import ConfigError, first_line
+from gdexp.errors import ConfigError
 from gdexp.types import Array, Gradient, Iteration, Loss, Predictor
 
 Batches: TypeAlias = Callable[[int], Iterable[tuple[Array, Array]]]
@@ -134,38 +129,36 @@ def build(job: Job) -> Components:
     """
     settings = job.settings
     task = task_of(str(settings["loss"]["_target_"]))
-    data = prepare(job, _source(job))
-    tables = [data.fitted] if data.kept is None else [data.fitted, data.kept]
+    data = prepare(job, source)
     known = (data.table or data.fitted).y
     check_targets(known, task, job.choices["loss"])
     outputs = outputs_of(known, task)
     predictor = _predictor(job, data.fitted.width, outputs)
-    gradient, loss, updater = (_instantiate(job, f) for f in ("gradient", "loss", "updater"))
-    rows: list[Array] = [a for table in tables for a in (table.x, targets(table.y, task))]
-    arrays: list[Array] = [data.at(settings["predict_at"]), *rows]
-    arrays = [predictors.cast(a, settings["dtype"]) for a in arrays]
+    gradient, loss, updater = (option(job, f) for f in ("gradient", "loss", "updater"))
+    at: Array = predictors.cast(data.at(settings["predict_at"]), settings["dtype"])
+    device = None
     if is_torch_based(job):
         from gdexp import pytorch
 
         device = pytorch.device_of(settings["device"])
-        arrays = list(pytorch.tensors(*arrays, device=device))
+        (at,) = pytorch.tensors(at, device=device)
         tracked = getattr(gradient, "tracked", False)
         predictor = pytorch.adopt(predictor, settings["dtype"], tracked, device)
-        with _refusing("updater"):
+        with refusing("updater"):
             updater, gradient = pytorch.adapt(updater, predictor, gradient, loss)
     else:
         predictor = predictors.in_precision(predictor, settings["dtype"])
-    at, x, y, *kept = arrays
+    (x, y), *kept = _arrays(data, task, settings["dtype"], device)
     families = predictor, gradient, loss, updater
-    built = Components(data, task, x, y, at, (kept[0], kept[1]) if kept else None, *families)
+    built = Components(data, task, x, y, at, kept[0] if kept else None, *families)
     built.batch_size = size = settings["data"].get("batch_size")
     if size:
         built.batches = partial(batches, x, y, size, settings["seed"])
     if settings["scheduler"]["_target_"] is not None:
         from gdexp.pytorch import schedule
 
-        with _refusing("scheduler"):
-            built.scheduler = schedule(_instantiate(job, "scheduler"), updater)
+        with refusing("scheduler"):
+            built.scheduler = schedule(option(job, "scheduler"), updater)
     _check_shape(job, built, outputs)
     return built
 
@@ -193,7 +186,7 @@ def rebuild(settings: Mapping[str, Any], features: int, outputs: int) -> Predict
 
 def _check_shape(job: Job, built: Components, outputs: int) -> None:
     x = built.x[:2]
-    with _refusing("predictor"):
+    with refusing("predictor"):
         found = tuple(built.predict(x).shape)
     expected = (len(x),) if outputs == 1 else (len(x), outputs)
     if found != expected:
@@ -203,54 +196,47 @@ def _check_shape(job: Job, built: Components, outputs: int) -> None:
         )
 
 
-def _source(job: Job) -> Any:
-    """The data source, made once for the same settings: a run is built twice, at first to check."""
-    node = job.settings["data"]
-    own = {key: value for key, value in node.items() if key not in vars(Preparation())}
-    path = own.get("path")
-    changed = os.stat(path).st_mtime_ns if isinstance(path, str) and os.path.exists(path) else 0
-    with _refusing("data"):
-        return _made(json.dumps(own), changed)
+@lru_cache(maxsize=KEPT)
+def _arrays(
+    data: Prepared, task: Task, dtype: str, device: str | None
+) -> tuple[tuple[Array, Array], ...]:
+    """Inputs and targets of the fit, then of the rows kept out of it where there are any.
+
+    All jobs with the same data share them; NumPy arrays are read-only.
+
+    Args:
+        data: the data as prepared.
+        task: what is predicted.
+        dtype: the precision.
+        device: where the tensors are; None: NumPy arrays.
+    """
+    tables = [data.fitted] if data.kept is None else [data.fitted, data.kept]
+    return tuple(
+        (_shared(table.x, dtype, device), _shared(targets(table.y, task), dtype, device))
+        for table in tables
+    )
 
 
-@lru_cache(maxsize=1)
-def _made(node: str, changed: int) -> Any:
-    return instantiate(json.loads(node), _convert_="all")
+def _shared(array: NDArray[Any], dtype: str, device: str | None) -> Array:
+    array = predictors.cast(array, dtype)
+    if device is None:
+        view = array.view()
+        view.flags.writeable = False
+        return view
+    from gdexp import pytorch
+
+    return pytorch.tensors(array, device=device)[0]
 
 
 def _predictor(job: Job, features: int, outputs: int) -> Any:
     sizes = {"features": features, "outputs": outputs}
     if not (is_torch_based(job) or job.settings["predictor"].get("init") == "torch"):
-        return _instantiate(job, "predictor", **sizes)
+        return option(job, "predictor", **sizes)
     from gdexp import pytorch
 
     seed = job.settings["seed"]
     with pytorch.seeded(seed):
-        predictor = _instantiate(job, "predictor", **sizes)
+        predictor = option(job, "predictor", **sizes)
     if isinstance(predictor, manual.Predictor) and predictor.init == "torch":
         predictor.parameters = pytorch.initial("b" in predictor.parameters, seed, features)
     return predictor
-
-
-def _instantiate(job: Job, family: str, **sizes: int) -> Any:
-    """The option of a family; a constructor that takes a size is told it."""
-    node = job.settings[family]
-    with _refusing(family):
-        if sizes:
-            taken = inspect.signature(pkgutil.resolve_name(node["_target_"])).parameters
-            sizes = {name: n for name, n in sizes.items() if name in taken and name not in node}
-        return instantiate(node, **sizes, _convert_="all")
-
-
-@contextmanager
-def _refusing(family: str) -> Iterator[None]:
-    """Turn a constructor's complaint into a sentence about the family."""
-    try:
-        yield
-    except ConfigError:
-        raise
-    except Exception as error:
-        cause = error.__cause__ or error
-        if isinstance(cause, ConfigError):
-            raise cause from None
-        raise ConfigError(f"{family}: {first_line(cause)}") from error

@@ -83,3 +83,20 @@ def test_an_option_says_what_each_of_its_keys_means(option: str) -> None:
     assert getattr(data, node["_target_"].rsplit(".")[-1]).__module__.startswith("gdexp.data.")
     lines = [line for line in text.splitlines() if not line.startswith(("#", "_target_"))]
     assert all(" # " in line for line in lines)
+
+
+def test_diabetes_is_scikit_learns_to_the_last_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    from sklearn import datasets
+
+    def refused(**_: object) -> None:
+        raise AssertionError("imported to read two files")
+
+    table, oracle = data.diabetes(), datasets.load_diabetes(scaled=False)
+    with monkeypatch.context() as patched:
+        patched.setattr(datasets, "load_diabetes", refused)
+        assert np.array_equal(data.diabetes().x, table.x)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)  # no such files
+    for read in (table, data.diabetes()):
+        assert read.x.tobytes() == oracle.data.tobytes()
+        assert read.y.tobytes() == oracle.target.tobytes()
+        assert list(read.features) == oracle.feature_names

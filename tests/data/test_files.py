@@ -298,7 +298,7 @@ def test_a_parquet_file_that_cannot_be_fitted(
 def test_a_file_that_is_no_parquet_file(workdir: Path) -> None:
     (workdir / "t.csv").write_text(GOOD)
     with pytest.raises(ConfigError) as refused:
-        data.parquet("t.csv", "y")
+        data.parquet("t.csv", "y").load()
     assert str(refused.value).startswith(f"data.path: {workdir}/t.csv is no Parquet file that can ")
     assert str(refused.value).endswith(". A CSV file is read by data=csv.")
 
