@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, TextIO
 import numpy as np
 
 from gdexp.config import validation
+from gdexp.config.capabilities import is_linear
 from gdexp.config.compose import Composer, session
 from gdexp.config.job import Job
-from gdexp.data.preparation import LINEAR
 from gdexp.descent.build import Components, build
 from gdexp.descent.checkpoint import Checkpoints, Saved, read, restore
 from gdexp.descent.evaluation import coefficients, final_scores, metric_names
@@ -23,15 +23,11 @@ from gdexp.descent.stopping import VALIDATION, Rules
 from gdexp.descent.trajectory import Trajectory
 from gdexp.descent.transcript import Transcript
 from gdexp.errors import Interrupted
+from gdexp.insight import gradient_check
 
 if TYPE_CHECKING:
     from gdexp.tracking.live import Record
 
-# Updaters whose steps are as long as the gradient times lr.
-PROPORTIONAL = (
-    *("gdexp.manual.Updater", "gdexp.manual.Momentum", "gdexp.manual.Nesterov"),
-    "torch.optim.SGD",
-)
 GREW = 10.0  # a run that ends at this many times its first loss has diverged
 
 
@@ -105,7 +101,7 @@ def run(job: Job, stream: TextIO | None = None) -> Result:
     transcript = Transcript(at, iters, every, stream)
     with np.errstate(over="ignore"):
         result = Result("failed", "", trajectory, "", built.prediction(), transcript.at)
-    result.note = note(job, built.factor())
+    result.note = gradient_check.warning(job, gradient_check.multiple(job, built))
     record = _open(job, built)
     try:
         with _random(job, built):
@@ -150,8 +146,8 @@ def _trajectory(job: Job, built: Components) -> Trajectory:
         measures[VALIDATION] = built.kept_loss
     if built.scheduler is not None:
         measures["train/lr"] = lambda: built.lr
-    linear = job.settings["predictor"]["_target_"] in LINEAR
-    elements = {"w": metric_names(built.data.fitted.features)} if linear else {}
+    names = metric_names(built.data.fitted.features)
+    elements = {"w": names} if is_linear(job.settings) else {}
     return Trajectory(built.predictor.parameters, job.settings["iters"], elements, measures)
 
 
@@ -245,16 +241,3 @@ def outcome(trajectory: Trajectory) -> tuple[str, str]:
     if loss[-1] > GREW * loss[0]:
         return "diverged", f"the loss grew from {loss[0]:.6g} to {loss[-1]:.6g}"
     return "completed", f"{epochs} epochs"
-
-
-def note(job: Job, factor: float) -> str:
-    """The sentence owed where the gradient source is so many times the derivative of the loss."""
-    if factor == 1:
-        return ""
-    lr, right = job.settings["lr"], "manual" if factor > 1 else "manual_sum"
-    acts = f", so lr={lr:g} acts like lr={lr * factor:g}"
-    proportional = job.settings["updater"]["_target_"] in PROPORTIONAL
-    return (
-        f"gradient={job.choices['gradient']} is {factor:g} times the derivative of the loss"
-        f"{acts if proportional else ''}; gradient={right} gives the derivative."
-    )

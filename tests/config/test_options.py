@@ -69,7 +69,7 @@ def test_every_option_is_composed_built_and_descends(tables: None, group: str, o
     with session():
         job = Job.of(Composer().compose(chosen(group, option)), ())
     validation.check(job)
-    first, second = build.build(job).iterations(2)
+    first, second = build(job).iterations(2)
     assert first.epoch == 1
     assert np.isfinite(float(first.loss.item()))
     assert second.loss.item() < first.loss.item()

@@ -6,12 +6,12 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any
 
 import numpy as np
 
 from gdexp import experiment
-from gdexp.config import schema
+from gdexp.config import capabilities, schema
 from gdexp.config.job import Job
 from gdexp.config.settings import default_of
 from gdexp.config.validation import is_torch_based
@@ -19,18 +19,11 @@ from gdexp.descent.build import Components, build
 from gdexp.descent.evaluation import INTERCEPT
 from gdexp.descent.transcript import Transcript
 from gdexp.experiment import Result
+from gdexp.insight import gradient_check
 from gdexp.sweep.vectorized.program import Batch, BatchResult
 from gdexp.sweep.workers.engines import Engine, Local
 
 MEMORY = 256 * 2**20  # bytes of curves computed before they are written
-PREDICTORS = ("gdexp.manual.Predictor", "gdexp.pytorch.Linear")
-GRADIENTS: dict[str, Literal["mean", "sum", "autograd"]] = {
-    "gdexp.manual.Gradient": "mean",
-    "gdexp.manual.GradientSum": "sum",
-    "gdexp.pytorch.Autograd": "autograd",
-}
-LOSSES = ("gdexp.manual.Loss", "torch.nn.MSELoss")
-UPDATERS = ("gdexp.manual.Updater", "torch.optim.SGD")
 SGD = ("momentum", "dampening", "weight_decay", "nesterov", "maximize")
 ONE_BY_ONE = (  # settings that only a run of its own can have
     *("device", "continue_from", "checkpoint.every"),
@@ -46,7 +39,7 @@ NUMBERS = {  # the settings in which runs of a batch may differ
 
 def obstacle(job: Job) -> str:
     """Why a job cannot be part of a batch, or "" where it can."""
-    if job.settings["data"]["_target_"] != "gdexp.data.points":
+    if not capabilities.of(job.settings, "data", "inline"):
         return f"data={job.choices['data']} has no batched form"
     for key in ONE_BY_ONE:
         section, _, name = key.rpartition(".")
@@ -57,14 +50,8 @@ def obstacle(job: Job) -> str:
         return f"scheduler={job.choices['scheduler']} has no batched form"
     if job.settings["tracking"].get("log_model"):
         return "tracking.log_model=true has no batched form"
-    known = {
-        "predictor": PREDICTORS,
-        "gradient": tuple(GRADIENTS),
-        "loss": LOSSES,
-        "updater": UPDATERS,
-    }
-    for family, targets in known.items():
-        if job.settings[family]["_target_"] not in targets:
+    for family in schema.FAMILIES:
+        if not capabilities.of(job.settings, family, "vectorized"):
             return f"{family}={job.choices[family]} has no batched form"
     updater = job.settings["updater"]
     for key in ("foreach", "differentiable", "fused"):
@@ -113,13 +100,13 @@ def run_batch(
     """
     engine = engine or Local()
     built = build(jobs[0])
-    factor = built.factor()
+    multiple = gradient_check.multiple(jobs[0], built)
     parts = list(_parts(jobs, engine.shards))
     shards = (_batch(part, built) for part in parts)
     for computed in engine.compute(shards, on_progress):
         part = parts[computed.number]
         for i, job in sorted(enumerate(part), key=lambda pair: pair[1].number or 0):
-            result = _result(job, computed.result, i, factor)
+            result = _result(job, computed.result, i, multiple)
             yield Ended(job, result, computed.started, computed.seconds)
 
 
@@ -149,12 +136,12 @@ def _but_iters(job: Job) -> str:
 
 def _batch(jobs: Sequence[Job], built: Components) -> Batch:
     first = jobs[0].settings
-    by_sgd = first["updater"]["_target_"] == "torch.optim.SGD"
+    by_sgd = capabilities.of(first, "updater", "vectorized") == "SGD"
     return Batch(
         x=np.asarray(built.x),
         y=np.asarray(built.y),
-        gradient=GRADIENTS[first["gradient"]["_target_"]],
-        reduction=cast(Literal["mean", "sum"], first["loss"].get("reduction", "mean")),
+        gradient=capabilities.of(first, "gradient", "vectorized"),
+        reduction=capabilities.reduction(first, "loss") or "mean",
         torch=is_torch_based(jobs[0]),
         start=_start(jobs),
         lr=np.array([job.settings["updater"]["lr"] for job in jobs], float),
@@ -167,13 +154,13 @@ def _batch(jobs: Sequence[Job], built: Components) -> Batch:
 
 
 def _start(jobs: Sequence[Job]) -> dict[str, Any]:
-    names = ("w", "b") if jobs[0].settings["predictor"]["bias"] else ("w",)
+    names = ("w", "b") if jobs[0].settings["predictor"].get("bias") else ("w",)
     starts = [_start_of(job, names) for job in jobs]
     return {name: np.array([start[name] for start in starts], float) for name in names}
 
 
 def _start_of(job: Job, names: tuple[str, ...]) -> dict[str, float]:
-    init = job.settings["predictor"]["init"]
+    init = job.settings["predictor"].get("init", 0.0)
     if init != "torch":
         return dict.fromkeys(names, float(init))
     from gdexp import pytorch
@@ -181,7 +168,7 @@ def _start_of(job: Job, names: tuple[str, ...]) -> dict[str, float]:
     return pytorch.initial("b" in names, job.settings["seed"])
 
 
-def _result(job: Job, batch: BatchResult, i: int, factor: float) -> Result:
+def _result(job: Job, batch: BatchResult, i: int, multiple: float) -> Result:
     """What :func:`gdexp.experiment.run` would have returned for this job."""
     trajectory = batch.trajectory(i)
     settings = job.settings
@@ -202,7 +189,7 @@ def _result(job: Job, batch: BatchResult, i: int, factor: float) -> Result:
         at=transcript.at,
         parameters=last,
         coefficients={} if trajectory.diverged else _coefficients(last),
-        note=experiment.note(job, factor),
+        note=gradient_check.warning(job, multiple),
     )
 
 
