@@ -1,4 +1,4 @@
-"""Running a sweep's jobs: in batches where they differ only in numbers, else one after another."""
+"""Running a sweep's jobs: vectorized where they differ only in numbers, else one after another."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from gdexp.sweep.workers.engines import Engine
 Basic = Callable[[Sequence[Sequence[str]], int], Sequence[JobReturn]]
 
 
-class BatchReturn(JobReturn):
-    """The return of a job that was computed in a batch; its configuration is composed if asked for.
+class ComputedReturn(JobReturn):
+    """The return of a job that was vectorized; its configuration is composed if asked for.
 
     Args:
         job: the job.
@@ -71,7 +71,7 @@ class Launch:
     Args:
         launcher: Hydra's launcher object, set up.
         basic: Hydra's basic way to run jobs, one after another.
-        engine: what computes batches.
+        engine: what computes vectorized runs.
     """
 
     def __init__(self, launcher: Any, basic: Basic, engine: Engine) -> None:
@@ -88,10 +88,10 @@ class Launch:
         absolute(self._config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)  # as Hydra's do
         jobs = [self._job(overrides, first + i) for i, overrides in enumerate(job_overrides)]
         returns: dict[int, JobReturn] = {}
-        batches, alone = self._split(jobs)
+        groups, alone = self._split(jobs)
         tally = self._tally or Tally(len(jobs))
-        for batch in batches:
-            returns |= self._run_batch(batch, alone, tally)
+        for group in groups:
+            returns |= self._run_vectorized(group, alone, tally)
         for job in sorted(alone, key=lambda job: job.number or 0):
             assert job.number is not None
             (returns[job.number],) = self._basic([list(job.typed)], job.number)
@@ -115,7 +115,7 @@ class Launch:
 
     def _split(self, jobs: Sequence[Job]) -> tuple[list[list[Job]], list[Job]]:
         """The jobs that can be computed together, and those that run alone."""
-        batches: dict[str, list[Job]] = defaultdict(list)
+        groups: dict[str, list[Job]] = defaultdict(list)
         alone: list[Job] = []
         reasons: dict[str, int] = defaultdict(int)
         watched = set(self._config.hydra.callbacks or {}) - {"preflight"}
@@ -127,28 +127,31 @@ class Launch:
                 reasons[reason] += 1
                 alone.append(job)
             else:
-                batches[compute.batch_key(job)].append(job)
+                groups[compute.group_key(job)].append(job)
         for reason, count in reasons.items():
             say(f"{count} of {len(jobs)} runs one after another: {reason}")
-        return list(batches.values()), alone
+        return list(groups.values()), alone
 
-    def _run_batch(self, jobs: list[Job], alone: list[Job], tally: Tally) -> dict[int, JobReturn]:
-        """Compute and record a batch; what it cannot do is left to run alone."""
+    def _run_vectorized(
+        self, jobs: list[Job], alone: list[Job], tally: Tally
+    ) -> dict[int, JobReturn]:
+        """Compute and record jobs as one; what cannot be done is left to run alone."""
         returns: dict[int, JobReturn] = {}
         try:
-            computed = compute.run_batch(jobs, tally.computed, self._engine)
+            computed = compute.compute(jobs, tally.computed, self._engine)
             for ended in self._recorded(computed, jobs[0]):
                 number = ended.job.number
                 assert number is not None
                 loss = ended.result.trajectory.loss
                 value = float(loss[-1]) if len(loss) else None
-                returns[number] = BatchReturn(ended.job, value, self._composer(ended.job))
+                returns[number] = ComputedReturn(ended.job, value, self._composer(ended.job))
                 tally.ended(ended.job, returns[number], ended.result)
         except GdexpError:
             raise
         except Exception as error:
             left = [job for job in jobs if job.number not in returns]
-            say(f"{len(left)} runs one after another: as a batch {type(error).__name__}: {error}")
+            reason = f"vectorizing failed with {type(error).__name__}: {error}"
+            say(f"{len(left)} runs one after another: {reason}")
             alone += left
         return returns
 

@@ -1,4 +1,4 @@
-"""Jobs computed in a batch, described as each would have been recorded alone."""
+"""Vectorized jobs, described as each would have been recorded alone."""
 
 from __future__ import annotations
 

@@ -216,8 +216,8 @@ def test_an_own_updater_is_vectorized_as_it_declares(mine: str) -> None:
         composer = Composer(mine)
         words = ("step=manual", "tracking=off")
         jobs = [Job.of(composer.compose([*words, f"updater={u}"]), ()) for u in ("same", "honest")]
-    assert [compute.obstacle(job) for job in jobs] == ["", "updater=honest has no batched form"]
-    (ended,) = compute.run_batch(jobs[:1], lambda runs: None)
+    assert [compute.obstacle(job) for job in jobs] == ["", "updater=honest cannot be vectorized"]
+    (ended,) = compute.compute(jobs[:1], lambda runs: None)
     alone = run(*words, "updater=same", config_dir=mine)
     np.testing.assert_array_equal(ended.result.trajectory.table, alone.trajectory.table)
 

@@ -1,4 +1,4 @@
-"""From jobs to batches and back: which runs can be computed as one, and what came of each."""
+"""From jobs to programs and back: which runs can be vectorized, and what came of each."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from gdexp.descent.evaluation import INTERCEPT
 from gdexp.descent.transcript import Transcript
 from gdexp.experiment import Result
 from gdexp.insight import gradient_check
-from gdexp.sweep.vectorized.program import Batch, BatchResult
+from gdexp.sweep.vectorized.program import Program, ProgramResult
 from gdexp.sweep.workers.engines import Engine, Local
 
 MEMORY = 256 * 2**20  # bytes of curves computed before they are written
@@ -30,7 +30,7 @@ ONE_BY_ONE = (  # settings that only a run of its own can have
     *("stop.tolerance", "stop.patience", "stop.divergence"),
     *("data.standardize", "data.validation", "data.batch_size", "data.compress"),
 )
-NUMBERS = {  # the settings in which runs of a batch may differ
+NUMBERS = {  # the settings in which runs of a program may differ
     "": ("lr", "iters", "seed", "predict_at", "print_every"),
     "predictor": ("init",),
     "updater": ("lr", *SGD),
@@ -38,32 +38,32 @@ NUMBERS = {  # the settings in which runs of a batch may differ
 
 
 def obstacle(job: Job) -> str:
-    """Why a job cannot be part of a batch, or "" where it can."""
+    """Why a job cannot be vectorized, or "" if it can."""
     if not capabilities.of(job.settings, "data", "inline"):
-        return f"data={job.choices['data']} has no batched form"
+        return f"data={job.choices['data']} cannot be vectorized"
     for key in ONE_BY_ONE:
         section, _, name = key.rpartition(".")
         node = job.settings[section] if section else job.settings
         if node.get(name) != default_of(key):
-            return f"{key}={schema.shown(node[name])} has no batched form"
+            return f"{key}={schema.shown(node[name])} cannot be vectorized"
     if job.settings["scheduler"]["_target_"] is not None:
-        return f"scheduler={job.choices['scheduler']} has no batched form"
+        return f"scheduler={job.choices['scheduler']} cannot be vectorized"
     if job.settings["tracking"].get("log_model"):
-        return "tracking.log_model=true has no batched form"
+        return "tracking.log_model=true cannot be vectorized"
     for family in schema.FAMILIES:
         if not capabilities.of(job.settings, family, "vectorized"):
-            return f"{family}={job.choices[family]} has no batched form"
+            return f"{family}={job.choices[family]} cannot be vectorized"
     updater = job.settings["updater"]
     for key in ("foreach", "differentiable", "fused"):
         if updater.get(key):
-            return f"updater.{key}={str(updater[key]).lower()} has no batched form"
+            return f"updater.{key}={str(updater[key]).lower()} cannot be vectorized"
     if updater.get("nesterov") and not (updater.get("momentum") and updater.get("dampening") == 0):
         return "updater.nesterov=true needs momentum > 0 and dampening = 0"  # torch refuses it
     return ""
 
 
-def batch_key(job: Job) -> str:
-    """What the jobs of one batch share: every setting but the numbers."""
+def group_key(job: Job) -> str:
+    """What the jobs of one program share: every setting but the numbers."""
     kept = {key: value for key, value in job.settings.items() if key not in NUMBERS[""]}
     for family in ("predictor", "updater"):
         kept[family] = {k: v for k, v in kept[family].items() if k not in NUMBERS[family]}
@@ -73,12 +73,12 @@ def batch_key(job: Job) -> str:
 
 @dataclass(frozen=True)
 class Ended:
-    """A job of a batch that has been computed.
+    """A job that has been computed.
 
     Attributes:
         job: the job.
         result: what came of it, as the run alone would have ended.
-        started: when its shard of the batch started, in seconds since 1970.
+        started: when its shard started, in seconds since 1970.
         seconds: how long the shard took.
     """
 
@@ -88,10 +88,10 @@ class Ended:
     seconds: float
 
 
-def run_batch(
+def compute(
     jobs: Sequence[Job], on_progress: Callable[[int], None], engine: Engine | None = None
 ) -> Iterator[Ended]:
-    """Compute jobs of one batch key, shard by shard; they come in any order.
+    """Compute jobs of one group key, shard by shard; they come in any order.
 
     Args:
         jobs: the jobs.
@@ -102,7 +102,7 @@ def run_batch(
     built = build(jobs[0])
     multiple = gradient_check.multiple(jobs[0], built)
     parts = list(_parts(jobs, engine.shards))
-    shards = (_batch(part, built) for part in parts)
+    shards = (_program(part, built) for part in parts)
     for computed in engine.compute(shards, on_progress):
         part = parts[computed.number]
         for i, job in sorted(enumerate(part), key=lambda pair: pair[1].number or 0):
@@ -134,10 +134,10 @@ def _but_iters(job: Job) -> str:
     return json.dumps(numbers, sort_keys=True)
 
 
-def _batch(jobs: Sequence[Job], built: Components) -> Batch:
+def _program(jobs: Sequence[Job], built: Components) -> Program:
     first = jobs[0].settings
     by_sgd = capabilities.of(first, "updater", "vectorized") == "SGD"
-    return Batch(
+    return Program(
         x=np.asarray(built.x),
         y=np.asarray(built.y),
         gradient=capabilities.of(first, "gradient", "vectorized"),
@@ -168,16 +168,16 @@ def _start_of(job: Job, names: tuple[str, ...]) -> dict[str, float]:
     return pytorch.initial("b" in names, job.settings["seed"])
 
 
-def _result(job: Job, batch: BatchResult, i: int, multiple: float) -> Result:
+def _result(job: Job, computed: ProgramResult, i: int, multiple: float) -> Result:
     """What :func:`gdexp.experiment.run` would have returned for this job."""
-    trajectory = batch.trajectory(i)
+    trajectory = computed.trajectory(i)
     settings = job.settings
     transcript = Transcript(
         settings["predict_at"], settings["iters"], settings["print_every"], None
     )
-    transcript.prediction("before", float(batch.before[i]))
+    transcript.prediction("before", float(computed.before[i]))
     transcript.epochs(trajectory)
-    transcript.prediction("after", float(batch.after[i]))
+    transcript.prediction("after", float(computed.after[i]))
     outcome, reason = experiment.outcome(trajectory)
     last = {n: float(v[-1]) for n, v in trajectory.parameters.items() if len(v)}
     return Result(
@@ -185,7 +185,7 @@ def _result(job: Job, batch: BatchResult, i: int, multiple: float) -> Result:
         reason=reason,
         trajectory=trajectory,
         transcript=transcript.text,
-        prediction=float(batch.after[i]),
+        prediction=float(computed.after[i]),
         at=transcript.at,
         parameters=last,
         coefficients={} if trajectory.diverged else _coefficients(last),
