@@ -66,9 +66,9 @@ def declared(target: Any, capability: str, default: Any = None) -> Any:
         capability: one of :data:`CAPABILITIES`.
         default: what holds for a class that declares nothing, or cannot be imported.
 
-    >>> declared("gdexp.manual.Logistic", "task")
+    >>> declared(Logistic, "task")
     'binary'
-    >>> declared("torch.nn.L1Loss", "task", "regression")
+    >>> declared(Loss, "task", "regression")
     'regression'
     """
     if isinstance(target, str):
