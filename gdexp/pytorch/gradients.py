@@ -12,6 +12,7 @@ class Autograd:
     """
 
     tracked = True
+    vectorized = "autograd"
 
     def __call__(
         self, parameters: Parameters, x: Array, y: Array, y_pred: Array, loss: Array

@@ -62,7 +62,6 @@ class Repeatable:
     """
 
     def __init__(self, source: Gradient, predictor: Predictor, loss: Loss) -> None:
-        self.reduction = getattr(source, "reduction", None)
         self._source, self._predictor, self._loss = source, predictor, loss
 
     def __call__(

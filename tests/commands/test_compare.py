@@ -210,7 +210,7 @@ def test_the_last_of_runs_that_started_at_once(
 
 def test_pages_are_put_together(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(query, "PAGE", 3)
-    # The members of a batch start at once; the newest batch comes first.
+    # The members of a sweep start at once; the newest sweep comes first.
     found = [run.info.run_name for run in query.search(store)]
     assert (sorted(found[:2]), sorted(found[2:])) == (sorted(NAMES[2:]), sorted(NAMES[:2]))
     assert [run.info.run_name for run in query.search(store, limit=2)] == found[:2]
