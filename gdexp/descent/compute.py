@@ -10,6 +10,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
+from gdexp.config.capabilities import is_linear
 from gdexp.config.job import Job
 from gdexp.descent.build import Components
 from gdexp.descent.checkpoint import Saved, contents, restore
