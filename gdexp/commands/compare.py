@@ -11,8 +11,9 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
+from gdexp.commands import common
 from gdexp.errors import GdexpError, did_you_mean
-from gdexp.tracking import query as recorded
+from gdexp.tracking import query
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -26,14 +27,14 @@ COLOURS = {"diverged": "red", "failed": "red", "interrupted": "yellow", "running
 SHORT = 8  # characters of a run's id in the table
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; the result is its exit code."""
+def main(argv: Sequence[str]) -> int:
+    """Run the command and return its exit code."""
     args = _arguments(argv)
-    return recorded.guarded(lambda: _compare(args))
+    return common.guarded(lambda: _compare(args))
 
 
-def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = recorded.parser("compare", "Compare recorded runs: what differs, and what came of it.")
+def _arguments(argv: Sequence[str]) -> argparse.Namespace:
+    parser = common.parser("compare")
     parser.add_argument("--sweep", metavar="ID", help="the runs of this sweep, or of the last")
     parser.add_argument("--last", type=_count, metavar="N", help="the newest N runs")
     parser.add_argument("--all", action="store_true", help="all runs of the experiment")
@@ -55,8 +56,8 @@ def _count(text: str) -> int:
 
 
 def _compare(args: argparse.Namespace) -> int:
-    store = recorded.open_store(args.uri, args.experiment)
-    runs = recorded.select(store, args.runs, sweep=args.sweep, last=args.last, everything=args.all)
+    store = query.open_store(args.uri, args.experiment)
+    runs = query.select(store, args.runs, sweep=args.sweep, last=args.last, everything=args.all)
     columns = shown_columns(runs)
     rows = [row(run) for run in runs]
     if args.sort:
@@ -65,7 +66,7 @@ def _compare(args: argparse.Namespace) -> int:
     elif args.desc:
         rows.reverse()
     rows = [{column: row.get(column) for column in columns} for row in rows]
-    recorded.show(as_json(rows) if args.json else as_csv(rows) if args.csv else as_table(rows))
+    common.show(as_json(rows) if args.json else as_csv(rows) if args.csv else as_table(rows))
     return 0
 
 

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from gdexp.commands import common
 from gdexp.config.paths import absolute
 from gdexp.data.columns import cut
 from gdexp.data.csv_file import SEPARATORS, TRUTH
 from gdexp.errors import GdexpError, did_you_mean
-from gdexp.tracking import query as recorded
+from gdexp.tracking import query
 
 if TYPE_CHECKING:
     from gdexp.descent.fitted import Fitted
@@ -26,11 +27,9 @@ if TYPE_CHECKING:
 ADDED = "prediction"
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; the result is its exit code."""
-    parser = recorded.parser(
-        "predict", "Predict with a recorded run: a CSV file's rows and their predictions.", one=True
-    )
+def main(argv: Sequence[str]) -> int:
+    """Run the command and return its exit code."""
+    parser = common.parser("predict", one=True)
     parser.add_argument("file", help="a CSV file with a column for each feature")
     parser.add_argument("--out", metavar="FILE", help="a new file to write to (default: stdout)")
     parser.add_argument(
@@ -40,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="between two cells (default: comma)",
     )
     args = parser.parse_args(argv)
-    return recorded.guarded(lambda: _predict(args))
+    return common.guarded(lambda: _predict(args))
 
 
 def _predict(args: argparse.Namespace) -> int:
@@ -49,16 +48,16 @@ def _predict(args: argparse.Namespace) -> int:
     if out and (out.exists() or not out.parent.is_dir()):
         why = "is there already" if out.exists() else f"has no folder {out.parent} to be in"
         raise GdexpError(f"--out: {args.out} {why}. Name a new file in a folder that exists.")
-    store = recorded.open_store(args.uri, args.experiment)
+    store = query.open_store(args.uri, args.experiment)
     from gdexp.tracking.artifacts import fitted_of  # imports MLflow
 
-    fitted = fitted_of(store, recorded.select(store, args.runs)[0])
+    fitted = fitted_of(store, query.select(store, args.runs)[0])
     text = predicted(table, fitted)
     if out:
         with out.open("x", encoding="utf-8", newline="") as file:
             file.write(text + "\n")
     else:
-        recorded.show(text)
+        common.show(text)
     return 0
 
 

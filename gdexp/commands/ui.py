@@ -17,9 +17,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, cast
 from urllib.parse import quote
 
+from gdexp.commands import common
 from gdexp.config.paths import OUTPUTS, absolute
 from gdexp.errors import GdexpError
-from gdexp.tracking import query as recorded
+from gdexp.tracking import query
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -32,13 +33,13 @@ LONGEST = 100  # runs that one address can name
 PATIENCE = 2  # seconds for the requests under way when the server is stopped
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str]) -> int:
     """Run the command line; the result is its exit code, 0 if Ctrl-C ended it."""
-    parser = recorded.parser("ui", "Show recorded runs in the browser, until Ctrl-C.")
+    parser = common.parser("ui")
     parser.add_argument("--port", type=_port, metavar="N", help=f"default: {PORT}, or the next")
     parser.add_argument("--open", action="store_true", help="open the browser, too")
     args = parser.parse_args(argv)
-    code = recorded.guarded(lambda: _show(args))
+    code = common.guarded(lambda: _show(args))
     return 0 if code == 128 + signal.SIGINT else code
 
 
@@ -49,12 +50,12 @@ def _port(text: str) -> int:
 
 
 def _show(args: argparse.Namespace) -> int:
-    store = recorded.open_store(args.uri, args.experiment)
-    runs = recorded.select(store, args.runs)
+    store = query.open_store(args.uri, args.experiment)
+    runs = query.select(store, args.runs)
 
     def announce(base: str) -> None:
         found = addresses(base, store, runs)
-        recorded.show("\n".join(f"{what + ':':<12}{where}" for what, where in found.items()))
+        common.show("\n".join(f"{what + ':':<12}{where}" for what, where in found.items()))
         if "comparison" not in found:
             print(f"{len(runs)} runs are too many for a comparison page", file=sys.stderr)
         if args.open:
@@ -77,10 +78,10 @@ def addresses(base: str, store: Store, runs: Sequence[Run]) -> dict[str, str]:
     """
     workflow = "workflowType=machine_learning"  # another one opens without it
     table = f"{base}/#/experiments/{store.experiment_id}/runs?{workflow}"
-    sweeps = {run.data.tags.get(recorded.SWEEP) for run in runs}
+    sweeps = {run.data.tags.get(query.SWEEP) for run in runs}
     sweep = sweeps.pop() if len(sweeps) == 1 else None
     condition = (
-        f"&searchFilter={quote(f'tags.`{recorded.SWEEP}` = {sweep!r} AND {recorded.IS_RUN}')}"
+        f"&searchFilter={quote(f'tags.`{query.SWEEP}` = {sweep!r} AND {query.IS_RUN}')}"
         if sweep
         else ""
     )

@@ -28,7 +28,7 @@ REFUSED = {
     "lr=": "lr: '' is not a finite number > 0. Type for example lr=0.01.",
     "lr=true": "lr: true is not a finite number > 0. Type for example lr=0.01.",
     "lr=null": "lr: null is not a finite number > 0. Type for example lr=0.01.",
-    "lr": "'lr' cannot be read as key=value, as in lr=0.05.",
+    "lr": "'lr' has no value. Type for example lr=0.01.",
     "=3": "'=3' cannot be read as key=value, as in lr=0.05.",
     "iters=0": "iters: 0 is not a whole number from 1 to 100000000. Type for example iters=20.",
     "iters=1.5": "iters: 1.5 is not a whole number from 1 to 100000000. Type for example iters=20.",
