@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import yaml
 from mlflow.exceptions import MlflowException
 
 from gdexp.descent.fitted import FILE, Fitted, is_told
-from gdexp.errors import ConfigError, GdexpError
+from gdexp.descent.fitted_files import read_config, read_fitted, read_last_epoch
+from gdexp.errors import ConfigError, GdexpError, first_line
 from gdexp.tracking.store import Store, hide_password
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
 CHECKPOINTS = "checkpoints"
+CONFIG, TRAJECTORY = "config.yaml", "trajectory.parquet"
 
 
 def newest_checkpoint(store: Store, run_id: str) -> tuple[str, bytes]:
@@ -37,16 +40,14 @@ def newest_checkpoint(store: Store, run_id: str) -> tuple[str, bytes]:
             f"continue_from: run {run_id} has no checkpoint. Runs with checkpoint.every have."
         )
     newest = max(found.path for found in listed)
-    with tempfile.TemporaryDirectory() as folder:
-        content = Path(store.client.download_artifacts(run_id, newest, folder)).read_bytes()
-    return f"{newest} of run {run_id}", content
+    return f"{newest} of run {run_id}", _content(store, run_id, newest)
 
 
 def fitted_of(store: Store, run: Run) -> Fitted:
     """The predictor of a run: as it was kept, or told by its configuration and trajectory.
 
     Raises:
-        GdexpError: the run diverged, or has not kept what is needed.
+        GdexpError: the run diverged, has not kept what is needed, or it is damaged.
     """
     run_id, tags = run.info.run_id, run.data.tags
     outcome = tags.get("gdexp.outcome", run.info.status.lower())
@@ -54,34 +55,52 @@ def fitted_of(store: Store, run: Run) -> Fitted:
         raise GdexpError(
             f"run {run_id} diverged: {tags.get('gdexp.reason')}. Name a run that did not."
         )
-    names = {found.path for found in store.client.list_artifacts(run_id)}
+    with _reading("the artifacts", run_id):
+        names = {file.path for file in store.client.list_artifacts(run_id)}
     if FILE in names:
-        return Fitted.unpacked(_content(store, run_id, FILE))
-    if {"config.yaml", "trajectory.parquet"} <= names:
-        settings = yaml.safe_load(_content(store, run_id, "config.yaml"))
-        last = _end(_content(store, run_id, "trajectory.parquet"))
-        if is_told(settings) and last:
-            return Fitted.told(settings, last)
+        content = _content(store, run_id, FILE)
+        with _reading(FILE, run_id):
+            return read_fitted(content)
+    if {CONFIG, TRAJECTORY} <= names:
+        content, trajectory = (_content(store, run_id, name) for name in (CONFIG, TRAJECTORY))
+        with _reading(CONFIG, run_id):
+            settings = read_config(content)
+        with _reading(TRAJECTORY, run_id):
+            last = read_last_epoch(trajectory, settings["iters"]) if is_told(settings) else {}
+            if outcome in ("completed", "converged"):
+                _check_recorded(last, run.data.metrics)
+            if last:
+                return Fitted.told(settings, last)
     raise GdexpError(
         f"run {run_id} ({outcome}) has not kept its predictor: there is no {FILE} among its "
         "artifacts. Run it again, to its end."
     )
 
 
+def _check_recorded(last: Mapping[str, float], metrics: Mapping[str, float]) -> None:
+    """Refuse a trajectory that does not end where the run's curves in the store do."""
+    for name, value in last.items():
+        recorded = metrics.get(f"param/{name}", value)
+        if value != recorded:
+            raise ValueError(f"it ends with {name} = {value}, and the store has {recorded}")
+
+
 def _content(store: Store, run_id: str, name: str) -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
+    with _reading(name, run_id), tempfile.TemporaryDirectory() as folder:
         return Path(store.client.download_artifacts(run_id, name, folder)).read_bytes()
 
 
-def _end(parquet: bytes) -> dict[str, float]:
-    """The parameters after the last epoch of a trajectory, by name; none where it is empty."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    table = pq.read_table(pa.BufferReader(parquet))
-    prefix = "param/"
-    return {
-        name.removeprefix(prefix): table[name][-1].as_py()
-        for name in table.column_names
-        if name.startswith(prefix) and len(table)
-    }
+@contextmanager
+def _reading(name: str, run_id: str) -> Iterator[None]:
+    """Turn what is wrong with a run's file into a sentence that names both."""
+    what = f"{name} of run {run_id}"
+    try:
+        yield
+    except ConfigError as error:  # of a component, which may have changed since the run
+        reason = str(error).rstrip(".")
+        raise GdexpError(f"{what} cannot be rebuilt: {reason}. Run it again.") from error
+    except ValueError as error:
+        reason = str(error).rstrip(".")
+        raise GdexpError(f"{what} is damaged: {reason}. Run it again.") from error
+    except (OSError, MlflowException) as error:
+        raise GdexpError(f"{what} cannot be read: {first_line(error).rstrip('.')}.") from error
