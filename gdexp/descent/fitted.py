@@ -17,8 +17,8 @@ from gdexp.config.validation import is_torch_based
 from gdexp.data.task import response, shares
 from gdexp.data.transforms import Scaling
 from gdexp.descent import predictors
+from gdexp.descent.archive import pack
 from gdexp.descent.build import Components, rebuild
-from gdexp.descent.checkpoint import pack, unpack
 from gdexp.types import Predictor, Task
 
 FILE = "predictor.npz"
@@ -59,27 +59,17 @@ class Fitted:
         Args:
             settings: of the run.
             parameters: w and, where there is one, b.
+
+        Raises:
+            ValueError: these are not the predictor's parameters.
         """
         settings = _needed(settings)
         predictor = rebuild(settings, 1, 1)
         predictors.fill(predictor, parameters)
         return cls(settings, ("x",), 1, None, predictors.state_of(predictor))
 
-    @classmethod
-    def unpacked(cls, content: bytes) -> Fitted:
-        """What :meth:`packed` has written; no code of it is run.
-
-        Raises:
-            ValueError: it is something else.
-        """
-        found = unpack(content)
-        if found["scaling"]:
-            mean, scale = found["scaling"]
-            found["scaling"] = Scaling(mean, scale, found["features"])
-        return cls(**found)
-
     def packed(self) -> bytes:
-        """All of it as one ``.npz``, see :func:`gdexp.descent.checkpoint.pack`."""
+        """All of it as one ``.npz``; :func:`gdexp.descent.fitted_files.read_fitted` reads it."""
         return pack(
             {
                 "settings": self.settings,

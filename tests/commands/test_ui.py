@@ -143,7 +143,7 @@ def test_sigterm_ends_it_and_a_taken_default_port_is_passed_over(sweep: Path) ->
             assert server.port > ui.PORT
             code, err = server.stop(signal.SIGTERM)
             assert code == 143
-            assert err == f"port 5000 is taken, {server.port} is used instead\n"
+            assert err == f"port 5000 is taken, using {server.port} instead\n"
             assert group_members(server.process.pid) == []
             assert is_free(server.port)
 
