@@ -118,17 +118,15 @@ def recorded(step: str, iters: int) -> Callable[[], None]:
     from gdexp.config.compose import Composer, session
     from gdexp.config.job import Job
     from gdexp.descent.build import build
-    from gdexp.descent.loop import descend
     from gdexp.descent.trajectory import Trajectory
 
     with session():
         cfg = Composer().compose([f"step={step}"])
     built = build(Job.of(cfg, ()))
-    families = built.predictor, built.gradient, built.loss, built.updater
 
     def train() -> None:
         trajectory = Trajectory(built.predictor.parameters, iters)
-        trajectory.extend(descend(built.x, built.y, *families, iters=iters))
+        trajectory.extend(built.iterations(iters))
         assert trajectory.length == iters
 
     return train

@@ -4,7 +4,15 @@ from gdexp.pytorch.gradients import Autograd
 from gdexp.pytorch.models import MLP, Linear, Module, adopt, initial, judging
 from gdexp.pytorch.optimizers import Optimizer, QuasiNewton, Repeatable, Untracked, adapt
 from gdexp.pytorch.schedulers import Scheduled, schedule
-from gdexp.pytorch.tensors import device_of, joined, random_state, seeded, set_random_state, tensors
+from gdexp.pytorch.tensors import (
+    device_of,
+    joined,
+    norm,
+    random_state,
+    seeded,
+    set_random_state,
+    tensors,
+)
 
 __all__ = [
     "MLP",
@@ -22,6 +30,7 @@ __all__ = [
     "initial",
     "joined",
     "judging",
+    "norm",
     "random_state",
     "schedule",
     "seeded",
