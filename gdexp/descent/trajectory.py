@@ -115,19 +115,21 @@ class Trajectory:
     def _arrays(self, iterations: Iterable[Iteration]) -> int:
         """Record parameters of many numbers, array by array."""
         number: Reading = operator.methodcaller("item") if self._tensors else _itself
+        start, total = self.length, np.add.reduce
         losses, columns, measures = self._table[0], self._by_parameter(), self._measuring()
-        k = start = self.length
-        try:
-            for _, loss, parameters, gradients in iterations:
-                losses[k] = number(loss)
-                for name, recorded, values, slopes in columns:
-                    values[k] = recorded(parameters[name])
-                    slopes[k] = recorded(gradients[name])
-                for measure, points in measures:
-                    points[k] = measure()
-                k += 1
-        finally:
-            self._keep_finite(k)
+        rows = self._table[: 1 + 2 * len(self.names)].T
+        for _, loss, parameters, gradients in iterations:
+            k = self.length
+            losses[k] = number(loss)
+            for name, reading, values, slopes in columns:
+                values[k] = reading(parameters[name])
+                slopes[k] = reading(gradients[name])
+            for measure, points in measures:
+                points[k] = measure()
+            if not math.isfinite(total(rows[k])):
+                self.diverged = True
+                break
+            self.length = k + 1
         return self.length - start
 
     def _by_parameter(self) -> list[Curves]:
@@ -141,7 +143,7 @@ class Trajectory:
         for name, shape in self._shapes.items():
             size = math.prod(shape or ())
             rows = [self._table[i : i + size].T for i in (first, first + len(self.names))]
-            values, slopes = (r.reshape(-1, *(shape or ()), copy=False) for r in rows)
+            values, slopes = (r.reshape(len(r), *(shape or ()), copy=False) for r in rows)
             curves.append((name, norm if shape is None else whole, values, slopes))
             first += size
         return curves
@@ -154,18 +156,14 @@ class Trajectory:
         """Record what another device computes: joined there, and fetched once."""
         from gdexp.pytorch import joined
 
-        start, rows = self.length, joined(iterations, self.measures.values(), SMALL)
-        if len(rows):
-            self._table[:, start : start + len(rows)] = rows.T
-        self._keep_finite(start + len(rows))
-        return self.length - start
-
-    def _keep_finite(self, end: int) -> None:
-        """Keep what is in the table before this row, up to the first epoch that is not finite."""
-        filled = self._table[: 1 + 2 * len(self.names), self.length : end]
-        finite = np.isfinite(filled.sum(axis=0))
-        kept = len(finite) if finite.all() else int(finite.argmin())
-        self.length, self.diverged = self.length + kept, kept < len(finite)
+        rows, k = joined(iterations, self.measures.values(), SMALL), self.length
+        if not len(rows):
+            return 0
+        self._table[:, k : k + len(rows)] = rows.T
+        finite = np.isfinite(rows[:, : 1 + 2 * len(self.names)].sum(axis=1))
+        kept = len(rows) if finite.all() else int(finite.argmin())
+        self.length, self.diverged = k + kept, kept < len(rows)
+        return kept
 
     @property
     def epochs(self) -> NDArray[np.int64]:

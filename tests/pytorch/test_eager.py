@@ -21,6 +21,7 @@ import sys, warnings
 warnings.simplefilter("error")
 import torch
 from gdexp import pytorch, run
+from gdexp.pytorch import eager
 from test_updaters import CHANGES, SCHEDULERS, TORCH, Ours, one, option
 
 for name in TORCH:
@@ -29,7 +30,8 @@ for name in TORCH:
     ours.updater.load(ours.updater.state())
 for name in SCHEDULERS:
     partial = option("scheduler", name, **CHANGES.get(name, {}))
-    by_torch = pytorch.Optimizer(option("updater", "SGD", momentum=0.9)(one()))
+    with eager.without_dynamo():
+        by_torch = pytorch.Optimizer(option("updater", "SGD", momentum=0.9)(one()))
     for updater in (by_torch, option("updater", "manual_momentum")):
         scheduled = pytorch.schedule(partial, updater)
         updater({"w": torch.zeros(1)}, {"w": torch.zeros(1)})
@@ -135,9 +137,8 @@ def test_a_light_step_moves_as_torchs_does_and_leaves_autograd_as_it_was() -> No
         assert torch.equal(mine, theirs)
         assert torch.is_grad_enabled()
     assert mine.item() < 1
-    mine.grad = torch.ones(2)
-    with pytest.raises(RuntimeError):
-        light.step()
+    with pytest.raises(ZeroDivisionError):
+        light.step(lambda: torch.tensor(1 / 0))
     assert torch.is_grad_enabled()
 
 
