@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from gdexp.pytorch.tensors import (
         device_of,
         joined,
+        norm,
         random_state,
         seeded,
         set_random_state,
@@ -48,6 +49,7 @@ __all__ = [
     "initial",
     "joined",
     "judging",
+    "norm",
     "random_state",
     "schedule",
     "seeded",

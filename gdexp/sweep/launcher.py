@@ -94,7 +94,8 @@ class Launch:
         """Run the jobs, and return theirs in order."""
         absolute(self._config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)  # as Hydra's do
         if watcher := self._watcher():
-            say(f"{len(jobs)} runs one after another: {watcher} wants to see each job")
+            count = f"{len(jobs)} of {len(jobs)} runs"
+            say(f"{count} one after another: {watcher} wants to see each job")
             self._run_by_hydra(jobs)
         elif jobs:
             self._run_here(jobs)

@@ -19,6 +19,7 @@ from sweep_helpers import NAMES
 from gdexp.commands import compare
 from gdexp.errors import GdexpError
 from gdexp.tracking import query
+from gdexp.tracking.connect import client_of, open_existing
 from gdexp.tracking.store import Store
 
 COLUMNS = ["run_id", "step", "lr", "gradient", "final/loss", "final/prediction", "outcome", "name"]
@@ -38,7 +39,7 @@ def run(environment: None, capsys: pytest.CaptureFixture[str]) -> Compare:
 
 @pytest.fixture
 def store(sweep: Path) -> Store:
-    return query.open_store(None, None)
+    return open_existing(None, None)
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def others(store: Store) -> Iterator[Callable[..., str]]:
         start_time: int | None = None,
         **tags: str,
     ) -> str:
-        found = store.client.create_run(
+        found = client_of(store.uri).create_run(
             experiment or store.experiment_id,
             start_time,
             run_name="other",
@@ -63,7 +64,7 @@ def others(store: Store) -> Iterator[Callable[..., str]]:
 
     yield create
     for run_id in made:
-        store.client.delete_run(run_id)
+        client_of(store.uri).delete_run(run_id)
 
 
 def objects(ended: Ended) -> list[dict[str, Any]]:
@@ -336,7 +337,7 @@ def test_a_file_that_is_no_store(
     file = tmp_path / "some #1?.db"
     file.write_bytes(content)
     with pytest.raises(GdexpError, match=sentence):
-        query.open_store(f"sqlite:///{file}", None)
+        open_existing(f"sqlite:///{file}", None)
     assert file.read_bytes() == content
 
 
@@ -345,7 +346,7 @@ def test_an_empty_database_stays_empty(environment: None, postgres: Callable[[],
 
     uri = postgres()
     with pytest.raises(GdexpError, match="nothing recorded yet: the store is an empty database"):
-        query.open_store(uri, None)
+        open_existing(uri, None)
     engine = sqlalchemy.create_engine(uri)
     assert sqlalchemy.inspect(engine).get_table_names() == []
     engine.dispose()

@@ -24,6 +24,7 @@ from sweep_helpers import NAMES
 from gdexp.commands import ui
 from gdexp.errors import GdexpError
 from gdexp.tracking import query
+from gdexp.tracking.connect import open_existing
 from gdexp.tracking.store import Store
 
 FLAGS = [
@@ -110,7 +111,7 @@ def free_port() -> int:
 
 @pytest.fixture
 def store(sweep: Path) -> Store:
-    return query.open_store(None, None)
+    return open_existing(None, None)
 
 
 def test_serves_until_ctrl_c(sweep: Path) -> None:

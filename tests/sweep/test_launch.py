@@ -165,13 +165,13 @@ def returned(monkeypatch: pytest.MonkeyPatch) -> list[JobReturn]:
     from hydra_plugins.gdexp_sweeps import VectorizedLauncher
 
     kept: list[JobReturn] = []
-    launch = VectorizedLauncher.launch
+    launch_jobs = VectorizedLauncher.launch_jobs
 
-    def spy(self: Any, job_overrides: Any, initial_job_idx: int) -> Any:
-        kept.extend(launch(self, job_overrides, initial_job_idx))
+    def spy(self: Any, jobs: Any, tally: Any) -> Any:
+        kept.extend(launch_jobs(self, jobs, tally))
         return kept
 
-    monkeypatch.setattr(VectorizedLauncher, "launch", spy)
+    monkeypatch.setattr(VectorizedLauncher, "launch_jobs", spy)
     return kept
 
 
