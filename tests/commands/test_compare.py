@@ -18,7 +18,7 @@ from sweep_helpers import NAMES
 
 from gdexp.commands import compare
 from gdexp.errors import GdexpError
-from gdexp.tracking import query
+from gdexp.tracking import client_store, query
 from gdexp.tracking.connect import client_of, open_existing
 from gdexp.tracking.store import Store
 
@@ -210,11 +210,15 @@ def test_the_last_of_runs_that_started_at_once(
 
 
 def test_pages_are_put_together(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(query, "PAGE", 3)
+    monkeypatch.setattr(client_store, "PAGE", 3)
     # The members of a sweep start at once; the newest sweep comes first.
-    found = [run.info.run_name for run in query.search(store)]
-    assert (sorted(found[:2]), sorted(found[2:])) == (sorted(NAMES[2:]), sorted(NAMES[:2]))
-    assert [run.info.run_name for run in query.search(store, limit=2)] == found[:2]
+    by_client = client_store.ClientStore(
+        client_of(store.uri), store.uri, store.experiment, store.experiment_id
+    )
+    runs = [run.name for run in by_client.runs(query.IS_RUN)]
+    assert runs == [run.name for run in store.runs(query.IS_RUN)]
+    assert len(runs) > 3
+    assert [run.name for run in by_client.runs(query.IS_RUN, limit=2)] == runs[:2]
 
 
 def test_settings_that_only_some_runs_have() -> None:
