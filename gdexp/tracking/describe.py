@@ -234,7 +234,7 @@ def files(job: Job, result: Result) -> dict[str, bytes]:
     contents = {
         "config.yaml": config_text(job).encode(),
         "transcript.txt": result.transcript.encode(),
-        "trajectory.parquet": parquet(result.trajectory.epochs, result.trajectory.columns()),
+        "trajectory.parquet": parquet(result.trajectory),
     }
     if result.fitted is not None and not is_told(job.settings):
         contents[FILE] = result.fitted.packed()

@@ -72,7 +72,7 @@ def drawn_jobs(data: st.DataObject, plan: Plan, combination: str) -> list[Job]:
 
 def both(jobs: list[Job]) -> Iterator[tuple[Result, Result]]:
     """Each run vectorized, and alone."""
-    ended = {one.job.number: one.result for one in compute(jobs, lambda runs: None)}
+    ended = {job.number: result for job, result in compute(jobs, lambda runs: None)}
     assert sorted(ended) == list(range(len(jobs)))  # type: ignore[type-var]
     for job in jobs:
         yield ended[job.number], experiment.run(job)
