@@ -5,17 +5,14 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Ended, process
+from helpers import CLI, process
 
 from gdexp.commands import COMMANDS
 from gdexp.commands.arguments import parse
 from gdexp.errors import ConfigError
-
-CLI = Callable[..., Ended]
 
 SEE_HELP = "python -m gdexp --help lists what can be typed."
 REFUSED = {

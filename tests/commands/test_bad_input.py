@@ -163,7 +163,7 @@ def test_a_store_that_is_no_store_is_left_as_it_is(workdir: Path, cli: CLI) -> N
 def test_a_server_that_hangs_is_waited_for_once_and_less_than_ten_seconds(
     workdir: Path, cli: CLI
 ) -> None:
-    from gdexp.tracking import store
+    from gdexp.tracking import location
 
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
@@ -174,7 +174,7 @@ def test_a_server_that_hangs_is_waited_for_once_and_less_than_ten_seconds(
         silent.accept()[0].close()
         with pytest.raises(BlockingIOError):
             silent.accept()
-    assert store.PATIENCE < 10
+    assert location.PATIENCE < 10
     assert ended.err == (
         f"gdexp: tracking.uri: {address} does not answer (timed out). Start the server, name "
         "another store, or type tracking=off.\n"

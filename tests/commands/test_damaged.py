@@ -9,14 +9,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import Ended
+from helpers import CLI
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mlflow import MlflowClient
 
 from gdexp import run
-
-CLI = Callable[..., Ended]
 
 
 def other_end(path: Path) -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import yaml
-from conftest import CHECKOUT, Ended
+from helpers import CHECKOUT, CLI
 
 from gdexp import manual, run
 from gdexp.config.capabilities import CAPABILITIES, declared
@@ -20,7 +19,6 @@ from gdexp.config.job import Job
 from gdexp.pytorch.capabilities import TORCH
 from gdexp.sweep.vectorized import compute
 
-CLI = Callable[..., Ended]
 PAGE = (CHECKOUT / "conf" / "README.md").read_text()
 CONF = CHECKOUT / "conf"
 

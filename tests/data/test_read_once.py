@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import clean_environment
+from helpers import clean_environment
 
 from gdexp import data
 from gdexp.config.job import Job

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import CHECKOUT
+from helpers import CHECKOUT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,7 +22,7 @@ warnings.simplefilter("error")
 import torch
 from gdexp import pytorch, run
 from gdexp.pytorch import eager
-from test_updaters import CHANGES, SCHEDULERS, TORCH, Ours, one, option
+from torch_helpers import CHANGES, SCHEDULERS, TORCH, Ours, one, option
 
 for name in TORCH:
     ours = Ours(name, "quadratic")
@@ -44,7 +44,7 @@ print("torch._dynamo" in sys.modules)
 
 
 def test_no_optimizer_and_no_schedule_imports_dynamo_until_torch_is_used_directly() -> None:
-    path = f"{CHECKOUT}:{CHECKOUT}/tests:{CHECKOUT}/tests/pytorch"
+    path = f"{CHECKOUT}:{CHECKOUT}/tests"
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_DYNAMO],
         capture_output=True,
