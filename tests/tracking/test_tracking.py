@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -207,7 +206,9 @@ def test_a_run_that_raises_is_failed_with_the_epochs_it_had(
     found = last(client(store))
     assert found.info.status == "FAILED"
     assert found.data.tags["gdexp.outcome"] == "failed"
-    assert found.data.tags["gdexp.reason"] == "RuntimeError after epoch 30 of 100: the updater broke"
+    assert (
+        found.data.tags["gdexp.reason"] == "RuntimeError after epoch 30 of 100: the updater broke"
+    )
     assert len(curve(client(store), found.info.run_id, "train/loss")) == 30
 
 
