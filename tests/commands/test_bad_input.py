@@ -88,8 +88,8 @@ REFUSED = {
     "tracking.max_points=1": "tracking.max_points: 1 is not a whole number >= 2.",
     "tracking=off tracking.uri=x": "tracking.uri: tracking=off has no setting 'uri'. "
     "It has: enabled.",
-    "tracking.uri=foo": "tracking.uri: 'foo' is not a store URI. Type sqlite:///foo for a SQLite file, "
-    "postgresql://user@host/name or http://host:5000.",
+    "tracking.uri=foo": "tracking.uri: 'foo' is not a store URI. Type sqlite:///foo for a SQLite "
+    "file, postgresql://user@host/name or http://host:5000.",
     "tracking.uri=sqlit:///a.db": "tracking.uri: 'sqlit:///a.db' is not a store URI. Type one like "
     "sqlite:///runs.db, postgresql://user@host/name or http://host:5000. Did you mean sqlite?",
     "tracking.uri=http://127.0.0.1:9": "tracking.uri: http://127.0.0.1:9 does not answer "

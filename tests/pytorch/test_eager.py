@@ -23,7 +23,8 @@ warnings.simplefilter("error")
 import torch
 from gdexp import pytorch, run
 from gdexp.pytorch import eager
-from helpers import CONF, option
+from helpers import CONF
+from torch_helpers import option
 
 NEEDED = {
     "StepLR": {"step_size": 3},

@@ -109,7 +109,7 @@ def results(whole: list[Job], engine: engines.Engine) -> dict[int, Any]:
     ended = list(compute.compute(whole, computed.append, engine))
     assert computed[-1] == len(ended) == len(whole)
     assert computed == sorted(computed)
-    assert all(one.seconds >= 0 and one.started > 1e9 for one in ended)
+    assert all(one.seconds >= 0 and one.started > 1e9 for _, one in ended)
     return {job.number or 0: result for job, result in ended}
 
 

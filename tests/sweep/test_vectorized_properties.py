@@ -75,7 +75,7 @@ def both(jobs: list[Job]) -> Iterator[tuple[Result, Result]]:
     ended = {job.number: result for job, result in compute(jobs, lambda runs: None)}
     assert sorted(ended) == list(range(len(jobs)))  # type: ignore[type-var]
     for job in jobs:
-        yield ended[job.number], experiment.run(job)
+        yield ended[job.number], experiment.run(experiment.prepare(job))
 
 
 def assert_curves(found: Result, alone: Result, tolerance: float) -> None:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -206,8 +207,8 @@ def test_a_run_that_raises_is_failed_with_the_epochs_it_had(
     found = last(client(store))
     assert found.info.status == "FAILED"
     assert found.data.tags["gdexp.outcome"] == "failed"
-    assert (
-        found.data.tags["gdexp.reason"] == "RuntimeError after epoch 30 of 100: the updater broke"
+    assert found.data.tags["gdexp.reason"] == (
+        "RuntimeError after epoch 30 of 100: the updater broke"
     )
     assert len(curve(client(store), found.info.run_id, "train/loss")) == 30
 
