@@ -1,13 +1,13 @@
-"""The one check that holds any setting against its annotation.
+"""The one check of a value against its annotation.
 
-It serves the settings of a run and the parameters of a component's constructor, so every refusal
-reads alike.
+It serves the settings of a run and the parameters of a component's constructor, so that every
+refusal reads the same.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -40,30 +40,6 @@ def check(key: str, value: Any, hint: Any) -> None:
     raise ConfigError(f"{key}: {shown(value)} is not {describe(hint)}.{hinted}")
 
 
-def check_settings(settings: Mapping[str, Any]) -> None:
-    """Hold every run-level setting against its range.
-
-    Raises:
-        ConfigError: a value is out of range.
-    """
-    for key, hint in HINTS.items():
-        section, _, name = key.rpartition(".")
-        node = settings[section] if section else settings
-        if name in node:
-            check(key, node[name], hint)
-
-
-def check_tracking(settings: Mapping[str, Any]) -> None:
-    """Hold the tracking group's settings against their types.
-
-    Raises:
-        ConfigError: a value is out of range.
-    """
-    for key, value in settings.items():
-        if key in TRACKING:
-            check(f"tracking.{key}", value, TRACKING[key])
-
-
 def describe(hint: Any) -> str:
     """What an annotation allows, in words.
 
@@ -85,7 +61,7 @@ def describe(hint: Any) -> str:
 
 
 def _split(hint: Any) -> tuple[Any, tuple[Any, ...]]:
-    """An annotation as its type and its constraints."""
+    """Split an annotation into its type and its constraints."""
     if get_origin(hint) is Annotated:
         return get_args(hint)[0], hint.__metadata__
     return hint, ()
@@ -107,7 +83,7 @@ def _is_kind(kind: Any, value: Any) -> bool:
         return isinstance(value, int) and not isinstance(value, bool)
     if kind in (bool, str, NoneType):
         return isinstance(value, kind)
-    return True  # an annotation that says more than we can check: the constructor decides
+    return True  # any other annotation: the constructor decides
 
 
 def _finite(value: float) -> bool:
@@ -140,7 +116,12 @@ def _kind(kind: Any, choices: list[Any]) -> str:
     if get_origin(kind) is Literal:
         names = list(map(str, get_args(kind)))
         return names[0] if len(names) == 1 else "one of " + ", ".join(names)
-    words = {float: "a finite number", int: "a whole number", bool: "true or false", str: "a text"}
+    words = {
+        float: "a finite number",
+        int: "a whole number",
+        bool: "true or false",
+        str: "a string",
+    }
     return "null" if kind is NoneType else words.get(kind, f"a {getattr(kind, '__name__', kind)}")
 
 

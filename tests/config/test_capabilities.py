@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from conftest import CHECKOUT, Ended
+from helpers import CHECKOUT, Ended
 
 from gdexp import manual, run
 from gdexp.config.capabilities import CAPABILITIES, declared
