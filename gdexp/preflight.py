@@ -1,8 +1,7 @@
-"""Refuse bad input before anything is created.
+"""Where bad input is refused, before anything is created.
 
-Hydra refuses an unknown name in its own words and accepts any added key or value. :func:`check`
-holds names against the groups and YAML files, values against :mod:`gdexp.config.validation` and
-grids against :mod:`gdexp.sweep.grids`.
+:func:`check` holds names against the groups and their YAML files. Values it leaves to
+:mod:`gdexp.config.validation`, the settings of a sweep to :mod:`gdexp.sweep.grids`.
 """
 
 from __future__ import annotations
@@ -28,8 +27,8 @@ from gdexp.sweep import grids
 Choices: TypeAlias = tuple[str, ...]
 Pair: TypeAlias = tuple[str, Any]
 
-CHOSEN = ("step", *validation.BUILT, "tracking", "sweep")
-EXTRAS = {"joblib": "joblib", "submitit_local": "slurm", "submitit_slurm": "slurm"}  # by launcher
+REQUIRED = ("step", *validation.BUILT, "tracking", "sweep")
+EXTRAS = {"joblib": "joblib", "submitit_local": "slurm", "submitit_slurm": "slurm"}  # for launchers
 SEE_HELP = " python -m gdexp --help lists every setting."
 
 
@@ -77,9 +76,9 @@ def _check_choice(override: Override, composer: Composer) -> None:
     """Refuse an unknown option, and adding or removing what every run has."""
     group = _key(override)
     for option in _values(override):
-        if override.is_delete() and group in CHOSEN:
+        if override.is_delete() and group in REQUIRED:
             raise ConfigError(f"~{group}: {group} cannot be removed, every run needs it.")
-        if override.is_add() and group in CHOSEN:
+        if override.is_add() and group in REQUIRED:
             raise ConfigError(f"+{group}: every run has a {group}. Type {group}={_typed(option)}.")
         _check_option(group, option, composer)
 

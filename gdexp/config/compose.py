@@ -100,8 +100,8 @@ def checked_dir(config_dir: str) -> str:
     return path
 
 
-# Hydra finds our launcher and sweeper in the namespace package hydra_plugins. Its parent folder goes
-# to the end of the path, so that it hides no other module.
+# Hydra finds our launcher and sweeper in the namespace package hydra_plugins. Its parent folder is
+# put last on the path, so that it hides no other module.
 PLUGINS = str(Path(__file__).resolve().parents[1] / "sweep" / "plugins")
 if PLUGINS not in sys.path:
     sys.path.append(PLUGINS)

@@ -19,11 +19,17 @@ from gdexp.errors import ConfigError
 __all__ = ["FAMILIES", "HINTS", "TRACKING"]
 
 
-def check(key: str, value: Any, hint: Any) -> None:
+def check(key: str, value: Any, hint: Any, example: str = "") -> None:
     """Refuse a value that its annotation does not allow.
 
+    Args:
+        key: the setting.
+        value: its value.
+        hint: its annotation.
+        example: what to type instead; the default of a run-level setting if empty.
+
     Raises:
-        ConfigError: "lr: -1 is not a finite number > 0."
+        ConfigError: the value is not allowed.
 
     >>> check("lr", 0.1, HINTS["lr"])
     >>> check("lr", -1, HINTS["lr"])
@@ -32,9 +38,9 @@ def check(key: str, value: Any, hint: Any) -> None:
     """
     if _accepts(hint, value):
         return
-    default = default_of(key)
-    example = default if isinstance(default, str) else shown(default)
-    hinted = f" Type for example {key}={example}." if default is not None else ""
+    if not example and (default := default_of(key)) is not None:
+        example = f"{key}={default if isinstance(default, str) else shown(default)}"
+    hinted = f" Type for example {example}." if example else ""
     if isinstance(value, float) and value.is_integer() and _accepts(hint, int(value)):
         hinted = f" Did you mean {key}={int(value)}?"
     raise ConfigError(f"{key}: {shown(value)} is not {describe(hint)}.{hinted}")

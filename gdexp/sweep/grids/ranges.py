@@ -56,10 +56,10 @@ def checked(sweep: Mapping[str, Any], option: str) -> dict[str, Any]:
     """
     node: Any = OmegaConf.to_container(sweep, resolve=True) if OmegaConf.is_config(sweep) else sweep
     settings: dict[str, Any] = {"_kind_": option, "repeat": 1, "max_runs": 1_000_000} | node
-    if (kind := settings["_kind_"]) not in NEEDED:
+    if (kind := str(settings["_kind_"])) not in NEEDED:
         raise ConfigError(
             f"sweep={option}: the option is none of {', '.join(NEEDED)}. Include one of them in "
-            f"it, as in defaults: [log].{did_you_mean(str(kind), NEEDED, prefix='sweep=')}"
+            f"it, as in defaults: [log].{did_you_mean(kind, NEEDED, prefix='sweep=')}"
         )
     needed = NEEDED[kind]
     hints = COMMON | needed | (WHOLE if "num" in needed else {})
@@ -76,7 +76,7 @@ def checked(sweep: Mapping[str, Any], option: str) -> dict[str, Any]:
         )
     for name, hint in hints.items():
         if name in settings:
-            _check(name, settings[name], hint)
+            schema.check(f"sweep.{name}", settings[name], hint, _example(hint))
     if "num" in needed:
         _check_ends(settings)
     elif "lists" in needed:
@@ -93,22 +93,13 @@ def _example(hint: Any) -> str:
     return str(hint.__metadata__[-1])
 
 
-def _check(name: str, value: Any, hint: Any) -> None:
-    """Do as :func:`gdexp.config.schema.check`, and end with the annotation's example."""
-    try:
-        schema.check(f"sweep.{name}", value, hint)
-    except ConfigError as error:
-        if "Did you mean" in str(error):
-            raise
-        raise ConfigError(f"{error} Type for example {_example(hint)}.") from None
-
-
 def _check_ends(sweep: Mapping[str, Any]) -> None:
     """Check that a log or linear grid has values between its ends."""
     low, high, num = sweep["low"], sweep["high"], sweep["num"]
     if is_whole(sweep):
         for end in ("low", "high"):
-            _check(end, sweep[end], Annotated[int, f"sweep.{end}={math.ceil(sweep[end])}"])
+            example = f"sweep.{end}={math.ceil(sweep[end])}"
+            schema.check(f"sweep.{end}", sweep[end], int, example)
     if low > high or (low == high and num > 1):
         instead = f"sweep.low={high} sweep.high={low}" if low > high else "sweep.num=1"
         raise ConfigError(f"sweep.low: {low} is not below sweep.high={high}. Type {instead}.")

@@ -8,9 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 
-def summarise(
-    rows: Sequence[Mapping[str, Any]], ignore: Collection[str] = ("seed",)
-) -> list[dict[str, Any]]:
+def summarise(rows: Sequence[Mapping[str, Any]], ignore: Collection[str]) -> list[dict[str, Any]]:
     """Merge the rows of runs whose params are equal.
 
     Args:
@@ -23,7 +21,8 @@ def summarise(
         finite values, and in ``.missing`` the number that are infinite, NaN or absent.
 
     >>> runs = [{"lr": 0.1, "seed": seed, "final/loss": seed + 1.0} for seed in range(3)]
-    >>> summarise(runs)[0]["final/loss.mean"], summarise(runs)[0]["final/loss.std"]
+    >>> (row,) = summarise(runs, ignore=["seed"])
+    >>> row["final/loss.mean"], row["final/loss.std"]
     (2.0, 1.0)
     """
     groups: dict[frozenset[tuple[str, str]], list[Mapping[str, Any]]] = {}
