@@ -100,7 +100,7 @@ def _grid(
     cfg = _composed(composer, [text for text in overrides if text.startswith(("sweep=", "hydra"))])
     typed = [(key, value) for key, value in values if key.startswith("sweep.")]
     for key, value in typed:
-        _check_name(key, cfg)
+        _holder(key, cfg)
         OmegaConf.update(cfg, key, value)
     option = cfg.hydra.runtime.choices.sweep
     if not str(cfg.hydra.sweeper._target_).endswith(".GridSweeper"):
@@ -194,23 +194,25 @@ def _composed(composer: Composer, choices: list[str]) -> DictConfig:
 
 def _check_value(key: str, value: Any, base: DictConfig, job: Job) -> None:
     """Refuse a key that the configuration does not have, or a value that it may not take."""
-    _check_name(key, base)
-    parent = key.rpartition(".")[0]
-    if not parent and key not in schema.HINTS:
+    node = _holder(key, base)
+    if node is base and key not in schema.HINTS:
         raise ConfigError(f"{key}: {value!r} is not an option. Type one by its name.")
-    if not parent or isinstance(OmegaConf.select(base, parent), DictConfig):
+    if isinstance(node, DictConfig):
         validation.check_setting(job, key, value)
 
 
-def _check_name(key: str, base: DictConfig) -> None:
-    """Refuse a key that the configuration does not have, and name the nearest that it has."""
+def _holder(key: str, base: DictConfig) -> Any:
+    """The node that has this key; refuse a key that no node has, and name the nearest."""
     parent, _, name = key.rpartition(".")
     node: Any = None
     with contextlib.suppress(HydraException, OmegaConfBaseException):
         node = OmegaConf.select(base, parent) if parent else base
+    if isinstance(node, ListConfig):
+        return node
     siblings = [str(k) for k in node] if isinstance(node, DictConfig) else []
-    if name not in siblings and not isinstance(node, ListConfig):
+    if name not in siblings:
         raise ConfigError(_unknown(key, siblings, base))
+    return node
 
 
 def _unknown(key: str, siblings: list[str], base: DictConfig) -> str:
