@@ -159,7 +159,7 @@ def run_overrides(typed: list[str], config_dir: str | None = None) -> Result:
             except Exception:
                 _explain(typed, composer)
                 raise
-            if validation.leave_doubt(job):
+            if validation.needs_full_check(job):
                 _explain(typed, composer)
         return run(prepare(job))
 

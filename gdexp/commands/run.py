@@ -192,7 +192,7 @@ class Preflight(Callback):
         try:
             try:
                 job = Job.of(config, typed)
-                doubt = validation.leave_doubt(job)
+                doubt = validation.needs_full_check(job)
             except OmegaConfBaseException:  # something every run needs has been removed
                 doubt = True
             if multirun or doubt:
