@@ -24,20 +24,25 @@ from gdexp.config.job import Job
 from gdexp.descent.build import build
 from gdexp.errors import ConfigError, did_you_mean, first_line
 from gdexp.sweep import grids
-from gdexp.sweep.grids.axis import read_override
+from gdexp.sweep.grids.axis import check_key, read_override
 from gdexp.sweep.jobs import Compose, read
 
 Choices: TypeAlias = tuple[str, ...]
 Pair: TypeAlias = tuple[str, Any]
+Together: TypeAlias = list[Pair]
+"""Keys and values that a job has together: one of those typed, or a line of a grid."""
 
 CHOSEN = ("step", *validation.BUILT, "tracking", "sweep")
 EXTRAS = {"joblib": "joblib", "submitit_local": "slurm", "submitit_slurm": "slurm"}  # by launcher
 
 
-def check(overrides: Sequence[str], composer: Composer, *, multirun: bool) -> None:
+def check(overrides: Sequence[str], composer: Composer, *, multirun: bool) -> Job:
     """Refuse the first override that names something unknown or gives a value out of range.
 
     In a sweep, every value of every axis is checked, on every combination of options.
+
+    Returns:
+        The run, or the first one of the sweep.
 
     Raises:
         ConfigError: which one, and what to type instead.
@@ -56,20 +61,25 @@ def check(overrides: Sequence[str], composer: Composer, *, multirun: bool) -> No
                 f"{override.input_line} names several values. Add -m to run each of them: "
                 f"python -m gdexp -m {override.input_line}"
             )
+        if override.is_sweep_override():
+            check_key(_group(override), str(override.input_line))
     for override in choices:
         for option in _values(override):
             _check_option(_group(override), option, composer, override.type.name)
     own = [o for o in keys if _group(o).startswith("sweep.") and not o.is_sweep_override()]
     settings = [(_group(o), o.value()) for o in own]
     grid = _grid(overrides, settings, composer) if multirun else {(): []}
-    values = [(_group(o), value) for o in keys if not o.is_delete() for value in _values(o)]
+    values = [[(_group(o), value)] for o in keys if not o.is_delete() for value in _values(o)]
     for override in keys:
         if override.is_delete():
             raise ConfigError(f"~{_group(override)}: it cannot be removed, every run needs it.")
     typed = [[*hydras, *combination] for combination in itertools.product(*map(_strings, choices))]
-    for combination in typed:
-        for chosen, more in grid.items():
-            _check_values(composer.compose, [*combination, *chosen], [*values, *more])
+    jobs = [
+        _check_values(composer.compose, [*combination, *chosen], [*values, *more])
+        for combination in typed
+        for chosen, more in grid.items()
+    ]
+    return jobs[0]
 
 
 def _sweep_settings(overrides: Sequence[str], values: list[Pair], composer: Composer) -> DictConfig:
@@ -85,7 +95,7 @@ def _sweep_settings(overrides: Sequence[str], values: list[Pair], composer: Comp
 
 def _grid(
     overrides: Sequence[str], values: list[Pair], composer: Composer
-) -> dict[Choices, list[Pair]]:
+) -> dict[Choices, list[Together]]:
     """What the sweep's own grid sets, by the options that it chooses with it.
 
     A sweep of too many jobs is refused before its values are listed.
@@ -97,14 +107,14 @@ def _grid(
         return {(): []}
     grids.jobs(overrides, cfg.sweep, option, seed=0, loader=composer.loader)
     groups = set(composer.groups())
-    found: dict[Choices, list[Pair]] = {}
+    found: dict[Choices, list[Together]] = {}
     for axis in grids.axes(cfg.sweep, option):
         for alternative in axis:
             pairs = [read(text)[:2] for text in alternative]
             chosen = tuple(
                 text for text, (key, _) in zip(alternative, pairs, strict=True) if key in groups
             )
-            found.setdefault(chosen, []).extend(pair for pair in pairs if pair[0] not in groups)
+            found.setdefault(chosen, []).append([pair for pair in pairs if pair[0] not in groups])
     for chosen in found:
         for key, option in (read(text)[:2] for text in chosen):
             _check_option(key, option, composer)
@@ -118,26 +128,33 @@ def _check_foreign(sweeper: str, option: str, values: list[Pair]) -> None:
         raise ConfigError(f"{word}: hydra/sweeper={sweeper} chooses the jobs itself. Drop one.")
 
 
-def _check_values(compose: Compose, choices: list[str], values: list[Pair]) -> None:
-    """Check every value of every key on one combination of options."""
+def _check_values(compose: Compose, choices: list[str], values: list[Together]) -> Job:
+    """Check every value of every key on one combination of options; the job of the first ones."""
     base = _composed(compose, choices)
     job = Job.of(base, choices)
-    for key, value in values:
+    for key, value in itertools.chain.from_iterable(values):
         _check_key(key, value, base, job)
-    _check_together(base, job, values)
+    return _check_together(base, job, values)
 
 
-def _check_together(base: DictConfig, job: Job, values: list[Pair]) -> None:
+def _check_together(base: DictConfig, job: Job, values: list[Together]) -> Job:
     """Build with the first value of every key, and with each value that only torch can judge."""
-    for key, value in reversed(values):
-        OmegaConf.update(base, key, value)
-    validation.check(Job.of(base, ()))
-    build(Job.of(base, ()))
-    for key, value in values:
-        family = key.partition(".")[0]
-        if family in validation.BUILT and validation.is_torch(job, family):
-            OmegaConf.update(base, key, value)
+    for pairs in reversed(values):
+        _set(base, pairs)
+    first = Job.of(base, ())
+    validation.check(first)
+    build(first)
+    for pairs in values:
+        families = {key.partition(".")[0] for key, _ in pairs} & {*validation.BUILT}
+        if any(validation.is_torch(job, family) for family in families):
+            _set(base, pairs)
             build(Job.of(base, ()))
+    return first
+
+
+def _set(base: DictConfig, pairs: Together) -> None:
+    for key, value in pairs:
+        OmegaConf.update(base, key, value)
 
 
 def _group(override: Override) -> str:

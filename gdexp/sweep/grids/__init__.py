@@ -16,7 +16,7 @@ from hydra.core.config_loader import ConfigLoader
 
 from gdexp.config import schema
 from gdexp.errors import ConfigError
-from gdexp.sweep.grids.axis import Axis, Overrides, typed_axes
+from gdexp.sweep.grids.axis import Axis, Overrides, check_key, typed_axes
 from gdexp.sweep.grids.ranges import check_sweep, max_runs, plain
 from gdexp.sweep.grids.repetitions import summarise
 from gdexp.sweep.grids.values import grid_axes
@@ -122,15 +122,17 @@ def _axes(
         seeds = ((f"seed={seed + i}",) for i in range(repeat))
         found = [axis for axis in found if axis.is_sweep or axis.keys != ("seed",)]
         found.append(Axis(("seed",), repeat, seeds, f"sweep.repeat={repeat}"))
-    _check_apart(found)
+    _check_keys(found)
     return found
 
 
-def _check_apart(found: Sequence[Axis]) -> None:
-    """Refuse a setting that is varied twice."""
+def _check_keys(found: Sequence[Axis]) -> None:
+    """Refuse a setting that is varied twice, or cannot be varied."""
     origins: dict[str, str] = {}
     for axis in found:
         for key in axis.keys:
+            if axis.is_sweep:
+                check_key(key, axis.origin)
             if key in origins:
                 raise ConfigError(
                     f"{key} is given twice, by {origins[key]} and by {axis.origin}. "
