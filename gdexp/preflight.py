@@ -23,19 +23,25 @@ from gdexp.config.overrides import assignment, is_hydras, parse
 from gdexp.descent.build import build
 from gdexp.errors import ConfigError, did_you_mean, first_line
 from gdexp.sweep import grids
+from gdexp.sweep.grids.axis import check_axis
 
 Choices: TypeAlias = tuple[str, ...]
 Pair: TypeAlias = tuple[str, Any]
+Together: TypeAlias = list[Pair]
+"""Keys and values that a job has together: one of those typed, or a line of a grid."""
 
 REQUIRED = ("step", *validation.BUILT, "tracking", "sweep")
 EXTRAS = {"joblib": "joblib", "submitit_local": "slurm", "submitit_slurm": "slurm"}  # for launchers
 SEE_HELP = " python -m gdexp --help lists every setting."
 
 
-def check(overrides: Sequence[str], composer: Composer, *, multirun: bool) -> None:
+def check(overrides: Sequence[str], composer: Composer, *, multirun: bool) -> Job:
     """Refuse the first override that names something unknown or gives a value out of range.
 
     In a sweep, every value of every axis is checked on every combination of options.
+
+    Returns:
+        The run, or the first one of the sweep.
 
     Raises:
         ConfigError: which override, and what to type instead.
@@ -46,17 +52,24 @@ def check(overrides: Sequence[str], composer: Composer, *, multirun: bool) -> No
     settings = [o for o in parsed if _key(o) not in groups and not is_hydras(str(o.input_line))]
     if not multirun:
         _check_single(parsed)
+    for override in parsed:
+        if override.is_sweep_override():
+            check_axis(_key(override), str(override.input_line))
     for override in choices:
         _check_choice(override, composer)
     for override in settings:
         if override.is_delete():
             raise ConfigError(f"~{_key(override)}: it cannot be removed, every run needs it.")
-    values = [(_key(o), value) for o in settings for value in _values(o)]
-    grid = _grid(overrides, values, composer) if multirun else {(): []}
+    values = [[(_key(o), value)] for o in settings for value in _values(o)]
+    pairs = [pair for (pair,) in values]
+    grid = _grid(overrides, pairs, composer) if multirun else {(): []}
     hydras = [text for text in overrides if is_hydras(text)]
-    for combination in itertools.product(*map(_strings, choices)):
-        for chosen, more in grid.items():
-            _check_values(composer, [*hydras, *combination, *chosen], [*values, *more])
+    jobs = [
+        _check_values(composer, [*hydras, *combination, *chosen], [*values, *more])
+        for combination in itertools.product(*map(_strings, choices))
+        for chosen, more in grid.items()
+    ]
+    return jobs[0]
 
 
 def _check_single(parsed: Sequence[Override]) -> None:
@@ -95,7 +108,7 @@ def _check_option(group: str, option: Any, composer: Composer) -> None:
 
 def _grid(
     overrides: Sequence[str], values: list[Pair], composer: Composer
-) -> dict[Choices, list[Pair]]:
+) -> dict[Choices, list[Together]]:
     """The options that the sweep's own grid chooses, and what it sets with each of them."""
     cfg = _composed(composer, [text for text in overrides if text.startswith(("sweep=", "hydra"))])
     typed = [(key, value) for key, value in values if key.startswith("sweep.")]
@@ -108,11 +121,11 @@ def _grid(
         return {(): []}
     grids.jobs(overrides, cfg.sweep, option, seed=0, loader=composer.loader)  # refuses too many
     groups = composer.groups()
-    sets: dict[Choices, list[Pair]] = {}
+    sets: dict[Choices, list[Together]] = {}
     for alternative in itertools.chain.from_iterable(grids.axes(cfg.sweep, option)):
         pairs = {text: _pair(text) for text in alternative}
         chosen = tuple(text for text, (key, _) in pairs.items() if key in groups)
-        sets.setdefault(chosen, []).extend(p for p in pairs.values() if p[0] not in groups)
+        sets.setdefault(chosen, []).append([p for p in pairs.values() if p[0] not in groups])
     for text in itertools.chain.from_iterable(sets):
         _check_option(*_pair(text), composer)
     return sets or {(): []}
@@ -125,25 +138,32 @@ def _check_foreign(sweeper: str, option: str, values: list[Pair]) -> None:
         raise ConfigError(f"{word}: hydra/sweeper={sweeper} chooses the jobs itself. Drop one.")
 
 
-def _check_values(composer: Composer, choices: list[str], values: list[Pair]) -> None:
-    """Check each value of each key on one combination of options.
+def _check_values(composer: Composer, choices: list[str], values: list[Together]) -> Job:
+    """Check each value of each key on one combination of options; the job of the first ones.
 
     Then build the components with the first value of every key, and once more with each value that
     only torch can judge.
     """
     base = _composed(composer, choices)
     job = Job.of(base, choices)
-    for key, value in values:
+    for key, value in itertools.chain.from_iterable(values):
         _check_value(key, value, base, job)
-    for key, value in reversed(values):
-        OmegaConf.update(base, key, value)
-    validation.check(Job.of(base, ()))
-    build(Job.of(base, ()))
-    for key, value in values:
-        family = key.partition(".")[0]
-        if family in validation.BUILT and validation.is_torch(job, family):
-            OmegaConf.update(base, key, value)
+    for pairs in reversed(values):
+        _set(base, pairs)
+    first = Job.of(base, ())
+    validation.check(first)
+    build(first)
+    for pairs in values:
+        families = {key.partition(".")[0] for key, _ in pairs} & {*validation.BUILT}
+        if any(validation.is_torch(job, family) for family in families):
+            _set(base, pairs)
             build(Job.of(base, ()))
+    return first
+
+
+def _set(base: DictConfig, pairs: Together) -> None:
+    for key, value in pairs:
+        OmegaConf.update(base, key, value)
 
 
 def _key(override: Override) -> str:

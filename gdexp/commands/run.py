@@ -199,8 +199,9 @@ class Preflight(Callback):
                 from gdexp import preflight
 
                 whole = [*config.hydra.overrides.hydra, *typed]
-                preflight.check(whole, Composer(), multirun=multirun)
+                first = preflight.check(whole, Composer(), multirun=multirun)
             if multirun:
+                job = first  # the configuration of a sweep is without its axes, and may be no job
                 from gdexp.sweep.workers.engines import check_engine
 
                 check_engine(config.hydra.launcher)

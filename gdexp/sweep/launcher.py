@@ -153,11 +153,11 @@ class Launch:
         try:
             with exposed():
                 for job, result in vectorized.compute(jobs, self._tally.computed, self._engine):
-                    computed.add(_number(job))
                     if recorder is None:
                         self._ended(job, result)
                     else:
                         recorder.add(job, result)
+                    computed.add(_number(job))
         except GdexpError:
             raise
         except Exception as error:

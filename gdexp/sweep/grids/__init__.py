@@ -16,7 +16,7 @@ from hydra.core.config_loader import ConfigLoader
 
 from gdexp.config import schema
 from gdexp.errors import ConfigError
-from gdexp.sweep.grids.axis import Axis, Overrides, typed_axes
+from gdexp.sweep.grids.axis import Axis, Overrides, check_axis, typed_axes
 from gdexp.sweep.grids.ranges import checked
 from gdexp.sweep.grids.values import grid_axes
 
@@ -75,17 +75,19 @@ def jobs(
         seeds = ((f"seed={seed + i}",) for i in range(repeat))
         all_axes = [axis for axis in all_axes if axis.is_sweep or axis.keys != ("seed",)]
         all_axes.append(Axis(("seed",), repeat, seeds, f"sweep.repeat={repeat}"))
-    _check_apart(all_axes)
+    _check_keys(all_axes)
     _check_size(all_axes, limit)
     products = itertools.product(*(axis.alternatives for axis in all_axes))
     return [tuple(itertools.chain.from_iterable(alternatives)) for alternatives in products]
 
 
-def _check_apart(axes: Sequence[Axis]) -> None:
-    """Refuse a setting that is varied twice."""
+def _check_keys(axes: Sequence[Axis]) -> None:
+    """Refuse a setting that is varied twice, or cannot be varied."""
     origins: dict[str, str] = {}
     for axis in axes:
         for key in axis.keys:
+            if axis.is_sweep:
+                check_axis(key, axis.origin)
             if key in origins:
                 raise ConfigError(
                     f"{key} is given twice, by {origins[key]} and by {axis.origin}. "

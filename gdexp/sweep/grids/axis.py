@@ -14,6 +14,7 @@ from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 from gdexp.config.overrides import parse
 from gdexp.errors import ConfigError
 
+ONE_STORE = ("tracking", "tracking.enabled", "tracking.uri", "tracking.experiment")
 EMPTY = re.compile(r"[^=]+=\s*(choice\(\s*\))?\s*")
 
 Overrides: TypeAlias = tuple[str, ...]
@@ -35,6 +36,19 @@ class Axis(NamedTuple):
     alternatives: Iterable[Overrides]
     origin: str
     is_sweep: bool = True
+
+
+def check_axis(key: str, origin: str) -> None:
+    """Refuse to vary where runs are recorded: a sweep has one summary, in the store of its runs.
+
+    Raises:
+        ConfigError: start one sweep for each store.
+    """
+    if key in ONE_STORE:
+        raise ConfigError(
+            f"{origin}: all runs of a sweep are recorded in one experiment of one store, so {key} "
+            "has one value. Start one sweep for each of them."
+        )
 
 
 def listed(axis: Axis, limit: int) -> Axis:
