@@ -11,7 +11,7 @@ from gdexp.config.compose import Composer, session
 from gdexp.config.job import Job
 from gdexp.descent.build import Components, build
 from gdexp.descent.checkpoint import Fetch, Folder, Saved, read
-from gdexp.descent.compute import begin, compute
+from gdexp.descent.compute import begin, compute, end
 from gdexp.descent.result import Result
 from gdexp.descent.signals import exposed, handled, shielded
 
@@ -130,6 +130,7 @@ def run_within(
     result, transcript = begin(job, built, stream)
     result.note = note(job, built.factor())
     recording = recorder.begin(job, built.data) if recorder is not None else None
+    error: BaseException | None = None
     try:
         with exposed():
             compute(
@@ -142,7 +143,11 @@ def run_within(
                 keep=recording.keep if recording is not None else Folder().keep,
                 bar=bar,
             )
+    except BaseException as stopped:
+        error = stopped
+        raise
     finally:
+        end(job, result, transcript, error)
         if recorder is not None and recording is not None:
             recorder.end(recording, result)
     return result
