@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 
+from gdexp.config import capabilities
 from gdexp.config.job import Job
 from gdexp.descent.result import Result
 from gdexp.descent.transcript import FEW
@@ -35,7 +36,7 @@ def report_job(job: Job, result: Result, place: str = "") -> None:
     if result.note:
         say(f"note: {result.note}")
     data = job.settings["data"]
-    own = data["_target_"] != "gdexp.data.points" and not data["standardize"]
+    own = not capabilities.of(job.settings, "data", "inline") and not data["standardize"]
     if result.outcome == "diverged" and own:
         say("note: data.standardize=true brings all features to one scale, where larger steps work")
     for line in _fit(job, result):

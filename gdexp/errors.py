@@ -76,8 +76,18 @@ def did_you_mean(given: str, known: Iterable[str], *, prefix: str = "") -> str:
     >>> did_you_mean("zebra", ["lr"])
     ''
     """
+    name = nearest(given, known)
+    return "" if name is None else f" Did you mean {prefix}{name}?"
+
+
+def nearest(given: str, known: Iterable[str]) -> str | None:
+    """The known name most like the given one, whatever their case; None if none is alike.
+
+    >>> nearest("Lrr", ["lr", "iters"])
+    'lr'
+    """
     lowered = {name.lower(): name for name in known}
-    nearest = difflib.get_close_matches(given.lower(), lowered, n=1, cutoff=0.6)
-    if not nearest:  # `loss=mse` means MSELoss, which is too long for the ratio above
-        nearest = [name for name in lowered if name.startswith(given.lower()) and given][:1]
-    return f" Did you mean {prefix}{lowered[nearest[0]]}?" if nearest else ""
+    alike = difflib.get_close_matches(given.lower(), lowered, n=1, cutoff=0.6)
+    if not alike:  # `loss=mse` means MSELoss, which is too long for the ratio above
+        alike = [name for name in lowered if name.startswith(given.lower()) and given][:1]
+    return lowered[alike[0]] if alike else None

@@ -14,6 +14,7 @@ from gdexp.descent.checkpoint import Fetch, Folder, Saved, read
 from gdexp.descent.compute import begin, compute, end
 from gdexp.descent.result import Result
 from gdexp.descent.signals import exposed, handled, shielded
+from gdexp.insight import gradient_check
 
 if TYPE_CHECKING:
     from gdexp.tracking.recorder import Recorder
@@ -128,7 +129,7 @@ def run_within(
     """
     job, built = ready.job, ready.built
     result, transcript = begin(job, built, stream)
-    result.note = note(job, built.factor())
+    result.note = gradient_check.warning(job, gradient_check.multiple(job, built))
     recording = recorder.begin(job, built.data) if recorder is not None else None
     error: BaseException | None = None
     try:
@@ -172,23 +173,3 @@ def _explain(typed: list[str], composer: Composer) -> None:
     from gdexp import preflight  # knows all of a sweep, which a single run need not load
 
     preflight.check(typed, composer, multirun=False)
-
-
-# Updaters whose steps are as long as the gradient times lr.
-PROPORTIONAL = (
-    *("gdexp.manual.Updater", "gdexp.manual.Momentum", "gdexp.manual.Nesterov"),
-    "torch.optim.SGD",
-)
-
-
-def note(job: Job, factor: float) -> str:
-    """Warn when the gradient source is a multiple of the true derivative."""
-    if factor == 1:
-        return ""
-    lr, right = job.settings["lr"], "manual" if factor > 1 else "manual_sum"
-    acts = f", so lr={lr:g} acts like lr={lr * factor:g}"
-    proportional = job.settings["updater"]["_target_"] in PROPORTIONAL
-    return (
-        f"gradient={job.choices['gradient']} is {factor:g} times the derivative of the loss"
-        f"{acts if proportional else ''}; gradient={right} gives the derivative."
-    )

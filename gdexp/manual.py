@@ -2,19 +2,22 @@
 
 The formulas are the tutorial's own one-liners on plain operators, so they work on NumPy arrays and
 on torch tensors alike; with NumPy alone, torch is never imported. y has shape (n,); x has shape
-(n,) where there is one feature, and (n, d) where there are more.
+(n,) for one feature, and (n, d) for more. The attributes of a class declare what it can do.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 from annotated_types import Ge, Gt, Le
 
 from gdexp.types import Array, Parameters, Start
+
+Positive: TypeAlias = Annotated[float, Gt(0)]
+Share: TypeAlias = Annotated[float, Ge(0), Le(1)]
 
 
 class Predictor:
@@ -28,6 +31,9 @@ class Predictor:
         init: the start value of every parameter, or "torch" for torch's own initialisation.
         features: how many features x has, d.
     """
+
+    linear = True
+    vectorized = "linear"
 
     def __init__(self, bias: bool = False, init: Start = 0.0, features: int = 1) -> None:
         self.init = init
@@ -45,7 +51,8 @@ class Predictor:
 class Loss:
     """Mean squared error, ``L = 1/n * sum((y_pred - y)**2)``."""
 
-    reduction: ClassVar = "mean"
+    measures = "the mean squared error"
+    vectorized = "squares"
 
     def __call__(self, y_pred: Array, y: Array) -> Array:
         """The loss, one number."""
@@ -58,11 +65,14 @@ class Logistic:
     The prediction z is the logit: it stands for the probability ``1 / (1 + e**-z)`` of y = 1.
     """
 
-    reduction: ClassVar = "mean"
+    task = "binary"
+    measures = "the cross-entropy of the logits"
 
     def __call__(self, y_pred: Array, y: Array) -> Array:
         """The loss, one number; no exponential overflows, however large z is."""
-        return (_softplus(y_pred) - y * y_pred).mean()
+        z = y_pred
+        softplus = np.logaddexp(0, z) if isinstance(z, np.ndarray) else z.logaddexp(z.new_zeros(()))
+        return (softplus - y * z).mean()
 
 
 class Gradient:
@@ -72,10 +82,9 @@ class Gradient:
     several features, ``dL/dw = 2/n * x.T @ (y_pred - y)``.
     """
 
-    reduction: ClassVar = "mean"
-    derived_for: ClassVar = "the mean squared error"
-    predictor_targets: ClassVar = ("gdexp.manual.Predictor", "gdexp.pytorch.Linear")
-    loss_targets: ClassVar = ("gdexp.manual.Loss", "torch.nn.MSELoss")
+    derived_for = Loss.measures
+    reduction = "mean"
+    vectorized = "mean"
 
     def __call__(
         self, parameters: Parameters, x: Array, y: Array, y_pred: Array, loss: Array
@@ -99,7 +108,9 @@ class GradientSum(Gradient):
     because the last digits of a BLAS dot product depend on the processor.
     """
 
-    reduction: ClassVar = "sum"
+    derived_for = Loss.measures
+    reduction = "sum"
+    vectorized = "sum"
 
     def __call__(
         self, parameters: Parameters, x: Array, y: Array, y_pred: Array, loss: Array
@@ -119,14 +130,16 @@ class LogisticGradient(Gradient):
     ``p = 1 / (1 + e**-z)``: half of what it is for the mean squared error of the predictions p.
     """
 
-    derived_for: ClassVar = "the cross-entropy of the logits"
-    loss_targets: ClassVar = ("gdexp.manual.Logistic", "torch.nn.BCEWithLogitsLoss")
+    derived_for = Logistic.measures
+    reduction = "mean"
 
     def __call__(
         self, parameters: Parameters, x: Array, y: Array, y_pred: Array, loss: Array
     ) -> Parameters:
         """The gradient of w and, where there is one, of b."""
-        doubled = super().__call__(parameters, x, y, _sigmoid(y_pred), loss)
+        z = y_pred
+        p = np.exp(-np.logaddexp(0, -z)) if isinstance(z, np.ndarray) else z.sigmoid()
+        doubled = super().__call__(parameters, x, y, p, loss)
         return {name: gradient / 2 for name, gradient in doubled.items()}
 
 
@@ -137,7 +150,10 @@ class Updater:
         lr: the learning rate.
     """
 
-    def __init__(self, lr: Annotated[float, Gt(0)]) -> None:
+    proportional = True
+    vectorized = "plain"
+
+    def __init__(self, lr: Positive) -> None:
         self.lr = lr
 
     def __call__(self, parameters: Parameters, gradients: Parameters) -> None:
@@ -164,9 +180,9 @@ class Momentum(Updater):
         momentum: the share of v that is kept, below 1 to come to rest.
     """
 
-    def __init__(
-        self, lr: Annotated[float, Gt(0)], momentum: Annotated[float, Ge(0)] = 0.9
-    ) -> None:
+    proportional = True
+
+    def __init__(self, lr: Positive, momentum: Annotated[float, Ge(0)] = 0.9) -> None:
         super().__init__(lr)
         self.momentum = momentum
         self.v: Parameters = {}
@@ -184,6 +200,8 @@ class Nesterov(Momentum):
     g is dL/dw. Nesterov, "A method for solving the convex programming problem with convergence rate
     O(1/k**2)", 1983, in the form that :class:`torch.optim.SGD` has.
     """
+
+    proportional = True
 
     def __call__(self, parameters: Parameters, gradients: Parameters) -> None:
         """One step for every parameter, in place."""
@@ -214,18 +232,12 @@ class Adam(Updater):
     """
 
     def __init__(
-        self,
-        lr: Annotated[float, Gt(0)],
-        beta1: Annotated[float, Ge(0), Le(1)] = 0.9,
-        beta2: Annotated[float, Ge(0), Le(1)] = 0.999,
-        eps: Annotated[float, Gt(0)] = 1e-8,
+        self, lr: Positive, beta1: Share = 0.9, beta2: Share = 0.999, eps: Positive = 1e-8
     ) -> None:
         super().__init__(lr)
         if 1 in (beta1, beta2):
             raise ValueError(f"beta1 = {beta1} and beta2 = {beta2} must both be below 1.")
-        self.betas = beta1, beta2
-        self.eps = eps
-        self.t = 0
+        self.betas, self.eps, self.t = (beta1, beta2), eps, 0
         self.m: Parameters = {}
         self.v: Parameters = {}
 
@@ -240,20 +252,9 @@ class Adam(Updater):
             parameters[name] -= self.lr * (m / (1 - beta1**self.t)) / (root + self.eps)
 
 
-def _softplus(z: Array) -> Array:
-    """``log(1 + e**z)`` of a NumPy array or a tensor."""
-    return np.logaddexp(0, z) if isinstance(z, np.ndarray) else z.logaddexp(z.new_zeros(()))
-
-
-def _sigmoid(z: Array) -> Array:
-    """``1 / (1 + e**-z)`` of a NumPy array or a tensor."""
-    return np.exp(-np.logaddexp(0, -z)) if isinstance(z, np.ndarray) else z.sigmoid()
-
-
 def _number(value: Array) -> Array:
-    """A NumPy scalar as a Python float; tensors pass.
+    """A NumPy scalar as a Python float, for updates in double precision; tensors pass.
 
-    NumPy 2 multiplies a float32 scalar by a Python float in float32. The published digits need the
-    update in double precision, as NumPy 1 did it.
+    NumPy 2, unlike NumPy 1, multiplies a float32 scalar by a Python float in float32.
     """
     return value.item() if isinstance(value, np.generic) else value

@@ -1,8 +1,9 @@
 """The words the framework is made of: four families, an iteration, and what they pass around.
 
 An option of a family is any class that has the shape of its Protocol here; nothing has to be
-inherited. Numbers travel as NumPy arrays and Python floats, or as torch tensors when one of the
-four choices is torch's; the families by hand use plain operators and work on both.
+inherited. What it can do beyond that, it may declare (:mod:`gdexp.config.capabilities`). Numbers
+travel as NumPy arrays and Python floats, or as torch tensors when one of the four choices is
+torch's; the families by hand use plain operators and work on both.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ Array: TypeAlias = Any
 
 Parameters: TypeAlias = dict[str, Array]
 """Parameters (or their gradients) by name; a linear predictor has ``w`` and, with a bias, ``b``."""
+
+Task: TypeAlias = Literal["regression", "binary", "classes"]
+"""What a loss is for: a number, one of two classes, or one of several."""
 
 Start: TypeAlias = float | Literal["torch"]
 """Where a parameter starts: a number, or torch's own random initialisation."""

@@ -19,7 +19,7 @@ FIRST = "composing"  # until the launcher takes over, and after it
 STAGES = {
     "gdexp.tracking.store.connect": "opening the store",
     "gdexp.sweep.sweeper._launch": "launching",
-    "gdexp.sweep.workers.engines.descend_batch": "computing",
+    "gdexp.sweep.workers.engines.run_program": "computing",
     "gdexp.sweep.vectorized.compute._result": "wording",
     "gdexp.sweep.recording._finished": "wording",
     "gdexp.tracking.client_store._write_chunk": "writing",

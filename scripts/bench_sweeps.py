@@ -142,10 +142,11 @@ def growth(bench: Bench) -> Measured:
 
 def computing(bench: Bench) -> Measured:
     """Nanoseconds of an iteration of a run, computed alone in this process."""
-    from gdexp.sweep.vectorized.program import Batch, descend_batch
+    from gdexp.sweep.vectorized.loop import run_program
+    from gdexp.sweep.vectorized.program import Program
 
     runs, iters = (100, 10) if bench.quick else (10_000, 1000)
-    batch = Batch(
+    program = Program(
         x=np.array([1, 2, 3, 4], np.float32),
         y=np.array([2, 4, 6, 8], np.float32),
         gradient="sum",
@@ -159,7 +160,7 @@ def computing(bench: Bench) -> Measured:
     walls, cpus = [], []
     for _ in range(bench.rounds(5)):
         before = time.process_time()
-        walls.append(clocked(lambda: descend_batch(batch)))
+        walls.append(clocked(lambda: run_program(program)))
         cpus.append(time.process_time() - before)
     wall, cpu = (1e9 * median(times) / (runs * iters) for times in (walls, cpus))
     return Measured(wall, f"median of {len(walls)}, one process; CPU {cpu:.1f} ns")

@@ -44,6 +44,7 @@ def loaded_by(code: str, cwd: Path) -> set[str]:
         "from gdexp.commands import main; sys.argv[1:] = ['tracking.uri=nowhere']; main()",
         "from gdexp.commands import main; sys.argv[1:] = ['step=manual', 'tracking=off']; main()",
         "import gdexp; gdexp.run('step=manual', 'tracking=off')",
+        "import gdexp.pytorch.capabilities",
         "import gdexp.commands.compare, gdexp.commands.predict, gdexp.commands.ui",
     ],
 )
@@ -52,7 +53,7 @@ def test_light_starts_import_nothing_heavy(code: str, tmp_path: Path) -> None:
 
 
 def test_the_check_for_light_starts_would_see_torch(tmp_path: Path) -> None:
-    assert "torch" in loaded_by("import gdexp.pytorch", tmp_path)
+    assert "torch" in loaded_by("from gdexp.pytorch import Linear", tmp_path)
 
 
 def module_name(path: Path) -> str:

@@ -1,18 +1,28 @@
-"""The command line: one module for each sub-command."""
+"""The command line: one module for each sub-command, named after it.
+
+A new command is a line in :data:`COMMANDS` and a module with ``main(argv) -> exit code``.
+"""
 
 from __future__ import annotations
 
 import importlib
 import sys
 
-COMMANDS = ("compare", "ui", "predict")
+COMMANDS = {
+    "compare": "show recorded runs side by side, as a table",
+    "ui": "show recorded runs in the browser, until Ctrl-C",
+    "predict": "add a recorded run's predictions to the rows of a CSV file",
+}
 
 
 def main() -> None:
-    """Run the command that the first word names, or an experiment, and end with its exit code."""
-    if len(sys.argv) > 1 and sys.argv[1] in COMMANDS:
-        command = importlib.import_module(f"gdexp.commands.{sys.argv[1]}")
-        sys.exit(command.main(sys.argv[2:]))
+    """Run the command that the first word names, else an experiment; exit with its code."""
+    words = sys.argv[1:]
+    if words[:1] == ["help"]:
+        words = [*words[1:], "--help"]
+    if words and words[0] in COMMANDS:
+        command = importlib.import_module(f"gdexp.commands.{words[0]}")
+        sys.exit(command.main(words[1:]))
     from gdexp.commands import run
 
-    run.main()
+    run.main(words)

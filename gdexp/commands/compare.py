@@ -1,4 +1,4 @@
-"""``python -m gdexp compare``: the runs of a sweep side by side, in the terminal."""
+"""``python -m gdexp compare``: recorded runs side by side, as a table."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from gdexp.commands import common
-from gdexp.commands.common import guarded, show
 from gdexp.errors import GdexpError, did_you_mean
 
 if TYPE_CHECKING:
@@ -22,20 +21,20 @@ Value: TypeAlias = bool | int | float | str | None
 Row: TypeAlias = dict[str, Value]
 
 RESULTS = ("final/loss", "final/prediction", "outcome")
-ALIKE = ("step", "lr", "iters")  # shown where no param differs
+ALIKE = ("step", "lr", "iters")  # shown if no param differs
 COLOURS = {"diverged": "red", "failed": "red", "interrupted": "yellow", "running": "cyan"}
 SHORT = 8  # characters of a run's id in the table
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; the result is its exit code."""
+def main(argv: Sequence[str]) -> int:
+    """Run the command and return its exit code."""
     args = _arguments(argv)
-    return guarded(lambda: _compare(args))
+    return common.guarded(lambda: _compare(args))
 
 
-def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = common.parser("compare", "Compare recorded runs: what differs, and what came of it.")
-    parser.add_argument("--sweep", metavar="ID", help="the runs of this sweep, or of the last")
+def _arguments(argv: Sequence[str]) -> argparse.Namespace:
+    parser = common.parser("compare")
+    parser.add_argument("--sweep", metavar="ID", help="the runs of this sweep; last: of the newest")
     parser.add_argument("--last", type=_count, metavar="N", help="the newest N runs")
     parser.add_argument("--all", action="store_true", help="all runs of the experiment")
     parser.add_argument("--sort", metavar="KEY", help="a column, param or metric (default: start)")
@@ -69,20 +68,21 @@ def _compare(args: argparse.Namespace) -> int:
     elif args.desc:
         rows.reverse()
     rows = [{column: row.get(column) for column in columns} for row in rows]
-    show(as_json(rows) if args.json else as_csv(rows) if args.csv else as_table(rows))
+    common.show(as_json(rows) if args.json else as_csv(rows) if args.csv else as_table(rows))
     return 0
 
 
 def row(run: RecordedRun) -> Row:
-    """All that is known of a run, by name: its id, params, metrics, outcome and name."""
+    """What is recorded of a run, by column: its id, params, metrics, outcome and name."""
     values: Row = {"run_id": run.run_id}
     values |= {key: parsed(text) for key, text in run.params.items()}
     values |= {key: v if math.isfinite(v) else None for key, v in run.metrics.items()}
-    return values | {"outcome": run.outcome, "name": run.name}
+    outcome = run.outcome
+    return values | {"outcome": outcome, "name": run.name}
 
 
 def parsed(text: str) -> Value:
-    """A param's text as the value it was.
+    """The value that a param's text stands for.
 
     >>> parsed("0.05"), parsed("true"), parsed("null"), parsed("manual"), parsed("[1, 2]")
     (0.05, True, None, 'manual', '[1, 2]')
@@ -95,11 +95,11 @@ def parsed(text: str) -> Value:
 
 
 def shown_columns(runs: Sequence[RecordedRun]) -> list[str]:
-    """The id, the params that differ, the results and the name.
+    """The columns to show: the id, the params that differ, the results and the name.
 
-    A param that some runs lack (updater.momentum belongs to SGD alone) differs only if those that
-    have it differ: the choice that brings it along has a column already. A component's setting
-    that repeats the run's own (updater.lr is lr) is left out.
+    A param that some runs lack (only SGD has updater.momentum) differs only if the runs that have
+    it differ, since the option it belongs to has a column already. A component's setting that
+    repeats the run's own (updater.lr is lr) is left out.
     """
     values: dict[str, dict[str, str]] = {}
     for run in runs:
@@ -110,13 +110,13 @@ def shown_columns(runs: Sequence[RecordedRun]) -> list[str]:
         whole = values.get(key.rpartition(".")[2], {}) if "." in key else {}
         return values[key].items() <= whole.items()
 
-    differ = [k for k, found in values.items() if len(set(found.values())) > 1 and not repeats(k)]
+    differ = [k for k, texts in values.items() if len(set(texts.values())) > 1 and not repeats(k)]
     differ.sort(key=lambda key: key not in ALIKE)
     return ["run_id", *(differ or ALIKE), *RESULTS, "name"]
 
 
 def ordered(rows: Sequence[Row], key: str, *, descending: bool = False) -> list[Row]:
-    """The rows by one of their values, numbers as numbers, those without it last.
+    """The rows sorted by one column, numbers by size, rows without it last.
 
     Raises:
         GdexpError: no row has this key.
@@ -143,19 +143,19 @@ def _is_number(value: Value) -> bool:
 
 
 def text(value: Value) -> str:
-    """A value as one would type it; nothing for a missing one."""
+    """A value as one would type it; "" if it is missing."""
     if value is None:
         return ""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def as_json(rows: Sequence[Row]) -> str:
-    """A list of objects."""
+    """The rows as a JSON list of objects."""
     return json.dumps(rows, indent=2, ensure_ascii=False)
 
 
 def as_csv(rows: Sequence[Row]) -> str:
-    """A header and a line for each run."""
+    """The rows as CSV: a header and a line for each run."""
     stream = io.StringIO()
     lines = csv.writer(stream, lineterminator="\n")
     lines.writerow(rows[0])
@@ -164,9 +164,10 @@ def as_csv(rows: Sequence[Row]) -> str:
 
 
 def as_table(rows: Sequence[Row]) -> str:
-    """A table for the eye: ids cut short, six digits of a metric, as wide as it needs to be.
+    """The rows as a table: shortened ids and six digits of each metric.
 
-    On a terminal it is as wide as the terminal, and only names are wrapped.
+    On a terminal it is as wide as the terminal, and only names are wrapped; elsewhere it is as wide
+    as its content.
     """
     from rich import box
     from rich.console import Console

@@ -7,9 +7,10 @@ option of the user's own is listed like ours, and no component has to be importe
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple, TypeAlias
 
+from gdexp.commands import COMMANDS
 from gdexp.config import schema
 from gdexp.config.compose import checked_dir, conf_dir
 
@@ -17,12 +18,11 @@ USAGE = """\
 gdexp: gradient-descent experiments as combinations of YAML files, recorded in MLflow.
 
 usage: python -m gdexp [FLAGS] [GROUP=OPTION ...] [KEY=VALUE ...]
+       python -m gdexp COMMAND [ARGUMENTS ...]
 
   python -m gdexp step=autograd lr=0.05              one run
   python -m gdexp step=autograd gradient=manual      a step with one family changed
   python -m gdexp -m step=manual,model lr=0.001,0.01 a sweep: every combination
-  python -m gdexp compare                            the last sweep as a table
-  python -m gdexp ui                                 the last sweep in the browser
 """
 FLAGS = """\
 flags
@@ -38,25 +38,58 @@ ORDER = ("step", "data", *schema.FAMILIES, "scheduler", "tracking", "sweep")
 _SETTING = re.compile(r"^(?P<key>[a-zA-Z]\w*): *(?P<value>.*?)(?: +# *(?P<meaning>.*))?$")
 
 
+class Option(NamedTuple):
+    """An option as its YAML file describes it.
+
+    Attributes:
+        meaning: the first comment.
+        settings: key, value and meaning of each setting.
+    """
+
+    meaning: str
+    settings: list[tuple[str, str, str]]
+
+
+Catalogue: TypeAlias = dict[str, dict[str, Option]]  # the options of each group, by name
+
+
 def help_text(config_dir: str | None = None) -> str:
     """The whole page.
 
     Args:
-        config_dir: a folder with options of the user's own, listed too.
+        config_dir: a folder with the user's own options, which are listed too.
 
     Raises:
-        ConfigError: there is no such folder.
+        ConfigError: config_dir does not exist.
+    """
+    sections = [_group(group, options) for group, options in catalogue(config_dir).items()]
+    return "\n".join([USAGE, _commands(), _run_settings(), *sections, FLAGS]).rstrip()
+
+
+def catalogue(config_dir: str | None = None) -> Catalogue:
+    """Every group with its options, read from the YAML files.
+
+    The steps are in the tutorial's order, which their first comment gives; all else by name.
+
+    Raises:
+        ConfigError: config_dir does not exist.
     """
     roots = [Path(conf_dir())]
     if config_dir is not None:
         roots.append(Path(checked_dir(config_dir)))
-    sections = [_group(group, roots) for group in _groups(roots)]
-    return "\n".join([USAGE, _run_settings(), *sections, FLAGS]).rstrip()
+    folders = {d.name for root in roots for d in root.iterdir() if d.is_dir()} - {"hydra"}
+    groups = {}
+    for group in sorted(folders, key=lambda g: (ORDER.index(g) if g in ORDER else len(ORDER), g)):
+        files = [path for root in roots for path in (root / group).glob("*.yaml")]
+        options = {path.stem: _option(path.read_text().splitlines()) for path in files}
+        names = sorted(options, key=lambda n: options[n].meaning if group == "step" else n)
+        groups[group] = {name: options[name] for name in names}
+    return groups
 
 
-def _groups(roots: list[Path]) -> list[str]:
-    found = {d.name for root in roots for d in root.iterdir() if d.is_dir() and d.name != "hydra"}
-    return sorted(found, key=lambda g: (ORDER.index(g) if g in ORDER else len(ORDER), g))
+def _commands() -> str:
+    lines = [f"  python -m gdexp {name:<13} {line}" for name, line in COMMANDS.items()]
+    return "\n".join(["commands, each with its own --help", *lines, ""])
 
 
 def _run_settings() -> str:
@@ -68,26 +101,21 @@ def _run_settings() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _group(group: str, roots: list[Path]) -> str:
+def _group(group: str, options: dict[str, Option]) -> str:
     lines = [f"{group}=OPTION"]
-    files = {p.stem: p.read_text().splitlines() for r in roots for p in (r / group).glob("*.yaml")}
-    # The steps in the tutorial's order, which their first comment gives; all else by name.
-    names = sorted(files, key=lambda name: _meaning(files[name]) if group == "step" else name)
-    for name in names:
-        text = files[name]
-        lines.append(f"  {name:<30} {_meaning(text)}")
+    for name, option in options.items():
+        lines.append(f"  {name:<30} {option.meaning}")
         if group != "step":
-            for key, value, meaning in _settings(text):
+            for key, value, meaning in option.settings:
                 lines.append(f"    {f'{group}.{key}={value}':<28} {meaning}".rstrip())
     return "\n".join(lines) + "\n"
 
 
-def _meaning(lines: list[str]) -> str:
+def _option(lines: list[str]) -> Option:
     comments = [line.removeprefix("#").strip() for line in lines if line.startswith("#")]
-    return next((c for c in comments if not c.startswith("@package")), "")
-
-
-def _settings(lines: list[str]) -> Iterator[tuple[str, str, str]]:
-    for line in lines:
-        if (found := _SETTING.match(line)) and found["key"] != "defaults":
-            yield found["key"], found["value"], found["meaning"] or ""
+    meaning = next((c for c in comments if not c.startswith("@package")), "")
+    matches = [match for line in lines if (match := _SETTING.match(line))]
+    return Option(
+        meaning,
+        [(m["key"], m["value"], m["meaning"] or "") for m in matches if m["key"] != "defaults"],
+    )

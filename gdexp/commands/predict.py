@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gdexp.commands import common
-from gdexp.commands.common import guarded, show
 from gdexp.config.paths import absolute
 from gdexp.data.columns import cut
 from gdexp.data.csv_file import SEPARATORS, TRUTH
@@ -27,11 +26,9 @@ if TYPE_CHECKING:
 ADDED = "prediction"
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; the result is its exit code."""
-    parser = common.parser(
-        "predict", "Predict with a recorded run: a CSV file's rows and their predictions.", one=True
-    )
+def main(argv: Sequence[str]) -> int:
+    """Run the command and return its exit code."""
+    parser = common.parser("predict", one=True)
     parser.add_argument("file", help="a CSV file with a column for each feature")
     parser.add_argument("--out", metavar="FILE", help="a new file to write to (default: stdout)")
     parser.add_argument(
@@ -41,40 +38,57 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="between two cells (default: comma)",
     )
     args = parser.parse_args(argv)
-    return guarded(lambda: _predict(args))
+    return common.guarded(lambda: _predict(args))
 
 
 def _predict(args: argparse.Namespace) -> int:
     table = read(args.file, SEPARATORS[args.separator])
-    out = args.out and absolute(args.out)
-    if out and (out.exists() or not out.parent.is_dir()):
-        why = "is there already" if out.exists() else f"has no folder {out.parent} to be in"
-        raise GdexpError(f"--out: {args.out} {why}. Name a new file in a folder that exists.")
+    out = None if args.out is None else new_file(args.out)
     from gdexp.tracking.connect import open_existing
     from gdexp.tracking.query import select
     from gdexp.tracking.restore import fitted_of
 
     store = open_existing(args.uri, args.experiment)
-
     fitted = fitted_of(store, select(store, args.runs)[0])
     text = predicted(table, fitted)
     if out:
-        with out.open("x", encoding="utf-8", newline="") as file:
-            file.write(text + "\n")
+        try:
+            with out.open("x", encoding="utf-8", newline="") as file:
+                file.write(text + "\n")
+        except OSError as error:
+            raise GdexpError(f"--out: {out} cannot be written: {error.strerror}.") from error
     else:
-        show(text)
+        common.show(text)
     return 0
+
+
+def new_file(path: str) -> Path:
+    """The absolute path of a file that does not exist yet, in a folder that does.
+
+    Raises:
+        GdexpError: it exists already, or its folder does not.
+    """
+    out = absolute(path)
+    try:
+        why = "already exists" if out.exists() else ""
+        if not why and not out.parent.is_dir():
+            why = f"cannot be written, since the folder {out.parent} does not exist"
+    except (OSError, ValueError) as error:  # a name that is too long, or has a null byte
+        why = f"is not a file name ({getattr(error, 'strerror', error)})"
+    if why:
+        raise GdexpError(f"--out: {path} {why}. Name a new file in a folder that exists.")
+    return out
 
 
 @dataclass(frozen=True)
 class Table:
-    """The cells of a CSV file as they stand in it.
+    """The cells of a CSV file, as strings.
 
     Attributes:
         name: of the file.
         separator: between two cells.
         columns: their names.
-        lines: where each row is in the file.
+        lines: the line of each row in the file.
         rows: the cells of each row, one for each column.
     """
 
@@ -88,73 +102,77 @@ class Table:
         """The cells of these columns, shape (rows, features).
 
         Raises:
-            GdexpError: a column is missing or there twice, or a cell is no finite number.
+            GdexpError: a column is missing or duplicated, or a cell is not a finite number.
         """
         for name in features:
             if self.columns.count(name) != 1:
-                raise GdexpError(self._not_there(name))
+                raise GdexpError(self._missing(name))
         indices = [self.columns.index(name) for name in features]
-        found = np.empty((len(self.rows), len(indices)))
+        numbers = np.empty((len(self.rows), len(indices)))
         for position, index in enumerate(indices):
             column = [_number(row[index]) for row in self.rows]
-            found[:, position] = column
-            for i in np.flatnonzero(~np.isfinite(found[:, position]))[:1]:
+            numbers[:, position] = column
+            for i in np.flatnonzero(~np.isfinite(numbers[:, position]))[:1]:
                 raise GdexpError(
                     f"{self.name}, line {self.lines[i]}, column {self.columns[index]!r}: "
                     f"{cut(self.rows[i][index])} is not a finite number. Correct it."
                 )
-        return found
+        return numbers
 
-    def _not_there(self, name: str) -> str:
+    def _missing(self, name: str) -> str:
         if name in self.columns:
             return f"{self.name}: two columns are called {name!r}. Rename one of them."
         nearest = did_you_mean(name, self.columns)
         has = ", ".join(self.columns[:12])
         return (
-            f"{self.name} has no column {name!r}, which the run has fitted. It has: {has}.{nearest}"
+            f"{self.name} has no column {name!r}, which the run was fitted to. "
+            f"It has: {has}.{nearest}"
         )
 
 
 def read(path: str, separator: str) -> Table:
-    """A CSV file in UTF-8 with the names of its columns in the first line.
+    """A CSV file in UTF-8 whose first line names the columns.
 
     Raises:
-        GdexpError: there is no such file, it is no CSV file, or its rows differ in length.
+        GdexpError: the file does not exist, is not CSV, or its rows differ in length.
     """
-    found = Path(path).expanduser()
-    if not found.is_file():
-        folder = found.absolute().parent
-        names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
-        raise GdexpError(f"there is no file {path}.{did_you_mean(found.name, names)}")
+    table = Path(path).expanduser()
     lines, rows = [], []
     try:
-        with found.open(encoding="utf-8-sig", newline="") as file:
+        with table.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, delimiter=separator, skipinitialspace=True)
             for row in reader:
                 if any(row):
                     lines.append(reader.line_num)
                     rows.append(row)
+    except IsADirectoryError as error:
+        raise GdexpError(f"{path} is a folder. Name a CSV file.") from error
+    except FileNotFoundError as error:
+        folder = table.absolute().parent
+        names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
+        raise GdexpError(f"there is no file {path}.{did_you_mean(table.name, names)}") from error
     except UnicodeDecodeError as error:
-        raise GdexpError(f"{path} is no text in UTF-8. Save it as CSV in UTF-8.") from error
-    except (OSError, csv.Error) as error:
-        raise GdexpError(f"{path} cannot be read: {error}.") from error
+        raise GdexpError(f"{path} is not UTF-8 text. Save it as CSV in UTF-8.") from error
+    except (OSError, ValueError, csv.Error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise GdexpError(f"{path} cannot be read: {reason}.") from error
     if not rows:
         raise GdexpError(f"{path} is empty. Its first line names the columns.")
     columns = [name.strip() for name in rows[0]]
     for line, row in zip(lines, rows, strict=True):
         if len(row) != len(columns):
             raise GdexpError(
-                f"{found.name}, line {line} has {len(row)} cells, and the first line names "
+                f"{table.name}, line {line} has {len(row)} cells, and the first line names "
                 f"{len(columns)} columns. Give each row a cell for each column."
             )
-    return Table(found.name, separator, columns, lines[1:], rows[1:])
+    return Table(table.name, separator, columns, lines[1:], rows[1:])
 
 
 def predicted(table: Table, fitted: Fitted) -> str:
     """The table with a column of predictions, as CSV.
 
     Raises:
-        GdexpError: it has such a column, or its cells are not what was fitted.
+        GdexpError: it has such a column already, or lacks one that the run was fitted to.
     """
     if ADDED in table.columns:
         raise GdexpError(f"{table.name} has a column {ADDED!r} already. Rename it.")
@@ -169,7 +187,7 @@ def predicted(table: Table, fitted: Fitted) -> str:
 
 
 def _number(cell: str) -> float:
-    """The number in a cell, 1 for true and 0 for false; NaN where there is none."""
+    """The number in a cell, 1 for true and 0 for false; NaN if it is not a number."""
     try:
         return float(TRUTH.get(cell, cell))
     except ValueError:

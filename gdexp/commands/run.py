@@ -10,11 +10,11 @@ import signal
 import sys
 import traceback
 from argparse import Namespace
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import hydra
 from hydra._internal.callbacks import Callbacks
-from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import run_job
@@ -24,6 +24,7 @@ from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from gdexp.commands import arguments
 from gdexp.config.compose import ROOT, VERSION_BASE, Composer, checked_dir, conf_dir, session
 from gdexp.config.job import Job
 from gdexp.config.paths import absolute, check_writable
@@ -33,14 +34,13 @@ from gdexp.errors import GdexpError, Interrupted, RunFailedError, WriteError
 if TYPE_CHECKING:
     from gdexp.experiment import Ready
 
-SEE_HELP = "python -m gdexp --help lists what can be typed."
 
-
-def main() -> None:
-    """Run the command line and end the process with its exit code."""
-    parser = get_args_parser()
-    setattr(parser, "error", lambda message: sys.exit(refuse(f"{message}. {SEE_HELP}")))  # noqa: B010
-    args = parser.parse_args()
+def main(argv: Sequence[str]) -> None:
+    """Run the command line and exit with its code."""
+    try:
+        args = arguments.parse(argv)
+    except GdexpError as error:
+        sys.exit(refuse(error))
     sys.exit(_guarded(args))
 
 

@@ -1,4 +1,4 @@
-"""``python -m gdexp ui``: MLflow's pages on the store that runs are recorded in."""
+"""``python -m gdexp ui``: MLflow's pages on the store of recorded runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, cast
 from urllib.parse import quote
 
 from gdexp.commands import common
-from gdexp.commands.common import guarded, show
 from gdexp.config.paths import OUTPUTS, absolute
 from gdexp.errors import GdexpError
 
@@ -26,20 +25,20 @@ if TYPE_CHECKING:
     from gdexp.tracking.run_record import RecordedRun
     from gdexp.tracking.store import Store
 
+SWEEP = "gdexp.sweep_id"
 HOST, PORT = "127.0.0.1", 5000
 TRIED = 100  # ports, from the first one on
-SWEEP = "gdexp.sweep_id"
 LONGEST = 100  # runs that one address can name
 PATIENCE = 2  # seconds for the requests under way when the server is stopped
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str]) -> int:
     """Run the command line; the result is its exit code, 0 if Ctrl-C ended it."""
-    parser = common.parser("ui", "Show recorded runs in the browser, until Ctrl-C.")
+    parser = common.parser("ui")
     parser.add_argument("--port", type=_port, metavar="N", help=f"default: {PORT}, or the next")
-    parser.add_argument("--open", action="store_true", help="open the browser, too")
+    parser.add_argument("--open", action="store_true", help="also open the browser")
     args = parser.parse_args(argv)
-    code = guarded(lambda: _show(args))
+    code = common.guarded(lambda: _show(args))
     return 0 if code == 128 + signal.SIGINT else code
 
 
@@ -57,13 +56,13 @@ def _show(args: argparse.Namespace) -> int:
     runs = select(store, args.runs)
 
     def announce(base: str) -> None:
-        found = addresses(base, store, runs)
-        show("\n".join(f"{what + ':':<12}{where}" for what, where in found.items()))
-        if "comparison" not in found:
+        pages = addresses(base, store, runs)
+        common.show("\n".join(f"{what + ':':<12}{where}" for what, where in pages.items()))
+        if "comparison" not in pages:
             print(f"{len(runs)} runs are too many for a comparison page", file=sys.stderr)
         if args.open:
             threading.Thread(
-                target=webbrowser.open, args=[[*found.values()][-1]], daemon=True
+                target=webbrowser.open, args=[[*pages.values()][-1]], daemon=True
             ).start()
 
     if store.uri.startswith("http"):
@@ -75,9 +74,9 @@ def _show(args: argparse.Namespace) -> int:
 
 
 def addresses(base: str, store: Store, runs: Sequence[RecordedRun]) -> dict[str, str]:
-    """What there is to see, and where: the runs table, their curves, their comparison.
+    """The addresses of the runs table, the curves and the comparison.
 
-    More runs than an address can name have no comparison page; their curves remain.
+    The comparison is left out if there are more runs than an address can name.
     """
     workflow = "workflowType=machine_learning"  # another one opens without it
     table = f"{base}/#/experiments/{store.experiment_id}/runs?{workflow}"
@@ -85,42 +84,44 @@ def addresses(base: str, store: Store, runs: Sequence[RecordedRun]) -> dict[str,
     sweep = sweeps.pop() if len(sweeps) == 1 else None
     wanted = quote(f"tags.`{SWEEP}` = {sweep!r} AND tags.`gdexp.kind` = 'run'")
     condition = f"&searchFilter={wanted}" if sweep else ""
-    found = {"runs": table, "curves": f"{table}{condition}&compareRunsMode=CHART"}
+    pages = {"runs": table, "curves": f"{table}{condition}&compareRunsMode=CHART"}
     if len(runs) <= LONGEST:
         ids = json.dumps([run.run_id for run in runs])
         places = json.dumps(sorted({run.experiment_id for run in runs}))
         chosen = f"runs={quote(ids)}&experiments={quote(places)}"
-        found["comparison"] = f"{base}/#/compare-runs?{chosen}&{workflow}"
-    return found
+        pages["comparison"] = f"{base}/#/compare-runs?{chosen}&{workflow}"
+    return pages
 
 
 def listen(port: int | None) -> socket.socket:
     """A listening socket on this port, or on the first free one from 5000 on.
 
     Raises:
-        GdexpError: the port asked for is taken, or may not be used.
+        GdexpError: the port asked for is taken, or may not be used, or all are taken.
     """
     for candidate in range(port or PORT, (port or PORT + TRIED - 1) + 1):
         try:
-            found = socket.create_server((HOST, candidate))
+            listener = socket.create_server((HOST, candidate))
         except OSError as error:
             if port is None and error.errno == errno.EADDRINUSE:
                 continue
-            reason = "taken" if error.errno == errno.EADDRINUSE else f"no use ({error.strerror})"
+            reason = (
+                "taken" if error.errno == errno.EADDRINUSE else f"not usable ({error.strerror})"
+            )
             raise GdexpError(
                 f"--port: port {candidate} is {reason}. Name another, or leave --port out."
             ) from error
         if port is None and candidate != PORT:
-            print(f"port {PORT} is taken, {candidate} is used instead", file=sys.stderr)
-        return found
+            print(f"port {PORT} is taken, using {candidate} instead", file=sys.stderr)
+        return listener
     raise GdexpError(f"--port: ports {PORT} to {candidate} are all taken. Type --port N.")
 
 
 def serve(store: Store, listener: socket.socket, ready: Callable[[], None]) -> int:
-    """Serve MLflow's pages on the socket until a signal arrives; 1 if that cannot begin.
+    """Serve MLflow's pages on the socket until a signal arrives; return 1 if it cannot start.
 
-    The server runs in this process, not in one of its own: it is there in half the time, and
-    whichever way this process ends, none is left behind.
+    The server runs in this process, not in a subprocess: it starts in half the time, and none is
+    left behind, however this process ends.
 
     Raises:
         Interrupted: Ctrl-C or SIGTERM arrived, the server has been stopped.
@@ -146,7 +147,7 @@ def serve(store: Store, listener: socket.socket, ready: Callable[[], None]) -> i
 
 
 def _application(uri: str) -> Callable[..., object]:
-    """What ``mlflow server`` serves, on this store, without its job runners and its logs."""
+    """The application that ``mlflow server`` serves, without its job runners and logs."""
     from mlflow.server import constants
 
     place = absolute(OUTPUTS) / "artifacts"

@@ -6,14 +6,12 @@ import inspect
 import pkgutil
 from typing import Any, Literal, get_type_hints
 
-from gdexp.config import schema
+from gdexp.config import capabilities, schema
 from gdexp.config.job import Job
 from gdexp.errors import ConfigError, did_you_mean, first_line
-from gdexp.manual import Gradient, LogisticGradient
 from gdexp.types import Start
 
 BUILT = ("data", *schema.FAMILIES, "scheduler")
-BY_HAND = {"manual": Gradient, "manual_logistic": LogisticGradient}
 SHOWN_BY_NO_EXAMPLE = {"predictor.init": Start, "loss.reduction": Literal["mean", "sum"]}
 
 
@@ -35,7 +33,8 @@ def check(job: Job) -> None:
         for name in node:
             if not name.startswith("_"):
                 check_setting(job, f"{family}.{name}", node[name])
-    _check_manual_gradient(job)
+    capabilities.check_declared(job)
+    _check_derivation(job)
     _check_device(job)
     _check_patience(job)
     schema.check_tracking(job.settings["tracking"])
@@ -87,26 +86,23 @@ def _check_by_example(key: str, value: Any, example: Any) -> None:
     schema.check(key, value, SHOWN_BY_NO_EXAMPLE.get(key, hint))
 
 
-def _check_manual_gradient(job: Job) -> None:
-    """A formula derived by hand holds for the predictors and losses that its class names."""
-    target = str(job.settings["gradient"]["_target_"])
-    if not target.startswith("gdexp.manual."):
+def _check_derivation(job: Job) -> None:
+    """A formula derived by hand holds for a linear predictor and the loss it was derived for."""
+    if is_torch(job, "gradient"):
         return
-    source = pkgutil.resolve_name(target)
-    if (misfit := _misfit(job, source)) is not None:
-        other = next((n for n, kind in BY_HAND.items() if _misfit(job, kind) is None), "autograd")
-        raise ConfigError(
-            f"gradient={job.choices['gradient']}: the formula is derived for "
-            f"{source.derived_for} of a linear predictor, not for "
-            f"{misfit}={job.choices[misfit]}. Type gradient={other}."
-        )
-
-
-def _misfit(job: Job, source: Any) -> str | None:
-    """The family whose option a gradient source by hand does not hold for."""
-    families = ("predictor", "loss")
-    targets = {family: job.settings[family]["_target_"] for family in families}
-    return next((f for f in families if targets[f] not in getattr(source, f"{f}_targets")), None)
+    quantity = capabilities.of(job.settings, "gradient", "derived_for")
+    if quantity is None:
+        return
+    misfit = "predictor"
+    if capabilities.is_linear(job.settings):
+        if capabilities.of(job.settings, "loss", "measures") == quantity:
+            return
+        misfit = "loss"
+    raise ConfigError(
+        f"gradient={job.choices['gradient']}: the formula is derived for {quantity} of a linear "
+        f"predictor, not for {misfit}={job.choices[misfit]}. "
+        f"Type gradient={capabilities.derivative(job.settings)}."
+    )
 
 
 def _check_device(job: Job) -> None:

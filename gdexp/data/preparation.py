@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from gdexp.config import capabilities
 from gdexp.config.job import Job
 from gdexp.config.paths import absolute
 from gdexp.config.settings import Preparation
@@ -21,10 +22,7 @@ from gdexp.data.compress import Digest, compress, digest
 from gdexp.data.dataset import Chunk, Dataset
 from gdexp.data.transforms import Scaling, check_batch_size, split
 from gdexp.errors import ConfigError
-
-LINEAR = ("gdexp.manual.Predictor", "gdexp.pytorch.Linear")
-SQUARED = ("gdexp.manual.Loss", "torch.nn.MSELoss")
-
+from gdexp.manual import Loss
 
 # Two, because runs may alternate between two tables, or between two ways to prepare one; with
 # more, tables of gigabytes would stay in memory long after the last run that needs them.
@@ -129,7 +127,8 @@ def prepare(job: Job, make: MakeSource) -> Prepared:
     origin, standardize = Origin.of(settings, make), bool(settings.get("standardize"))
     if settings.get("compress"):
         check_compressible(job)
-        return _compressed(origin, job.settings["predictor"]["bias"], standardize)
+        bias = job.settings["predictor"].get("bias", True)  # its rows serve predictors without, too
+        return _compressed(origin, bias, standardize)
     fraction = settings.get("validation", 0)
     prepared = _whole(origin, standardize, fraction, job.settings["seed"] if fraction else 0)
     if settings.get("batch_size"):
@@ -184,23 +183,23 @@ def check_compressible(job: Job) -> None:
         ConfigError: which choice stands against it.
     """
     settings, data = job.settings, job.settings["data"]
+    squares = capabilities.of(settings, "loss", "measures") == Loss.measures
     reasons = {
         f"predictor={job.choices['predictor']} is not linear": (
-            settings["predictor"]["_target_"] not in LINEAR
+            not capabilities.is_linear(settings)
         ),
         f"loss={job.choices['loss']} is not the mean of squared errors": (
-            settings["loss"]["_target_"] not in SQUARED
-            or settings["loss"].get("reduction", "mean") != "mean"
+            not squares or capabilities.reduction(settings, "loss") != "mean"
         ),
-        "gradient=manual_sum is a sum over all rows": (
-            settings["gradient"]["_target_"] == "gdexp.manual.GradientSum"
+        f"gradient={job.choices['gradient']} is a sum over all rows": (
+            capabilities.reduction(settings, "gradient") == "sum"
         ),
         "data.batch_size takes single rows": data.get("batch_size") is not None,
         "data.validation keeps single rows": bool(data.get("validation")),
     }
     for reason, holds in reasons.items():
         if holds:
+            way_out = "gradient=manual" if "a sum" in reason else "data.compress=false"
             raise ConfigError(
-                f"data.compress: {reason}, so that fewer rows cannot stand for all. "
-                f"Type {'gradient=manual' if 'manual_sum' in reason else 'data.compress=false'}."
+                f"data.compress: {reason}, so that fewer rows cannot stand for all. Type {way_out}."
             )

@@ -1,4 +1,4 @@
-"""What is predicted, told by the loss: a number, one of two classes, or one of several.
+"""What is predicted, as the loss declares it: a number, one of two classes, or one of several.
 
 It decides which targets fit, how many outputs a predictor needs, what f(x) means to a reader and
 which scores apply.
@@ -6,25 +6,13 @@ which scores apply.
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gdexp.errors import ConfigError
-
-Task: TypeAlias = Literal["regression", "binary", "classes"]
-
-TASKS: dict[str, Task] = {
-    "gdexp.manual.Logistic": "binary",
-    "torch.nn.BCEWithLogitsLoss": "binary",
-    "torch.nn.CrossEntropyLoss": "classes",
-}
-
-
-def task_of(loss_target: str) -> Task:
-    """The task of a loss, by the class it is built of; what is not listed is a regression."""
-    return TASKS.get(loss_target, "regression")
+from gdexp.types import Task
 
 
 def check_targets(y: NDArray[Any], task: Task, option: str) -> None:

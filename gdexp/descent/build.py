@@ -10,17 +10,18 @@ from typing import Any, TypeAlias
 from numpy.typing import NDArray
 
 from gdexp import manual
+from gdexp.config.capabilities import is_linear, task_of
 from gdexp.config.job import Job
 from gdexp.config.validation import is_torch_based
 from gdexp.data.preparation import KEPT, Prepared, prepare
-from gdexp.data.task import Task, check_targets, outputs_of, targets, task_of
+from gdexp.data.task import check_targets, outputs_of, targets
 from gdexp.data.transforms import batches
 from gdexp.descent import predictors
 from gdexp.descent.fused import fuse
 from gdexp.descent.instantiation import option, refusing, source
 from gdexp.descent.loop import descend, descend_in_batches
 from gdexp.errors import ConfigError
-from gdexp.types import Array, Gradient, Iteration, Loss, Predictor
+from gdexp.types import Array, Gradient, Iteration, Loss, Predictor, Task
 
 Batches: TypeAlias = Callable[[int], Iterable[tuple[Array, Array]]]
 
@@ -111,15 +112,6 @@ class Components:
 
             set_random_state(state["random"])
 
-    def factor(self) -> float:
-        """How many times the derivative of the loss the gradient source gives; 1 is right."""
-        mine = getattr(self.gradient, "reduction", None)
-        of_loss = getattr(self.loss, "reduction", "mean")
-        if mine in (None, of_loss):
-            return 1.0
-        n = self.batch_size or len(self.y)
-        return float(n) if mine == "sum" else 1 / n
-
 
 def build(job: Job) -> Components:
     """Build the data and the four families, as tensors where one of the four is torch's.
@@ -128,7 +120,7 @@ def build(job: Job) -> Components:
         ConfigError: a constructor refuses its settings, or the pieces do not fit together.
     """
     settings = job.settings
-    task = task_of(str(settings["loss"]["_target_"]))
+    task = task_of(settings)
     data = prepare(job, source)
     known = (data.table or data.fitted).y
     check_targets(known, task, job.choices["loss"])
@@ -159,6 +151,7 @@ def build(job: Job) -> Components:
 
         with refusing("scheduler"):
             built.scheduler = schedule(option(job, "scheduler"), updater)
+    _check_linear(job, built)
     _check_shape(job, built, outputs)
     return built
 
@@ -215,6 +208,16 @@ def _arrays(
         (_shared(table.x, dtype, device), _shared(targets(table.y, task), dtype, device))
         for table in tables
     )
+
+
+def _check_linear(job: Job, built: Components) -> None:
+    """A class of the user's own that declares ``linear`` has the parameters of a linear one."""
+    names = [*built.predictor.parameters]
+    if is_linear(job.settings) and names not in (["w"], ["w", "b"], ["b", "w"]):
+        raise ConfigError(
+            f"predictor={job.choices['predictor']} declares linear = True, so its parameters must "
+            f"be w and, with a bias, b, not {', '.join(names) or 'none'}."
+        )
 
 
 def _shared(array: NDArray[Any], dtype: str, device: str | None) -> Array:

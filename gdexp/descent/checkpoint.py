@@ -1,27 +1,26 @@
 """The state of a run between two epochs: written down, and taken up again bit for bit.
 
-A checkpoint is a ``.npz`` file of plain arrays and one JSON text, so that loading one runs no code.
+A checkpoint is a file as :mod:`gdexp.descent.archive` packs it, so that loading one runs no code.
 """
 
 from __future__ import annotations
 
-import io
-import json
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gdexp.config.compose import new_stamp
 from gdexp.config.job import Job
 from gdexp.config.paths import OUTPUTS, absolute
 from gdexp.config.schema import shown
 from gdexp.config.settings import default_of
+from gdexp.descent.archive import pack, unpack
 from gdexp.descent.build import Components
 from gdexp.descent.trajectory import FloatArray, Trajectory
-from gdexp.errors import ConfigError
+from gdexp.errors import ConfigError, first_line
 
 Fetch: TypeAlias = Callable[[str], tuple[str, bytes]]
 """Reads the newest checkpoint of a recorded run: what to call it, and its content."""
@@ -98,25 +97,63 @@ def read(job: Job, built: Components, fetch: Fetch | None) -> Saved | None:
         return None
     path, content = _read_file(named, fetch)
     try:
-        found = unpack(content)
-        saved = Saved(found["epoch"], found["table"], found["state"])
-        other = found["settings"]
-    except Exception as error:  # whatever is wrong with a file that may be anything
-        raise ConfigError(f"continue_from: {path} is no checkpoint of gdexp.") from error
+        parts = unpack(content)
+        if not isinstance(parts, Mapping):
+            raise ValueError("it is not a mapping")
+        saved = Saved(parts["epoch"], parts["table"], parts["state"])
+        other, digest = dict(parts["settings"]), parts["digest"]
+    except Exception as error:  # a damaged file may raise anything
+        raise ConfigError(
+            f"continue_from: {path} is not a gdexp checkpoint: {_reason(error)}."
+        ) from error
     differing = list(_differences(other, job.settings))
     if differing:
         raise ConfigError(
             f"continue_from: the checkpoint {path} is of another configuration: "
             f"{'; '.join(differing)}. Type the same settings."
         )
-    if found["digest"] != built.data.digest:
+    if digest != built.data.digest:
         raise ConfigError(f"continue_from: the data have changed since {path} was written.")
+    try:
+        _check_table(saved, built)
+        _check_load(saved, built)
+    except Exception as error:  # so may torch, on a state that is not its own
+        raise ConfigError(f"continue_from: {path} is damaged: {_reason(error)}.") from error
     if saved.epoch >= job.settings["iters"]:
         raise ConfigError(
             f"iters: {job.settings['iters']} epochs are done already, for the checkpoint is of "
             f"epoch {saved.epoch}. Type for example iters={2 * saved.epoch}."
         )
     return saved
+
+
+def _reason(error: Exception) -> str:
+    return f"it has no {error}" if isinstance(error, KeyError) else first_line(error).rstrip(".:")
+
+
+def _check_table(saved: Saved, built: Components) -> None:
+    """Refuse a table that is not of this run's curves, or not of so many epochs."""
+    curves = 1 + 2 * len(Trajectory(built.predictor.parameters, 0).names)
+    curves += (built.kept is not None) + (built.scheduler is not None)
+    if type(saved.epoch) is not int or saved.epoch < 1:
+        raise ValueError(f"its epoch is {saved.epoch!r}")
+    shape = np.shape(saved.table)
+    if shape != (curves, saved.epoch):
+        raise ValueError(f"its table has shape {shape}, not {(curves, saved.epoch)}")
+    if saved.table.dtype != np.float64 or not np.isfinite(saved.table).all():
+        raise ValueError("its table does not hold finite numbers")
+
+
+def _check_load(saved: Saved, built: Components) -> None:
+    """Load the state and put the start back: what cannot be loaded is refused before the run."""
+    if not isinstance(saved.state, Mapping):
+        raise ValueError("its state is not a mapping")
+    start = copy.deepcopy(built.state())
+    for part in start:
+        if part != "random" and part not in saved.state:
+            raise ValueError(f"it has no state of the {part}")
+    built.load(saved.state)
+    built.load(start)
 
 
 def _check_state(job: Job, built: Components) -> None:
@@ -171,53 +208,3 @@ def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
             section = isinstance(value, dict)
             flat |= {f"{key}.{name}": v for name, v in value.items()} if section else {key: value}
     return flat
-
-
-def pack(value: Any) -> bytes:
-    """Nested dicts, lists, tuples, numbers, texts, arrays and tensors as one ``.npz``."""
-    arrays: dict[str, NDArray[Any]] = {}
-
-    def plain(node: Any) -> Any:
-        if isinstance(node, Mapping):
-            return {"dict": [[plain(key), plain(inner)] for key, inner in node.items()]}
-        if isinstance(node, list | tuple):
-            return {type(node).__name__: [plain(inner) for inner in node]}
-        name = f"a{len(arrays)}"
-        if hasattr(node, "detach"):
-            arrays[name] = node.detach().cpu().numpy()
-            return {"tensor": name}
-        if isinstance(node, np.ndarray | np.generic):
-            arrays[name] = np.asarray(node)
-            return {"array" if isinstance(node, np.ndarray) else "number": name}
-        return node
-
-    arrays["json"] = np.array(json.dumps(plain(value)))
-    file = io.BytesIO()
-    np.savez(file, allow_pickle=False, **arrays)
-    return file.getvalue()
-
-
-def unpack(content: bytes) -> Any:
-    """What :func:`pack` has packed.
-
-    Raises:
-        ValueError: it is something else.
-    """
-    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-
-        def full(node: Any) -> Any:
-            if not isinstance(node, dict):
-                return node
-            ((kind, inner),) = node.items()
-            if kind == "dict":
-                return {full(key): full(item) for key, item in inner}
-            if kind in ("list", "tuple"):
-                items = [full(item) for item in inner]
-                return items if kind == "list" else tuple(items)
-            if kind in ("array", "number"):
-                return arrays[inner] if kind == "array" else arrays[inner][()]
-            import torch
-
-            return torch.from_numpy(arrays[inner])
-
-        return full(json.loads(str(arrays["json"])))

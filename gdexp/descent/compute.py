@@ -10,8 +10,8 @@ from typing import Any, TextIO
 
 import numpy as np
 
+from gdexp.config.capabilities import is_linear
 from gdexp.config.job import Job
-from gdexp.data.preparation import LINEAR
 from gdexp.descent.build import Components
 from gdexp.descent.checkpoint import Saved, contents, restore
 from gdexp.descent.evaluation import coefficients, final_scores, metric_names
@@ -162,11 +162,8 @@ def _trajectory(job: Job, built: Components) -> Trajectory:
         measures[VALIDATION] = built.kept_loss
     if built.scheduler is not None:
         measures["train/lr"] = lambda: built.lr
-    elements = (
-        {"w": metric_names(built.data.fitted.features)}
-        if job.settings["predictor"]["_target_"] in LINEAR
-        else {}
-    )
+    linear = is_linear(job.settings)
+    elements = {"w": metric_names(built.data.fitted.features)} if linear else {}
     return Trajectory(built.predictor.parameters, job.settings["iters"], elements, measures)
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from gdexp.config.capabilities import is_linear
 from gdexp.config.job import Job
-from gdexp.data.preparation import LINEAR
 from gdexp.data.task import scores
 from gdexp.descent.build import Components
 from gdexp.types import Array
@@ -23,7 +23,7 @@ def coefficients(job: Job, built: Components) -> dict[str, float]:
     A feature standardized as ``(x - m) / s`` has the coefficient ``w / s``; the intercept is
     ``b - sum(w * m / s)``.
     """
-    if job.settings["predictor"]["_target_"] not in LINEAR or built.task == "classes":
+    if not is_linear(job.settings) or built.task == "classes":
         return {}
     parameters = built.predictor.parameters
     w = _numbers(parameters["w"])

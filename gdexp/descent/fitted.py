@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gdexp.config.capabilities import is_linear, of, task_of
 from gdexp.config.job import Job
 from gdexp.config.schema import FAMILIES
 from gdexp.config.validation import is_torch_based
-from gdexp.data.preparation import LINEAR
-from gdexp.data.task import Task, response, shares, task_of
+from gdexp.data.task import response, shares
 from gdexp.data.transforms import Scaling
 from gdexp.descent import predictors
+from gdexp.descent.archive import pack
 from gdexp.descent.build import Components, rebuild
-from gdexp.descent.checkpoint import pack, unpack
-from gdexp.types import Predictor
+from gdexp.types import Predictor, Task
 
 FILE = "predictor.npz"
 NEEDED = (*FAMILIES, "dtype", "seed")  # settings that say how a predictor is built
@@ -59,27 +59,17 @@ class Fitted:
         Args:
             settings: of the run.
             parameters: w and, where there is one, b.
+
+        Raises:
+            ValueError: these are not the predictor's parameters.
         """
         settings = _needed(settings)
         predictor = rebuild(settings, 1, 1)
         predictors.fill(predictor, parameters)
         return cls(settings, ("x",), 1, None, predictors.state_of(predictor))
 
-    @classmethod
-    def unpacked(cls, content: bytes) -> Fitted:
-        """What :meth:`packed` has written; no code of it is run.
-
-        Raises:
-            ValueError: it is something else.
-        """
-        found = unpack(content)
-        if found["scaling"]:
-            mean, scale = found["scaling"]
-            found["scaling"] = Scaling(mean, scale, found["features"])
-        return cls(**found)
-
     def packed(self) -> bytes:
-        """All of it as one ``.npz``, see :func:`gdexp.descent.checkpoint.pack`."""
+        """All of it as one ``.npz``; :func:`gdexp.descent.fitted_files.read_fitted` reads it."""
         return pack(
             {
                 "settings": self.settings,
@@ -93,7 +83,7 @@ class Fitted:
     @property
     def task(self) -> Task:
         """What is predicted."""
-        return task_of(str(self.settings["loss"]["_target_"]))
+        return task_of(self.settings)
 
     @cached_property
     def _predictor(self) -> Predictor:
@@ -133,10 +123,10 @@ def is_told(settings: Mapping[str, Any]) -> bool:
     They do for a line through points as they are written out, whose only input is x.
     """
     return (
-        settings["predictor"]["_target_"] in LINEAR
-        and settings["data"]["_target_"] == "gdexp.data.points"
+        is_linear(settings)
+        and bool(of(settings, "data", "inline"))
         and not settings["data"].get("standardize")
-        and task_of(str(settings["loss"]["_target_"])) != "classes"
+        and task_of(settings) != "classes"
     )
 
 

@@ -1,9 +1,10 @@
-"""The formulas of ``manual`` for big tables: loss and gradient in one pass over the data.
+"""The formulas of ``manual`` with loss and gradient computed in one pass over the table.
 
-Written out array by array, an iteration of step 1 sends several temporaries as long as the table
-through the memory. Here it reads x and y once, in blocks small enough that a block's residuals and
-sums are taken in the cache. The sums are grouped by block, so the last digits differ from those of
-``manual``; they are the same in every run on one machine.
+Written out array by array, an iteration of step 1 allocates several temporaries as long as the
+table. A small table is computed in buffers that are allocated once, with the same operations in
+the same order: every bit is that of ``manual``. A big table is read once, in blocks small enough
+that a block's residuals and sums stay in the cache. Its sums are grouped by block, so the last
+digits differ from those of ``manual``; they are the same in every run on one machine.
 """
 
 from __future__ import annotations
@@ -37,8 +38,113 @@ class Pass(NamedTuple):
     gradients: Parameters
 
 
-class Fused:
+class OnePass:
     """Predictor, loss and gradient of one table: the object itself, ``loss`` and ``gradient``.
+
+    Args:
+        x: inputs, shape (n,) or (n, d).
+        y: targets, shape (n,), in the precision of x.
+        predictor: has the parameters (w is a number, or of shape (d,)), and predicts other inputs.
+    """
+
+    def __init__(self, x: Table, y: Table, predictor: Predictor) -> None:
+        self.parameters = predictor.parameters
+        self._predictor = predictor
+        self._x, self._y = x, y
+
+    def __call__(self, x: Array) -> Array:
+        """A pass over the table if x is the table's, and predictions for any other x."""
+        return self._pass() if x is self._x else self._predictor(x)
+
+    def loss(self, y_pred: Array, y: Array) -> Array:
+        """The mean squared error that a pass computed.
+
+        Raises:
+            ValueError: y_pred is not a pass over this table, or y is not its targets.
+        """
+        return self._own(y_pred, y).loss
+
+    def gradient(
+        self, parameters: Parameters, x: Array, y: Array, y_pred: Array, loss: Array
+    ) -> Parameters:
+        """The gradient that a pass computed, by the parameters as they were then.
+
+        Raises:
+            ValueError: y_pred is not a pass over this table, or y is not its targets.
+        """
+        return self._own(y_pred, y).gradients
+
+    def _own(self, y_pred: Array, y: Array) -> Pass:
+        if not (isinstance(y_pred, Pass) and y_pred.x is self._x and y is self._y):
+            raise ValueError("a fused loss and gradient are those of one table, its x and its y")
+        return y_pred
+
+    def _pass(self) -> Pass:
+        raise NotImplementedError
+
+
+class Exact(OnePass):
+    """A small table: ``manual``'s operations in its order, in buffers that are used again.
+
+    With the residuals ``r = w * x + b - y``, or ``r = x @ w + b - y`` of several features, the
+    products ``r * r``, ``2 * x * r`` (of one feature) and ``2 * r`` (with a bias) are the rows of
+    one array, summed by one call. Dividing by n in single precision rounds as ``mean`` does, which
+    divides in double: n is exact in both.
+
+    Args:
+        x: inputs, shape (n,) or (n, d).
+        y: targets, shape (n,), in the precision of x.
+        predictor: has the parameters; w is a Python float or an array in the precision of x.
+        gradient: one of :data:`REDUCTIONS`.
+        loss: the mean squared error.
+    """
+
+    def __init__(
+        self, x: Table, y: Table, predictor: Predictor, gradient: Gradient, loss: Loss
+    ) -> None:
+        super().__init__(x, y, predictor)
+        self._formulas = gradient, loss
+        n, single, self._w = len(y), x.ndim == 1, self.parameters["w"]
+        mean = REDUCTIONS[type(gradient)] == "mean"
+        self._biased = "b" in self.parameters
+        factors = np.full((1 + single + self._biased, n), 2, dtype=x.dtype)
+        if single:
+            factors[1] *= x
+        self._factors, self._residuals, self._products = factors, factors[0], factors.copy()
+        self._counts = np.array([n, *[n if mean else 1] * (len(factors) - 1)], dtype=x.dtype)
+        self._predict = np.multiply if single else np.matmul
+        self._columns = None if single else x.T if mean else 2 * x.T
+        self._scale = 2 / n if mean else 1.0
+
+    def _pass(self) -> Pass:
+        w, b = self.parameters["w"], self.parameters.get("b", 0.0)
+        if not ((w is self._w or type(w) is float is type(self._w)) and type(b) is float):
+            return self._by_formulas()
+        r = self._residuals
+        self._predict(self._x, w, r)
+        if self._biased:
+            np.add(r, b, r)
+        np.subtract(r, self._y, r)
+        np.multiply(self._factors, r, self._products)
+        means = np.add.reduce(self._products, 1)
+        means /= self._counts
+        loss, *slopes = means.tolist()
+        if self._columns is not None:
+            slope = self._columns @ r
+            slope *= self._scale
+            slopes.insert(0, slope)
+        return Pass(self._x, loss, dict(zip(self.parameters, slopes, strict=True)))
+
+    def _by_formulas(self) -> Pass:
+        """The same for parameters that an updater has replaced by those of another type."""
+        (gradient, loss), x, y = self._formulas, self._x, self._y
+        y_pred = self._predictor(x)
+        value = loss(y_pred, y)
+        return Pass(x, value, gradient(self.parameters, x, y, y_pred, value))
+
+
+class Fused(OnePass):
+    """A big table, block by block.
 
     A block gives ``r = w * x + b - y``, or ``r = x @ w + b - y`` of several features, in the
     precision of x. Added up in double precision, the blocks give ``L = 1/n * sum(r**2)``,
@@ -52,41 +158,12 @@ class Fused:
     """
 
     def __init__(self, x: Table, y: Table, predictor: Predictor, reduction: str = "mean") -> None:
-        self.parameters = predictor.parameters
-        self._predictor = predictor
-        self._x, self._y = x, y
+        super().__init__(x, y, predictor)
         self._scale = 2 / len(y) if reduction == "mean" else 2.0
         row = x[:1].nbytes + 2 * x.itemsize
         rows = min(len(y), max(1, BLOCK_BYTES // row))
         self._blocks = [(x[i : i + rows], y[i : i + rows]) for i in range(0, len(y), rows)]
         self._residuals = np.empty(rows, dtype=x.dtype)
-
-    def __call__(self, x: Array) -> Array:
-        """A pass over the table if x is the table's, and predictions for any other x."""
-        return self._pass() if x is self._x else self._predictor(x)
-
-    def loss(self, y_pred: Array, y: Array) -> Array:
-        """The mean squared error that a pass found.
-
-        Raises:
-            ValueError: y_pred is not a pass over this table, or y is not its targets.
-        """
-        return self._own(y_pred, y).loss
-
-    def gradient(
-        self, parameters: Parameters, x: Array, y: Array, y_pred: Array, loss: Array
-    ) -> Parameters:
-        """The gradient that a pass found, by the parameters as they were then.
-
-        Raises:
-            ValueError: y_pred is not a pass over this table, or y is not its targets.
-        """
-        return self._own(y_pred, y).gradients
-
-    def _own(self, y_pred: Array, y: Array) -> Pass:
-        if not (isinstance(y_pred, Pass) and y_pred.x is self._x and y is self._y):
-            raise ValueError("a fused loss and gradient are those of one table, its x and its y")
-        return y_pred
 
     def _pass(self) -> Pass:
         w = np.asarray(self.parameters["w"], dtype=self._x.dtype)
@@ -116,14 +193,18 @@ def fuse(
     """The three families in one pass; None where they have to be asked one by one.
 
     The pass stands in for ``manual``'s own classes, not for subclasses of them, on NumPy arrays of
-    one precision with at least ``SMALLEST`` numbers in x.
+    one precision. From ``SMALLEST`` numbers in x on it is computed in blocks.
     """
     reduction = REDUCTIONS.get(type(gradient))
     if reduction is None or (type(predictor), type(loss)) != (manual.Predictor, manual.Loss):
         return None
     if not _fits(x, y, predictor.parameters["w"]):
         return None
-    fused = Fused(x, y, predictor, reduction)
+    fused: OnePass
+    if x.size < SMALLEST:
+        fused = Exact(x, y, predictor, gradient, loss)
+    else:
+        fused = Fused(x, y, predictor, reduction)
     return fused, fused.gradient, fused.loss
 
 
@@ -132,8 +213,9 @@ def _fits(x: Array, y: Array, w: Array) -> bool:
         type(x) is type(y) is np.ndarray
         and x.dtype == y.dtype
         and x.dtype in (np.float32, np.float64)
-        and x.size >= SMALLEST
-        and x.ndim <= 2
+        and x.size > 0
+        and x.ndim in (1, 2)
         and y.shape == x.shape[:1]
         and np.shape(w) == x.shape[1:]
+        and (x.size >= SMALLEST or type(w) is float or getattr(w, "dtype", None) == x.dtype)
     )

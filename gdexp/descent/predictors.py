@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gdexp.types import Array, Predictor
 
@@ -34,10 +35,21 @@ def state_of(predictor: Any) -> dict[str, Any]:
 
 
 def load(predictor: Any, state: Mapping[str, Any]) -> None:
-    """Take a state; tensors keep their place in memory, which others share."""
+    """Take a state; tensors keep their place in memory, which others share.
+
+    Raises:
+        ValueError: it is not of these parameters.
+    """
     if hasattr(predictor, "load"):
         predictor.load(state)
         return
+    _check_names(predictor, state)
+    for name, value in state.items():
+        array = _to_numpy(value)
+        if array.shape != np.shape(predictor.parameters[name]):
+            raise ValueError(f"{name} has shape {array.shape}")
+        if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
+            raise ValueError(f"{name} does not hold finite numbers")
     for name, value in state.items():
         held = predictor.parameters[name]
         if hasattr(held, "detach"):
@@ -49,13 +61,28 @@ def load(predictor: Any, state: Mapping[str, Any]) -> None:
 
 
 def fill(predictor: Predictor, numbers: Mapping[str, float]) -> None:
-    """Give each parameter, of one number, this value."""
+    """Give each parameter, of one number, this value.
+
+    Raises:
+        ValueError: these are not the predictor's parameters.
+    """
+    _check_names(predictor, numbers)
     for name, number in numbers.items():
         held = predictor.parameters[name]
         if hasattr(held, "detach"):
             held.detach().fill_(number)
         else:
             predictor.parameters[name] = number
+
+
+def _check_names(predictor: Predictor, values: Mapping[str, Any]) -> None:
+    if set(values) != set(predictor.parameters):
+        given, own = (", ".join(sorted(map(str, v))) for v in (values, predictor.parameters))
+        raise ValueError(f"its parameters are {given or 'none'}, and the predictor's are {own}")
+
+
+def _to_numpy(value: Any) -> NDArray[Any]:
+    return value.detach().cpu().numpy() if hasattr(value, "detach") else np.asarray(value)
 
 
 def in_precision(predictor: Predictor, dtype: str) -> Predictor:

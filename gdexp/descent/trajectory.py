@@ -14,6 +14,8 @@ from gdexp.types import Array, Iteration, Parameters
 
 FloatArray = NDArray[np.float64]
 Measure = Callable[[], Array]
+Reading = Callable[[Array], Any]
+Curves = tuple[str, Reading, FloatArray, FloatArray]
 
 SMALL = 20  # a parameter of so many numbers has a curve for each; a larger one, for its norm
 
@@ -47,8 +49,10 @@ class Trajectory:
         self.diverged = False
         self.measures = dict(measures or {})
         self._table: FloatArray = np.empty((1 + 2 * len(self.names) + len(self.measures), capacity))
+        self._shapes = {name: _recorded_shape(value) for name, value in parameters.items()}
         self._tensors = any(hasattr(value, "detach") for value in parameters.values())
-        self._single = all(_size(v) == 1 and not _is_remote(v) for v in parameters.values())
+        self._remote = any(_is_remote(value) for value in parameters.values())
+        self._single = all(_size(value) == 1 for value in parameters.values())
 
     @classmethod
     def of(
@@ -82,15 +86,17 @@ class Trajectory:
         Returns:
             How many were recorded.
         """
-        return self._numbers(iterations) if self._single else self._rows_of(iterations)
+        if self._remote:
+            return self._fetched(iterations)
+        return self._numbers(iterations) if self._single else self._arrays(iterations)
 
     def _numbers(self, iterations: Iterable[Iteration]) -> int:
-        """Parameters of one number each, filed one by one."""
-        number: Callable[[Array], Any] = operator.methodcaller("item") if self._tensors else _itself
+        """Record parameters of one number each, number by number."""
+        number: Reading = operator.methodcaller("item") if self._tensors else _itself
         table, names, start = self._table, self.names, self.length
         losses = table[0]
         columns = [(n, table[1 + i], table[1 + len(names) + i]) for i, n in enumerate(names)]
-        measures = list(zip(self.measures.values(), table[1 + 2 * len(names) :], strict=True))
+        measures = self._measuring()
         for _, loss, parameters, gradients in iterations:
             k = self.length
             total = losses[k] = number(loss)
@@ -106,30 +112,58 @@ class Trajectory:
             self.length = k + 1
         return self.length - start
 
-    def _rows_of(self, iterations: Iterable[Iteration]) -> int:
-        """Parameters of many numbers: rows are put together where they are, fetched at once."""
-        rows = self._joined(iterations)
-        found, k = len(rows), self.length
-        if not found:
-            return 0
-        self._table[:, k : k + found] = rows.T
-        finite = np.isfinite(rows[:, : 1 + 2 * len(self.names)].sum(axis=1))
-        kept = found if finite.all() else int(finite.argmin())
-        self.length, self.diverged = k + kept, kept < found
-        return kept
-
-    def _joined(self, iterations: Iterable[Iteration]) -> FloatArray:
-        measures = self.measures.values()
-        if self._tensors:
-            from gdexp.pytorch import joined
-
-            return joined(iterations, measures, SMALL)
-        rows = []
+    def _arrays(self, iterations: Iterable[Iteration]) -> int:
+        """Record parameters of many numbers, array by array."""
+        number: Reading = operator.methodcaller("item") if self._tensors else _itself
+        start, total = self.length, np.add.reduce
+        losses, columns, measures = self._table[0], self._by_parameter(), self._measuring()
+        rows = self._table[: 1 + 2 * len(self.names)].T
         for _, loss, parameters, gradients in iterations:
-            parts = [loss, *map(_short, (*parameters.values(), *gradients.values()))]
-            parts += [measure() for measure in measures]
-            rows.append(np.concatenate([np.reshape(part, -1) for part in parts]))
-        return np.array(rows, float).reshape(len(rows), len(self._table))
+            k = self.length
+            losses[k] = number(loss)
+            for name, reading, values, slopes in columns:
+                values[k] = reading(parameters[name])
+                slopes[k] = reading(gradients[name])
+            for measure, points in measures:
+                points[k] = measure()
+            if not math.isfinite(total(rows[k])):
+                self.diverged = True
+                break
+            self.length = k + 1
+        return self.length - start
+
+    def _by_parameter(self) -> list[Curves]:
+        """Name, what is recorded of an array, and the views of the table where it is recorded.
+
+        The k-th row of a view is epoch k's; it has the parameter's shape.
+        """
+        whole, norm = _readings(self._tensors)
+        curves: list[Curves] = []
+        first = 1
+        for name, shape in self._shapes.items():
+            size = math.prod(shape or ())
+            rows = [self._table[i : i + size].T for i in (first, first + len(self.names))]
+            values, slopes = (r.reshape(len(r), *(shape or ()), copy=False) for r in rows)
+            curves.append((name, norm if shape is None else whole, values, slopes))
+            first += size
+        return curves
+
+    def _measuring(self) -> list[tuple[Measure, FloatArray]]:
+        first = 1 + 2 * len(self.names)
+        return list(zip(self.measures.values(), self._table[first:], strict=True))
+
+    def _fetched(self, iterations: Iterable[Iteration]) -> int:
+        """Record what another device computes: joined there, and fetched once."""
+        from gdexp.pytorch import joined
+
+        rows, k = joined(iterations, self.measures.values(), SMALL), self.length
+        if not len(rows):
+            return 0
+        self._table[:, k : k + len(rows)] = rows.T
+        finite = np.isfinite(rows[:, : 1 + 2 * len(self.names)].sum(axis=1))
+        kept = len(rows) if finite.all() else int(finite.argmin())
+        self.length, self.diverged = k + kept, kept < len(rows)
+        return kept
 
     @property
     def epochs(self) -> NDArray[np.int64]:
@@ -173,6 +207,15 @@ def _itself(value: Array) -> Array:
     return value
 
 
+def _readings(tensors: bool) -> tuple[Reading, Reading]:
+    """All numbers of an array for NumPy to copy, and their Euclidean norm."""
+    if not tensors:
+        return _itself, np.linalg.norm
+    from gdexp.pytorch import norm
+
+    return lambda tensor: tensor.numpy(force=True), norm
+
+
 def _size(value: Array) -> int:
     return math.prod(np.shape(value))
 
@@ -180,6 +223,11 @@ def _size(value: Array) -> int:
 def _is_remote(value: Array) -> bool:
     """Whether reading the value makes a device wait."""
     return getattr(getattr(value, "device", None), "type", "cpu") != "cpu"
+
+
+def _recorded_shape(value: Array) -> tuple[int, ...] | None:
+    """The shape of what is recorded of a parameter; None: its norm."""
+    return None if _size(value) > SMALL else tuple(np.shape(value))
 
 
 def _columns(name: str, value: Array, elements: Sequence[str] | None) -> list[str]:
@@ -190,8 +238,3 @@ def _columns(name: str, value: Array, elements: Sequence[str] | None) -> list[st
         return [f"{name}.norm"]
     called = elements if elements and len(elements) == size else [str(i) for i in range(size)]
     return [f"{name}/{element}" for element in called]
-
-
-def _short(value: Array) -> Array:
-    """The numbers of a small array, the Euclidean norm of a large one."""
-    return np.linalg.norm(value) if np.size(value) > SMALL else value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gdexp.pytorch.eager import backward
 from gdexp.types import Array, Parameters
 
 
@@ -12,12 +13,13 @@ class Autograd:
     """
 
     tracked = True
+    vectorized = "autograd"
 
     def __call__(
         self, parameters: Parameters, x: Array, y: Array, y_pred: Array, loss: Array
     ) -> Parameters:
         """The gradient of the loss by each parameter."""
-        loss.backward()
+        backward(loss)
         gradients = {}
         for name, parameter in parameters.items():
             gradients[name], parameter.grad = parameter.grad, None

@@ -68,6 +68,8 @@ class Linear(Module):
     """
 
     names = {"weight": "w", "bias": "b"}  # noqa: RUF012
+    linear = True
+    vectorized = "linear"
 
     def __init__(
         self, bias: bool = False, init: Start = 0.0, features: int = 1, outputs: int = 1

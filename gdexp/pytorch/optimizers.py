@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gdexp.pytorch.eager import lighten, without_dynamo
 from gdexp.types import Array, Gradient, Loss, Parameters, Predictor, Updater
 
 
@@ -21,6 +22,7 @@ class Optimizer:
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         self.optimizer = optimizer
+        lighten(optimizer)
         self._form: Callable[[Tensor], Tensor] | None = None
         if isinstance(optimizer, torch.optim.SparseAdam):
             self._form = Tensor.to_sparse
@@ -42,11 +44,13 @@ class Optimizer:
 
     def state(self) -> dict[str, Any]:
         """Torch's ``state_dict``, as it is now."""
-        return copy.deepcopy(self.optimizer.state_dict())
+        with without_dynamo():
+            return copy.deepcopy(self.optimizer.state_dict())
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Go on from a state."""
-        self.optimizer.load_state_dict(dict(state))
+        with without_dynamo():
+            self.optimizer.load_state_dict(dict(state))
         # Torch has brought every tensor to the parameter's precision, and would round differently.
         for held, saved in zip(self.optimizer.state.values(), state["state"].values(), strict=True):
             held |= {key: _beside(held[key], value) for key, value in saved.items()}
@@ -62,7 +66,6 @@ class Repeatable:
     """
 
     def __init__(self, source: Gradient, predictor: Predictor, loss: Loss) -> None:
-        self.reduction = getattr(source, "reduction", None)
         self._source, self._predictor, self._loss = source, predictor, loss
 
     def __call__(
@@ -145,7 +148,8 @@ def adapt(
     kind = getattr(updater, "func", None)
     if not (isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer)):
         return Untracked(updater, predictor.parameters), gradient
-    optimizer = updater(list(predictor.parameters.values()))
+    with without_dynamo():
+        optimizer = updater(list(predictor.parameters.values()))
     if isinstance(optimizer, torch.optim.LBFGS):
         repeatable = Repeatable(gradient, predictor, loss)
         return QuasiNewton(optimizer, repeatable), repeatable

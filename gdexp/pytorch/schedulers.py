@@ -11,6 +11,7 @@ import torch
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from gdexp.errors import ConfigError
+from gdexp.pytorch.eager import without_dynamo
 
 Partial: TypeAlias = Callable[[torch.optim.Optimizer], LRScheduler]
 """A scheduler class of torch with its settings, still without the optimizer."""
@@ -75,7 +76,8 @@ class _Mirror(torch.optim.Optimizer):
 
     def __init__(self, updater: Any) -> None:
         self._updater = updater
-        super().__init__([torch.zeros(1)], _moved(updater))
+        with without_dynamo():
+            super().__init__([torch.zeros(1)], _moved(updater))
 
     def step(self, closure: Any = None) -> Any:
         """Nothing: the updater has moved the parameters."""

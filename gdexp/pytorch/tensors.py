@@ -54,6 +54,11 @@ def device_of(name: str) -> str:
     return name
 
 
+def norm(value: torch.Tensor) -> float:
+    """The Euclidean norm of all numbers of a tensor, in its precision."""
+    return float(torch.linalg.vector_norm(value.detach()))
+
+
 def joined(
     iterations: Iterable[Iteration], measures: Iterable[Callable[[], Array]], small: int
 ) -> NDArray[np.float64]:

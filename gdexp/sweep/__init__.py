@@ -1,1 +1,1 @@
-"""Many runs at once: all runs of a sweep that differ only in numbers are one batched program."""
+"""Many runs at once: the runs of a sweep that differ only in numbers are one vectorized program."""

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 Basic = Callable[[Sequence[Sequence[str]], int], Sequence[JobReturn]]
 
 
-class BatchReturn(JobReturn):
-    """The return of a job that was computed in a batch; its configuration is composed if asked for.
+class ComputedReturn(JobReturn):
+    """The return of a job that was computed here; its configuration is composed if asked for.
 
     Args:
         job: the job.
@@ -94,7 +94,8 @@ class Launch:
         """Run the jobs, and return theirs in order."""
         absolute(self._config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)  # as Hydra's do
         if watcher := self._watcher():
-            say(f"{len(jobs)} runs one after another: {watcher} wants to see each job")
+            count = f"{len(jobs)} of {len(jobs)} runs"
+            say(f"{count} one after another: {watcher} wants to see each job")
             self._run_by_hydra(jobs)
         elif jobs:
             self._run_here(jobs)
@@ -141,7 +142,7 @@ class Launch:
                 reasons[reason] += 1
                 alone.append(job)
             else:
-                groups[vectorized.batch_key(job)].append(job)
+                groups[vectorized.group_key(job)].append(job)
         for reason, count in reasons.items():
             say(f"{count} of {len(jobs)} runs one after another: {reason}")
         return list(groups.values()), alone
@@ -151,7 +152,7 @@ class Launch:
         computed: set[int] = set()
         try:
             with exposed():
-                for job, result in vectorized.run_batch(jobs, self._tally.computed, self._engine):
+                for job, result in vectorized.compute(jobs, self._tally.computed, self._engine):
                     computed.add(_number(job))
                     if recorder is None:
                         self._ended(job, result)
@@ -161,7 +162,8 @@ class Launch:
             raise
         except Exception as error:
             left = [job for job in jobs if _number(job) not in computed]
-            say(f"{len(left)} runs one after another: vectorized, {type(error).__name__}: {error}")
+            reason = f"{type(error).__name__}: {error}"
+            say(f"{len(left)} runs one after another: vectorizing failed with {reason}")
             return left
         return []
 
@@ -186,7 +188,7 @@ class Launch:
             return
         loss = result.trajectory.loss
         value = float(loss[-1]) if len(loss) else None
-        returned = BatchReturn(job, value, self._composer(job))
+        returned = ComputedReturn(job, value, self._composer(job))
         self._returns[_number(job)] = returned
         self._tally.ended(job, returned, result)
 

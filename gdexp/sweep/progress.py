@@ -38,7 +38,7 @@ class Tally:
             self._bar.start()
 
     def computed(self, runs: int) -> None:
-        """So many runs of the present batch are computed, not yet recorded."""
+        """So many runs of the present program are computed, not yet recorded."""
         if self._bar is not None:
             self._bar.update(self._task, description=f"computed {runs}")
 

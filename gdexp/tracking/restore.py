@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import yaml
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
 from gdexp.descent.fitted import FILE, Fitted, is_told
-from gdexp.errors import ConfigError, GdexpError
+from gdexp.descent.fitted_files import read_config, read_fitted, read_last_epoch
+from gdexp.errors import ConfigError, GdexpError, first_line
 from gdexp.tracking.describe import CHECKPOINTS
 from gdexp.tracking.location import hide_password
 from gdexp.tracking.run_record import RecordedRun
 from gdexp.tracking.store import Store
+
+CONFIG, TRAJECTORY = "config.yaml", "trajectory.parquet"
 
 
 def newest_checkpoint(store: Store, run_id: str) -> tuple[str, bytes]:
@@ -36,35 +41,56 @@ def fitted_of(store: Store, run: RecordedRun) -> Fitted:
     """The predictor of a run: as it was kept, or rebuilt from its configuration and trajectory.
 
     Raises:
-        GdexpError: the run diverged, or has not kept what is needed.
+        GdexpError: the run diverged, has not kept what is needed, or it is damaged.
     """
     run_id = run.run_id
     if run.outcome == "diverged":
         reason = run.tags.get("gdexp.reason")
         raise GdexpError(f"run {run_id} diverged: {reason}. Name a run that did not.")
-    names = set(store.files(run))
+    with _reading("the artifacts", run_id):
+        names = set(store.files(run))
     if FILE in names:
-        return Fitted.unpacked(store.read(run, FILE))
-    if {"config.yaml", "trajectory.parquet"} <= names:
-        settings = yaml.safe_load(store.read(run, "config.yaml"))
-        last = _end(store.read(run, "trajectory.parquet"))
-        if is_told(settings) and last:
-            return Fitted.told(settings, last)
+        with _reading(FILE, run_id):
+            return read_fitted(store.read(run, FILE))
+    if {CONFIG, TRAJECTORY} <= names:
+        with _reading(CONFIG, run_id):
+            settings = read_config(store.read(run, CONFIG))
+        with _reading(TRAJECTORY, run_id):
+            if last := _last_epoch(store, run, settings):
+                return Fitted.told(settings, last)
     raise GdexpError(
         f"run {run_id} ({run.outcome}) has not kept its predictor: there is no {FILE} among its "
         "artifacts. Run it again, to its end."
     )
 
 
-def _end(parquet: bytes) -> dict[str, float]:
-    """The parameters after the last epoch of a trajectory, by name; none if it is empty."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+def _last_epoch(store: Store, run: RecordedRun, settings: Mapping[str, Any]) -> dict[str, float]:
+    """The parameters after the last epoch, if they tell the predictor; else none.
 
-    table = pq.read_table(pa.BufferReader(parquet))
-    prefix = "param/"
-    return {
-        name.removeprefix(prefix): table[name][-1].as_py()
-        for name in table.column_names
-        if name.startswith(prefix) and len(table)
-    }
+    Raises:
+        ValueError: the trajectory does not end where the run's curves in the store do.
+    """
+    if not is_told(settings):
+        return {}
+    last = read_last_epoch(store.read(run, TRAJECTORY), settings["iters"])
+    for name, value in last.items():
+        recorded = run.metrics.get(f"param/{name}", value)
+        if value != recorded and run.outcome in ("completed", "converged"):
+            raise ValueError(f"it ends with {name} = {value}, and the store has {recorded}")
+    return last
+
+
+@contextmanager
+def _reading(name: str, run_id: str) -> Iterator[None]:
+    """Turn what is wrong with a run's file into a sentence that names both."""
+    what = f"{name} of run {run_id}"
+    try:
+        yield
+    except ConfigError as error:  # of a component, which may have changed since the run
+        reason = str(error).rstrip(".")
+        raise GdexpError(f"{what} cannot be rebuilt: {reason}. Run it again.") from error
+    except ValueError as error:
+        reason = str(error).rstrip(".")
+        raise GdexpError(f"{what} is damaged: {reason}. Run it again.") from error
+    except Exception as error:  # MLflow's own, or the disk's
+        raise GdexpError(f"{what} cannot be read: {first_line(error).rstrip('.')}.") from error

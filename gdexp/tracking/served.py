@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gdexp.descent.fitted import Fitted
+from gdexp.descent.fitted_files import read_fitted
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -46,4 +47,4 @@ class Served:
 
 def _load_pyfunc(path: str) -> Served:
     """MLflow's entry: the model whose ``predictor.npz`` is at this path."""
-    return Served(Fitted.unpacked(Path(path).read_bytes()))
+    return Served(read_fitted(Path(path).read_bytes()))

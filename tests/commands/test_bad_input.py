@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -25,7 +26,7 @@ REFUSED = {
     "lr=": "lr: '' is not a finite number > 0. Type for example lr=0.01.",
     "lr=true": "lr: true is not a finite number > 0. Type for example lr=0.01.",
     "lr=null": "lr: null is not a finite number > 0. Type for example lr=0.01.",
-    "lr": "'lr' cannot be read as key=value, as in lr=0.05.",
+    "lr": "'lr' has no value. Type for example lr=0.01.",
     "=3": "'=3' cannot be read as key=value, as in lr=0.05.",
     "iters=0": "iters: 0 is not a whole number from 1 to 100000000. Type for example iters=20.",
     "iters=1.5": "iters: 1.5 is not a whole number from 1 to 100000000. Type for example iters=20.",
@@ -205,6 +206,16 @@ def test_a_users_option_that_cannot_be_imported(workdir: Path, cli: CLI) -> None
     assert ended.err.startswith("gdexp: loss: no_such_module.Loss cannot be imported: ")
     assert (ended.code, len(ended.err.splitlines())) == (2, 1)
     assert not (workdir / "outputs").exists()
+
+
+@pytest.mark.parametrize("key", ['l"r', "1e5r", "lr..x", "l\x00r", "~lr"])
+def test_a_table_of_jobs_that_names_no_setting(workdir: Path, cli: CLI, key: str) -> None:
+    (workdir / "jobs.csv").write_text(f"{key},seed\n0.1,2\n".replace('"', '"""', 1))
+    ended = cli("-m", "sweep=csv", "sweep.path=jobs.csv")
+    assert re.fullmatch(
+        r"gdexp: sweep\.path: jobs\.csv.*(no setting|cannot be read).*\n", ended.err
+    )
+    assert (ended.code, [path.name for path in workdir.iterdir()]) == (2, ["jobs.csv"])
 
 
 def test_in_python_bad_input_is_an_exception_of_ours(workdir: Path) -> None:

@@ -24,6 +24,7 @@ from sweep_helpers import NAMES
 from gdexp.commands import ui
 from gdexp.errors import GdexpError
 from gdexp.tracking import query
+from gdexp.tracking.connect import open_existing
 from gdexp.tracking.store import Store
 
 FLAGS = [
@@ -110,7 +111,7 @@ def free_port() -> int:
 
 @pytest.fixture
 def store(sweep: Path) -> Store:
-    return query.open_store(None, None)
+    return open_existing(None, None)
 
 
 def test_serves_until_ctrl_c(sweep: Path) -> None:
@@ -143,7 +144,7 @@ def test_sigterm_ends_it_and_a_taken_default_port_is_passed_over(sweep: Path) ->
             assert server.port > ui.PORT
             code, err = server.stop(signal.SIGTERM)
             assert code == 143
-            assert err == f"port 5000 is taken, {server.port} is used instead\n"
+            assert err == f"port 5000 is taken, using {server.port} instead\n"
             assert group_members(server.process.pid) == []
             assert is_free(server.port)
 

@@ -80,27 +80,76 @@ def array(value: object) -> bytes:
     return file.getvalue()
 
 
+NO_ZIP = "it is not a whole .npz archive (File is not a zip file)"
 GARBAGE = {
-    "nothing": b"",
-    "text": b"epoch,loss\n1,2\n",
-    "pickle": pickle.dumps(Runs()),
-    "array": array([1.0]),
-    "archive": archive(),
-    "object": archive(json=array(Runs())),
-    "no json": archive(json=array("{")),
-    "a number": archive(json=array("3")),
-    "a list": archive(json=array('{"list": [1]}')),
-    "cut": pack({"epoch": 1, "table": np.ones((3, 100))})[:-40],
-    "other keys": pack({"epoch": 1}),
+    "nothing": (b"", NO_ZIP),
+    "text": (b"epoch,loss\n1,2\n", NO_ZIP),
+    "pickle": (pickle.dumps(Runs()), NO_ZIP),
+    "array": (array([1.0]), NO_ZIP),
+    "archive": (archive(), "it has no member 'json'"),
+    "object": (
+        archive(json=array(Runs())),
+        "Object arrays cannot be loaded when allow_pickle=False",
+    ),
+    "no json": (
+        archive(json=array("{")),
+        "its JSON cannot be read (Expecting property name enclosed in double quotes: "
+        "line 1 column 2 (char 1))",
+    ),
+    "a number": (archive(json=array("3")), "it is not a mapping"),
+    "a list": (archive(json=array('{"list": [1]}')), "it is not a mapping"),
+    "cut": (pack({"epoch": 1, "table": np.ones((3, 100))})[:-40], NO_ZIP),
+    "other keys": (pack({"epoch": 1}), "it has no 'table'"),
 }
 
 
-@pytest.mark.parametrize("content", GARBAGE.values(), ids=list(GARBAGE))
-def test_a_file_that_is_no_checkpoint_is_refused(workdir: Path, cli: CLI, content: bytes) -> None:
+@pytest.mark.parametrize("name", GARBAGE)
+def test_a_file_that_is_no_checkpoint_is_refused(workdir: Path, cli: CLI, name: str) -> None:
+    content, reason = GARBAGE[name]
     Path("odd.npz").write_bytes(content)
-    sentence = f"continue_from: {workdir}/odd.npz is no checkpoint of gdexp."
+    sentence = f"continue_from: {workdir}/odd.npz is not a gdexp checkpoint: {reason}."
     assert refuse(cli, *SMALL, "continue_from=odd.npz") == sentence
     assert not Path("ran").exists()
+
+
+DAMAGE = {
+    "epoch": (lambda kept: kept | {"epoch": "5"}, "its epoch is '5'"),
+    "table": (lambda kept: kept | {"table": 1.0}, "its table has shape (), not (10, 5)"),
+    "one curve": (
+        lambda kept: kept | {"table": kept["table"][:1]},
+        "its table has shape (1, 5), not (10, 5)",
+    ),
+    "text": (
+        lambda kept: kept | {"table": np.full((10, 5), "a")},
+        "its table does not hold finite numbers",
+    ),
+    "no updater": (
+        lambda kept: kept | {"state": {"predictor": kept["state"]["predictor"]}},
+        "it has no state of the updater",
+    ),
+    "state": (lambda kept: kept | {"state": 3}, "its state is not a mapping"),
+    "predictor": (
+        lambda kept: kept | {"state": kept["state"] | {"predictor": {"v": 1.0}}},
+        "its parameters are v, and the predictor's are b, w",
+    ),
+    "long": (
+        lambda kept: kept | {"state": kept["state"] | {"predictor": {"w": np.ones(9), "b": 0.5}}},
+        "w has shape (9,)",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_a_checkpoint_whose_state_cannot_be_loaded_is_refused(
+    workdir: Path, cli: CLI, name: str
+) -> None:
+    change, reason = DAMAGE[name]
+    run(*SMALL, "iters=5", "checkpoint.every=5")
+    path = workdir / newest_checkpoints() / "00000005.npz"
+    path.write_bytes(pack(change(unpack(path.read_bytes()))))
+    assert refuse(cli, *SMALL, "iters=9", f"continue_from={path}") == (
+        f"continue_from: {path} is damaged: {reason}."
+    )
 
 
 def test_a_pickle_in_an_array_is_not_loaded(workdir: Path) -> None:

@@ -1,7 +1,8 @@
-"""The pass over a big table, against the formulas written out in double precision."""
+"""One pass over a table: of a big one close to the formulas, of a small one theirs bit for bit."""
 
 from __future__ import annotations
 
+import copy
 import itertools
 import tracemalloc
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from gdexp import manual
 from gdexp.descent import fused
-from gdexp.descent.fused import Fused, fuse
+from gdexp.descent.fused import Exact, Fused, fuse
 from gdexp.descent.loop import descend
 from gdexp.types import Array
 
@@ -104,6 +105,105 @@ def test_columns_of_a_wider_table_need_no_copy() -> None:
     assert_is_the_pass(np.asfortranarray(x), y, predictor_of(5, bias=True))
 
 
+def assert_same_descent(
+    x: Array, y: Array, start: dict[str, Array], gradient: manual.Gradient, updater: manual.Updater
+) -> None:
+    """Ten epochs by passes are those of the families one by one, to the last bit."""
+    epochs = []
+    for fuses in (True, False):
+        predictor = manual.Predictor(bias="b" in start)
+        predictor.parameters |= copy.deepcopy(start)
+        families = predictor, gradient, manual.Loss()
+        if fuses:
+            families = fuse(x, y, *families)
+            assert type(families[0]) is Exact
+        steps = descend(x, y, *families, copy.deepcopy(updater), iters=10)
+        epochs.append([np.hstack([v, *p.values(), *g.values()]) for _, v, p, g in steps])
+        assert all(type(v) is type(start[name]) for name, v in predictor.parameters.items())
+    np.testing.assert_array_equal(*np.array(epochs, dtype=np.float64))
+
+
+@pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")
+@pytest.mark.parametrize("dtype", ACCURACY)
+@settings(max_examples=200, deadline=None)
+@given(
+    n=st.one_of(st.integers(1, 40), st.integers(1, 3000)),
+    d=st.integers(0, 12),
+    bias=st.booleans(),
+    gradient=st.sampled_from([manual.Gradient(), manual.GradientSum()]),
+    updater=st.sampled_from([manual.Updater(0.1), manual.Nesterov(0.01), manual.Adam(0.1)]),
+    scale=st.sampled_from([1.0, 1e-3, 1e5, 1e20, 1e-25]),
+    layout=st.sampled_from(["rows", "columns", "every other"]),
+    seed=st.integers(0, 1000),
+)
+@example(4, 0, False, manual.GradientSum(), manual.Updater(0.01), 1.0, "rows", 0)
+@example(442, 10, True, manual.Gradient(), manual.Adam(0.1), 1.0, "rows", 0)
+@example(1, 1, True, manual.Gradient(), manual.Updater(0.1), 1.0, "rows", 0)
+def test_a_small_table_is_the_formulas_bit_for_bit(
+    dtype: str,
+    n: int,
+    d: int,
+    bias: bool,
+    gradient: manual.Gradient,
+    updater: manual.Updater,
+    scale: float,
+    layout: str,
+    seed: int,
+) -> None:
+    rng = np.random.default_rng(seed)
+    x = (scale * rng.normal(size=(n, d) if d else n)).astype(dtype)
+    y = rng.normal(1, 2, size=n).astype(dtype)
+    if layout == "columns":
+        x = np.asfortranarray(x)
+    elif layout == "every other":
+        x, y = np.repeat(x, 2, axis=0)[::2], np.repeat(y, 2)[::2]
+    w = rng.normal(size=d).astype(dtype) if d else float(rng.normal())
+    start = {"w": w, "b": float(rng.normal())} if bias else {"w": w}
+    assert_same_descent(x, y, start, gradient, updater)
+
+
+@pytest.mark.parametrize("dtype", ACCURACY)
+@pytest.mark.parametrize("d", [0, 1, 7])
+def test_the_largest_small_table_is_the_formulas_bit_for_bit(dtype: str, d: int) -> None:
+    n = (fused.SMALLEST - 1) // max(d, 1)
+    rng = np.random.default_rng(d)
+    x, y = rng.normal(size=(n, d) if d else n).astype(dtype), rng.normal(size=n).astype(dtype)
+    start = {"w": np.zeros(d, dtype) if d else 0.0, "b": 0.0}
+    assert_same_descent(x, y, start, manual.Gradient(), manual.Updater(0.1))
+
+
+class Replacing(manual.Updater):
+    """It gives every parameter a new object, of NumPy's type in double precision."""
+
+    def __call__(self, parameters: dict[str, Array], gradients: dict[str, Array]) -> None:
+        for name, gradient in gradients.items():
+            parameters[name] = np.float64(1) * parameters[name] - self.lr * gradient
+
+
+@pytest.mark.parametrize("d", [1, 3])
+def test_parameters_of_another_type_are_computed_by_the_formulas(d: int) -> None:
+    x, y = table(50, d, "float32")
+    losses = []
+    for fuses in (True, False):
+        predictor = predictor_of(d, bias=True)
+        predictor.parameters["w"] = np.float32(predictor.parameters["w"]) if d > 1 else 0.5
+        families = predictor, manual.Gradient(), manual.Loss()
+        families = fuse(x, y, *families) if fuses else families
+        losses.append([v for _, v, _, _ in descend(x, y, *families, Replacing(0.1), iters=10)])
+    assert losses[0] == losses[1]
+
+
+def test_a_pass_over_a_small_table_leaves_the_last_ones_gradients_alone() -> None:
+    x, y = table(20, 3, "float64")
+    predictor = predictor_of(3, bias=True)
+    predict, gradient, _ = fuse(x, y, predictor, manual.Gradient(), manual.Loss())
+    first = gradient(predictor.parameters, x, y, predict(x), 0.0)
+    kept = copy.deepcopy(first)
+    predictor.parameters["w"] += 1
+    predict(x)
+    np.testing.assert_array_equal(first["w"], kept["w"])
+
+
 def descent(families: tuple[Array, ...], x: Array, y: Array, lr: float) -> Floats:
     """Loss, parameters and gradients of twenty epochs, one row each."""
     predictor, gradient, loss = families
@@ -191,11 +291,13 @@ def test_a_pass_answers_for_its_own_table_alone() -> None:
     x, y = table(100, 1, "float64")
     both, other = (Fused(a, y, predictor_of(1, bias=False)) for a in (x, x.copy()))
     sentence = "a fused loss and gradient are those of one table, its x and its y"
-    for found, targets in ((both(x), y.copy()), (other(other._x), y), (2 * x, y)):
-        with pytest.raises(ValueError, match=sentence):
-            both.loss(found, targets)
-        with pytest.raises(ValueError, match=sentence):
-            both.gradient(both.parameters, x, targets, found, 0.0)
+    small = Exact(x, y, predictor_of(1, bias=False), manual.Gradient(), manual.Loss())
+    for mine in (both, small):
+        for found, targets in ((mine(x), y.copy()), (other(other._x), y), (2 * x, y)):
+            with pytest.raises(ValueError, match=sentence):
+                mine.loss(found, targets)
+            with pytest.raises(ValueError, match=sentence):
+                mine.gradient(mine.parameters, x, targets, found, 0.0)
 
 
 class Mine(manual.Loss):
@@ -209,9 +311,13 @@ def test_only_what_a_pass_is_derived_for_is_fused() -> None:
     plane = predictor_of(2, bias=False), manual.GradientSum(), manual.Loss()
     assert fuse(x, y, *by_hand) is not None
     assert fuse(wide, targets, *plane) is not None
+    assert type(fuse(x, y, *by_hand)[0]) is Fused
+    assert type(fuse(x[:-1], y[:-1], *by_hand)[0]) is Exact
 
     refused = [
-        (x[:-1], y[:-1], *by_hand),  # small
+        (x[:0], y[:0], *by_hand),
+        (x[0], y[0], *by_hand),
+        (wide[:9].astype(np.float32), targets[:9], *plane),  # w is in double precision
         (x, y.astype(np.float64), *by_hand),
         (x.astype(np.float16), y.astype(np.float16), *by_hand),
         (np.ma.masked_array(x), y, *by_hand),

@@ -52,7 +52,7 @@ if __name__ == "__main__":
     from gdexp.commands import main
     from gdexp.sweep import recording
 
-    recording.CHUNK = 5  # several transactions even in a small batch
+    recording.CHUNK = 5  # several transactions even in a small program
     sys.addaudithook(audit)
     event.listen(Engine, "before_cursor_execute", statement)
     event.listen(Engine, "commit", write)

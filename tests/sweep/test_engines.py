@@ -1,4 +1,4 @@
-"""Batches computed elsewhere: the same results, and no worker's death felt."""
+"""Programes computed elsewhere: the same results, and no worker's death felt."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from gdexp.config.compose import Composer, session
 from gdexp.config.job import Job
 from gdexp.sweep.launcher import plan
 from gdexp.sweep.vectorized import compute
-from gdexp.sweep.vectorized.program import Batch, descend_batch
+from gdexp.sweep.vectorized.loop import run_program
+from gdexp.sweep.vectorized.program import Program
 from gdexp.sweep.workers import engines
 
 
-def batch(count: int, torch: bool = False, iters: int = 30) -> Batch:
-    return Batch(
+def program(count: int, torch: bool = False, iters: int = 30) -> Program:
+    return Program(
         x=np.array([1, 2, 3, 4], np.float32),
         y=np.array([2, 4, 6, 8], np.float32),
         gradient="autograd" if torch else "mean",
@@ -58,7 +59,7 @@ class Recorder:
         self.sizes: list[int] = []
         self.closed = 0
 
-    def submit(self, shard: Batch) -> Future[engines.Timed]:
+    def submit(self, shard: Program) -> Future[engines.Timed]:
         self.sizes.append(len(shard.lr))
         future: Future[engines.Timed] = Future()
         if self.deaths.get(len(shard.lr), 0) > 0:
@@ -79,7 +80,7 @@ def joblib() -> Iterator[engines.Engine]:
     engine.close()
 
 
-# How a batch is cut
+# How a program is cut
 
 
 @pytest.mark.parametrize("shards", [1, 2, 3, 7])
@@ -94,7 +95,7 @@ def test_runs_that_differ_only_in_iters_stay_together(shards: int) -> None:
             assert all(mate in part for mate in mates)
 
 
-def test_a_batch_too_large_for_the_memory_is_cut_further(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_too_large_for_the_memory_is_cut_further(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compute, "MEMORY", 16 * 2 * 8 * 3 * 40)
     whole = jobs([f"lr=0.00{i}" for i in range(1, 8)], ["iters=40"])
     assert [len(part) for part in compute._parts(whole, 32)] == [1] * 7
@@ -105,7 +106,7 @@ def test_a_batch_too_large_for_the_memory_is_cut_further(monkeypatch: pytest.Mon
 
 def results(whole: list[Job], engine: engines.Engine) -> dict[int, Any]:
     computed: list[int] = []
-    ended = list(compute.run_batch(whole, computed.append, engine))
+    ended = list(compute.compute(whole, computed.append, engine))
     assert computed[-1] == len(ended) == len(whole)
     assert computed == sorted(computed)
     assert all(one.seconds >= 0 and one.started > 1e9 for one in ended)
@@ -171,7 +172,7 @@ def test_ray_gives_the_same_and_is_ended_even_where_it_kills_its_own_parts(
 
 def test_a_shard_whose_worker_dies_is_tried_again(capsys: pytest.CaptureFixture[str]) -> None:
     pool = Recorder({3: 2})
-    found = engines.Pooled(lambda: pool).compute(map(batch, [2, 3, 4]), silent)
+    found = engines.Pooled(lambda: pool).compute(map(program, [2, 3, 4]), silent)
     assert sorted(len(one.result.length) for one in found) == [2, 3, 4]
     assert sorted(pool.sizes) == [2, 3, 3, 3, 4]
     assert capsys.readouterr().err == ""
@@ -179,7 +180,7 @@ def test_a_shard_whose_worker_dies_is_tried_again(capsys: pytest.CaptureFixture[
 
 def test_after_three_deaths_a_shard_is_computed_here(capsys: pytest.CaptureFixture[str]) -> None:
     pool = Recorder({3: 99})
-    found = engines.Pooled(lambda: pool).compute(map(batch, [2, 3, 4]), silent)
+    found = engines.Pooled(lambda: pool).compute(map(program, [2, 3, 4]), silent)
     assert sorted(len(one.result.length) for one in found) == [2, 3, 4]
     assert sorted(pool.sizes) == [2, 3, 3, 3, 4]
     said = "the worker of 3 runs died 3 times: computed in this process\n"
@@ -189,10 +190,10 @@ def test_after_three_deaths_a_shard_is_computed_here(capsys: pytest.CaptureFixtu
 def test_no_more_shards_are_made_than_are_under_way() -> None:
     made = []
 
-    def shards() -> Iterator[Batch]:
+    def shards() -> Iterator[Program]:
         for count in range(1, 20):
             made.append(count)
-            yield batch(count)
+            yield program(count)
 
     pool = Recorder(workers=2)
     found = engines.Pooled(lambda: pool).compute(shards(), silent)
@@ -203,16 +204,16 @@ def test_no_more_shards_are_made_than_are_under_way() -> None:
 
 
 def test_an_error_of_the_computation_is_raised(joblib: engines.Engine) -> None:
-    odd = batch(3)
+    odd = program(3)
     odd.start["w"].resize(1)
     with pytest.raises(ValueError, match="same shape"):
         list(joblib.compute([odd], silent))
-    assert len(list(joblib.compute([batch(3)], silent))) == 1  # it goes on
+    assert len(list(joblib.compute([program(3)], silent))) == 1  # it goes on
 
 
 def kill_one(engine: engines.Engine) -> list[engines.Computed]:
     """Compute eight shards that take long, and kill a worker in the middle of them."""
-    found = engine.compute((batch(20 + i, iters=30_000) for i in range(8)), silent)
+    found = engine.compute((program(20 + i, iters=30_000) for i in range(8)), silent)
     first = next(found)
     os.kill(min(workers_of(os.getpid())), signal.SIGKILL)
     return [first, *found]
@@ -221,7 +222,7 @@ def kill_one(engine: engines.Engine) -> list[engines.Computed]:
 def check_whole(found: list[engines.Computed]) -> None:
     assert sorted(one.number for one in found) == list(range(8))
     for one in found:
-        here = descend_batch(batch(20 + one.number, iters=30_000))
+        here = run_program(program(20 + one.number, iters=30_000))
         assert one.result.trajectory(3).loss.tobytes() == here.trajectory(3).loss.tobytes()
         assert len(one.result.length) == 20 + one.number
 

@@ -13,7 +13,7 @@ from sweep_helpers import essence, gd, members, start, summary, sweeps, table
 
 MORTAL = Path(__file__).with_name("_mortal.py")
 KINDS = {
-    "in batches": ("gradient=manual,manual_sum", "lr=0.01,0.02,10", "iters=5,9"),
+    "vectorized": ("gradient=manual,manual_sum", "lr=0.01,0.02,10", "iters=5,9"),
     "one by one": ("hydra/launcher=basic", "lr=0.01,10", "iters=5,9"),
 }
 THIRDS = 3  # of a sweep's writes: it is killed once in each

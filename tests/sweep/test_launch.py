@@ -143,7 +143,7 @@ def test_a_loss_of_ones_own_runs_one_by_one_and_stderr_says_why(
 ) -> None:
     ended = gd("-m", *mine[:-1], "loss=mine,manual", "lr=0.01,0.02", "iters=5")
     assert ended.code == 0, ended.err
-    assert "2 of 4 runs one after another: loss=mine has no batched form\n" in ended.err
+    assert "2 of 4 runs one after another: loss=mine cannot be vectorized\n" in ended.err
     found = members(client(store))
     assert [r.data.params["loss"] for r in found] == ["mine", "mine", "manual", "manual"]
     for one, other in zip(found[:2], found[2:], strict=True):
@@ -165,13 +165,13 @@ def returned(monkeypatch: pytest.MonkeyPatch) -> list[JobReturn]:
     from hydra_plugins.gdexp_sweeps import VectorizedLauncher
 
     kept: list[JobReturn] = []
-    launch = VectorizedLauncher.launch
+    launch_jobs = VectorizedLauncher.launch_jobs
 
-    def spy(self: Any, job_overrides: Any, initial_job_idx: int) -> Any:
-        kept.extend(launch(self, job_overrides, initial_job_idx))
+    def spy(self: Any, jobs: Any, tally: Any) -> Any:
+        kept.extend(launch_jobs(self, jobs, tally))
         return kept
 
-    monkeypatch.setattr(VectorizedLauncher, "launch", spy)
+    monkeypatch.setattr(VectorizedLauncher, "launch_jobs", spy)
     return kept
 
 

@@ -1,4 +1,4 @@
-"""Optuna's sweeper on our launcher: it learns from each batch before it asks for the next."""
+"""Optuna's sweeper on our launcher: it learns from some runs before it asks for the next."""
 
 from __future__ import annotations
 

@@ -84,9 +84,10 @@ def test_repetitions_are_summed_up_by_mean_and_deviation(whole: Path) -> None:
 
 def test_other_commands_pass_a_summary_over(whole: Path) -> None:
     from gdexp.tracking import query as chosen
+    from gdexp.tracking.connect import open_existing
 
-    store = chosen.open_store(f"sqlite:///{whole}/outputs/mlflow.db", None)
-    kinds = {r.data.tags["gdexp.kind"] for r in chosen.select(store, everything=True)}
+    store = open_existing(f"sqlite:///{whole}/outputs/mlflow.db", None)
+    kinds = {r.tags["gdexp.kind"] for r in chosen.select(store, everything=True)}
     assert kinds == {"run"}
     assert len(chosen.select(store)) == 12  # the last sweep
     with pytest.raises(Exception, match="is not a run of gdexp") as refused:

@@ -230,8 +230,16 @@ def test_what_cannot_be_predicted_is_said_in_a_sentence(
     assert "two columns are called 'a'" in refused("a,b,a,c\n1,2,3,4\n")
     assert "has a column 'prediction' already" in refused("a,b,c,prediction\n1,2,3,4\n")
     assert "new.csv is empty" in refused("")
-    assert "--out: new.csv is there already" in refused("a,b,c\n", "--out", "new.csv")
-    assert "has no folder" in refused("a,b,c\n", "--out", "nowhere/out.csv")
+    assert "--out: new.csv already exists" in refused("a,b,c\n", "--out", "new.csv")
+    assert "nowhere does not exist." in refused("a,b,c\n", "--out", "nowhere/out.csv")
+    assert "--out:  already exists." in refused("a,b,c\n", "--out", "")
+    assert "is not a file name (File name too long)" in refused("a,b,c\n", "--out", "a" * 300)
+    assert "/proc/x cannot be written: No such file" in refused("a,b,c\n", "--out", "/proc/x")
+    Path("folder").mkdir()
+    assert told(predict.main, capsys, run_id, "folder") == (
+        "gdexp: folder is a folder. Name a CSV file.\n"
+    )
+    assert "File name too long" in told(predict.main, capsys, run_id, "a" * 300)
     missing = told(predict.main, capsys, run_id, "tabel.csv")
     assert "there is no file tabel.csv. Did you mean table.csv?" in missing
     assert "there is no run 'ffff'" in told(predict.main, capsys, "ffff", "table.csv")

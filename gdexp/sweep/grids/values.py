@@ -22,6 +22,7 @@ from gdexp.sweep.grids.ranges import check_known, is_whole, kind, max_runs, valu
 
 DIGITS = 12  # of a value between the ends: 0.01, where the formula gives 0.010000000000000002
 WORD = re.compile(r"(?!(?:true|false|null|nan|inf)$)[a-z_][\w./-]*", re.IGNORECASE | re.ASCII)
+NAME = re.compile(r"\+{0,2}[A-Za-z_]\w*([./@:-]\w+)*", re.ASCII)
 ONE_VALUE = re.compile(r"[\w.+-]+", re.ASCII)
 
 
@@ -141,7 +142,8 @@ def _jobs(
         )
     (_, keys), *others = lines
     for key in keys:
-        check_known(key, known, f"sweep.path: {name}, line {lines[0][0]}")
+        names = known if known is not None or NAME.fullmatch(key) else ()
+        check_known(key, names, f"sweep.path: {name}, line {lines[0][0]}")
         if keys.count(key) > 1:
             raise ConfigError(f"sweep.path: {name} names {key} twice. Leave one of them out.")
     for number, cells in others:

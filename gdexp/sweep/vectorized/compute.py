@@ -1,16 +1,15 @@
-"""From jobs to batches and back: which runs can be computed as one, and what came of each."""
+"""From jobs to programs and back: which runs can be vectorized, and what came of each."""
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal, cast
+from typing import Any
 
 import numpy as np
 
-from gdexp import experiment
-from gdexp.config import schema
+from gdexp.config import capabilities, schema
 from gdexp.config.job import Job
 from gdexp.config.settings import default_of
 from gdexp.config.validation import is_torch_based
@@ -18,25 +17,18 @@ from gdexp.descent import predictors
 from gdexp.descent.build import Components, build
 from gdexp.descent.compute import conclude, new_transcript
 from gdexp.descent.result import Result
-from gdexp.sweep.vectorized.program import Batch, BatchResult
+from gdexp.insight import gradient_check
+from gdexp.sweep.vectorized.program import Program, ProgramResult
 from gdexp.sweep.workers.engines import Engine, Local
 
 MEMORY = 256 * 2**20  # bytes of curves computed before they are written
-PREDICTORS = ("gdexp.manual.Predictor", "gdexp.pytorch.Linear")
-GRADIENTS: dict[str, Literal["mean", "sum", "autograd"]] = {
-    "gdexp.manual.Gradient": "mean",
-    "gdexp.manual.GradientSum": "sum",
-    "gdexp.pytorch.Autograd": "autograd",
-}
-LOSSES = ("gdexp.manual.Loss", "torch.nn.MSELoss")
-UPDATERS = ("gdexp.manual.Updater", "torch.optim.SGD")
 SGD = ("momentum", "dampening", "weight_decay", "nesterov", "maximize")
 ONE_BY_ONE = (  # settings that only a run of its own can have
     *("device", "continue_from", "checkpoint.every"),
     *("stop.tolerance", "stop.patience", "stop.divergence"),
     *("data.standardize", "data.validation", "data.batch_size", "data.compress"),
 )
-NUMBERS = {  # the settings in which runs of a batch may differ
+NUMBERS = {  # the settings in which runs of a program may differ
     "": ("lr", "iters", "seed", "predict_at", "print_every"),
     "predictor": ("init",),
     "updater": ("lr", *SGD),
@@ -44,38 +36,32 @@ NUMBERS = {  # the settings in which runs of a batch may differ
 
 
 def obstacle(job: Job) -> str:
-    """Why a job cannot be part of a batch, or "" where it can."""
-    if job.settings["data"]["_target_"] != "gdexp.data.points":
-        return f"data={job.choices['data']} has no batched form"
+    """Why a job cannot be vectorized, or "" if it can."""
+    if not capabilities.of(job.settings, "data", "inline"):
+        return f"data={job.choices['data']} cannot be vectorized"
     for key in ONE_BY_ONE:
         section, _, name = key.rpartition(".")
         node = job.settings[section] if section else job.settings
         if node.get(name) != default_of(key):
-            return f"{key}={schema.shown(node[name])} has no batched form"
+            return f"{key}={schema.shown(node[name])} cannot be vectorized"
     if job.settings["scheduler"]["_target_"] is not None:
-        return f"scheduler={job.choices['scheduler']} has no batched form"
+        return f"scheduler={job.choices['scheduler']} cannot be vectorized"
     if job.settings["tracking"].get("log_model"):
-        return "tracking.log_model=true has no batched form"
-    known = {
-        "predictor": PREDICTORS,
-        "gradient": tuple(GRADIENTS),
-        "loss": LOSSES,
-        "updater": UPDATERS,
-    }
-    for family, targets in known.items():
-        if job.settings[family]["_target_"] not in targets:
-            return f"{family}={job.choices[family]} has no batched form"
+        return "tracking.log_model=true cannot be vectorized"
+    for family in schema.FAMILIES:
+        if not capabilities.of(job.settings, family, "vectorized"):
+            return f"{family}={job.choices[family]} cannot be vectorized"
     updater = job.settings["updater"]
     for key in ("foreach", "differentiable", "fused"):
         if updater.get(key):
-            return f"updater.{key}={str(updater[key]).lower()} has no batched form"
+            return f"updater.{key}={str(updater[key]).lower()} cannot be vectorized"
     if updater.get("nesterov") and not (updater.get("momentum") and updater.get("dampening") == 0):
         return "updater.nesterov=true needs momentum > 0 and dampening = 0"  # torch refuses it
     return ""
 
 
-def batch_key(job: Job) -> str:
-    """What the jobs of one batch share: every setting but the numbers."""
+def group_key(job: Job) -> str:
+    """What the jobs of one program share: every setting but the numbers."""
     kept = {key: value for key, value in job.settings.items() if key not in NUMBERS[""]}
     for family in ("predictor", "updater"):
         kept[family] = {k: v for k, v in kept[family].items() if k not in NUMBERS[family]}
@@ -83,10 +69,10 @@ def batch_key(job: Job) -> str:
     return json.dumps(kept, sort_keys=True)
 
 
-def run_batch(
+def compute(
     jobs: Sequence[Job], on_progress: Callable[[int], None], engine: Engine | None = None
 ) -> Iterator[tuple[Job, Result]]:
-    """Compute jobs of one batch key, shard by shard; they come in any order.
+    """Compute jobs of one group key, shard by shard; they come in any order.
 
     Args:
         jobs: the jobs.
@@ -95,12 +81,14 @@ def run_batch(
     """
     engine = engine or Local()
     built = build(jobs[0])
+    multiple = gradient_check.multiple(jobs[0], built)
     parts = list(_parts(jobs, engine.shards))
-    shards = (_batch(part, built) for part in parts)
+    shards = (_program(part, built) for part in parts)
     for computed in engine.compute(shards, on_progress):
         part = parts[computed.number]
         for i, job in sorted(enumerate(part), key=lambda pair: pair[1].number or 0):
             result = _result(job, built, computed.result, i)
+            result.note = gradient_check.warning(job, multiple)
             result.started, result.seconds = computed.started, computed.seconds
             yield job, result
 
@@ -129,14 +117,14 @@ def _but_iters(job: Job) -> str:
     return json.dumps(numbers, sort_keys=True)
 
 
-def _batch(jobs: Sequence[Job], built: Components) -> Batch:
+def _program(jobs: Sequence[Job], built: Components) -> Program:
     first = jobs[0].settings
-    by_sgd = first["updater"]["_target_"] == "torch.optim.SGD"
-    return Batch(
+    by_sgd = capabilities.of(first, "updater", "vectorized") == "SGD"
+    return Program(
         x=np.asarray(built.x),
         y=np.asarray(built.y),
-        gradient=GRADIENTS[first["gradient"]["_target_"]],
-        reduction=cast(Literal["mean", "sum"], first["loss"].get("reduction", "mean")),
+        gradient=capabilities.of(first, "gradient", "vectorized"),
+        reduction=capabilities.reduction(first, "loss") or "mean",
         torch=is_torch_based(jobs[0]),
         start=_start(jobs),
         lr=np.array([job.settings["updater"]["lr"] for job in jobs], float),
@@ -149,13 +137,13 @@ def _batch(jobs: Sequence[Job], built: Components) -> Batch:
 
 
 def _start(jobs: Sequence[Job]) -> dict[str, Any]:
-    names = ("w", "b") if jobs[0].settings["predictor"]["bias"] else ("w",)
+    names = ("w", "b") if jobs[0].settings["predictor"].get("bias") else ("w",)
     starts = [_start_of(job, names) for job in jobs]
     return {name: np.array([start[name] for start in starts], float) for name in names}
 
 
 def _start_of(job: Job, names: tuple[str, ...]) -> dict[str, float]:
-    init = job.settings["predictor"]["init"]
+    init = job.settings["predictor"].get("init", 0.0)
     if init != "torch":
         return dict.fromkeys(names, float(init))
     from gdexp import pytorch
@@ -163,18 +151,17 @@ def _start_of(job: Job, names: tuple[str, ...]) -> dict[str, float]:
     return pytorch.initial("b" in names, job.settings["seed"])
 
 
-def _result(job: Job, built: Components, program: BatchResult, i: int) -> Result:
+def _result(job: Job, built: Components, computed: ProgramResult, i: int) -> Result:
     """What the job would have come to alone."""
-    trajectory, after = program.trajectory(i), float(program.after[i])
+    trajectory, after = computed.trajectory(i), float(computed.after[i])
     transcript = new_transcript(job, built)
-    transcript.prediction("before", float(program.before[i]))
+    transcript.prediction("before", float(computed.before[i]))
     transcript.epochs(trajectory)
     transcript.prediction("after", after)
     result = Result("failed", "", trajectory, transcript.text, after, transcript.at)
-    result.data, result.note = built.data, experiment.note(job, built.factor())
+    result.data = built.data
     if trajectory.length:
-        predictors.fill(
-            built.predictor, {n: float(v[-1]) for n, v in trajectory.parameters.items()}
-        )
+        last = {name: float(values[-1]) for name, values in trajectory.parameters.items()}
+        predictors.fill(built.predictor, last)
     conclude(job, built, result, after)
     return result

@@ -1,14 +1,14 @@
-"""The NumPy half of :mod:`gdexp.sweep.vectorized.program`: one array element for each run."""
+"""The NumPy half of :mod:`gdexp.sweep.vectorized.loop`: one array element for each run."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gdexp.sweep.vectorized.program import PAIRWISE, Batch, Floats
+from gdexp.sweep.vectorized.program import PAIRWISE, Floats, Program
 
 
-class Arrays:
+class NumpyKernel:
     """The families of :mod:`gdexp.manual` on arrays, with every temporary reused.
 
     Parameters are in double precision, predictions and residuals in the data's. A reduction gives
@@ -16,30 +16,30 @@ class Arrays:
     sequentially, as it does with fewer than 8 numbers; along the last, contiguous one pairwise.
 
     Args:
-        batch: the batch.
+        program: the program.
         runs: which of its runs.
     """
 
-    def __init__(self, batch: Batch, runs: NDArray[np.intp]) -> None:
-        n, count, kind = len(batch.x), len(runs), batch.x.dtype
-        names, first = len(batch.start), n < PAIRWISE
+    def __init__(self, program: Program, runs: NDArray[np.intp]) -> None:
+        n, count, kind = len(program.x), len(runs), program.x.dtype
+        names, first = len(program.start), n < PAIRWISE
         shape, axis = ((n, count), 0) if first else ((count, n), 1)
         self.x, self.y, self.slope = (
-            np.expand_dims(v, 1 - axis) for v in (batch.x, batch.y, 2 * batch.x)
+            np.expand_dims(v, 1 - axis) for v in (program.x, program.y, 2 * program.x)
         )
-        self.lr, self.step = batch.lr[runs], np.empty((names, count))
-        self.parameters = np.stack([values[runs] for values in batch.start.values()])
+        self.lr, self.step = program.lr[runs], np.empty((names, count))
+        self.parameters = np.stack([values[runs] for values in program.start.values()])
         self.rounded = np.empty((names, count), kind)
         self.w, *self.b = (np.expand_dims(values, axis) for values in self.rounded)
         self.residual = np.empty(shape, kind)
         self.terms, self.axis = np.empty((1 + names, *shape), kind), 1 + axis
         self.reduced = np.empty((1 + names, count), kind)
-        self.means = self.reduced[: 1 + names if batch.gradient == "mean" else 1]
+        self.means = self.reduced[: 1 + names if program.gradient == "mean" else 1]
         # Exact in the data's precision, n gives the quotients that mean() rounds from double.
         self.n = kind.type(n) if kind.type(n) == n else np.intp(n)
 
     def __call__(self, part: Floats) -> None:
-        """The next epochs; see :data:`gdexp.sweep.vectorized.program.Program`."""
+        """The next epochs; see :data:`gdexp.sweep.vectorized.loop.Kernel`."""
         names = len(self.parameters)
         for row in part:
             self._reduce()

@@ -1,4 +1,4 @@
-"""The torch half of :mod:`gdexp.sweep.vectorized.program`: one tensor element for each run."""
+"""The torch half of :mod:`gdexp.sweep.vectorized.loop`: one tensor element for each run."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
-from gdexp.sweep.vectorized.program import PAIRWISE, Batch, Floats
+from gdexp.sweep.vectorized.program import PAIRWISE, Floats, Program
 
 
-class Tensors:
+class TorchKernel:
     """The next epochs of some runs, with parameters, shape (names, runs), in the data's precision.
 
     Args:
-        batch: the batch.
+        program: the program.
         runs: which of its runs.
     """
 
-    def __init__(self, batch: Batch, runs: NDArray[np.intp]) -> None:
-        self.gradient, self.reduction = batch.gradient, batch.reduction
-        self.axis = 0 if len(batch.x) < PAIRWISE else 1
-        x, y = (torch.tensor(v).unsqueeze(1 - self.axis) for v in (batch.x, batch.y))
-        shape = (len(x), len(runs)) if self.axis == 0 else (len(runs), len(batch.x))
+    def __init__(self, program: Program, runs: NDArray[np.intp]) -> None:
+        self.gradient, self.reduction = program.gradient, program.reduction
+        self.axis = 0 if len(program.x) < PAIRWISE else 1
+        x, y = (torch.tensor(v).unsqueeze(1 - self.axis) for v in (program.x, program.y))
+        shape = (len(x), len(runs)) if self.axis == 0 else (len(runs), len(program.x))
         self.x, self.y, self.slope = x, y.expand(shape), 2 * x
         kind = x.dtype
-        start = np.stack([values[runs] for values in batch.start.values()])
+        start = np.stack([values[runs] for values in program.start.values()])
         self.parameters = torch.tensor(start, dtype=kind)
         # Leaves of the graph, one for each name, in the memory of the parameters.
         self.leaves = [row.detach() for row in self.parameters]
         for leaf in self.leaves:
             leaf.requires_grad_(self.gradient == "autograd")
-        self.lr = torch.tensor(batch.lr[runs], dtype=kind)
-        settings = {name: values[runs] for name, values in (batch.sgd or {}).items()}
+        self.lr = torch.tensor(program.lr[runs], dtype=kind)
+        settings = {name: values[runs] for name, values in (program.sgd or {}).items()}
         self.direction = _Direction({k: torch.tensor(v) for k, v in settings.items()}, kind)
 
     def __call__(self, part: Floats) -> None:
-        """The next epochs; see :data:`gdexp.sweep.vectorized.program.Program`."""
+        """The next epochs; see :data:`gdexp.sweep.vectorized.loop.Kernel`."""
         names = len(self.leaves)
         for row in torch.from_numpy(part):
             loss, gradients = self._differentiate()

@@ -1,7 +1,7 @@
-"""Where a batch is computed: in this process, in processes of this machine, or by a Ray cluster.
+"""Where programs are computed: in this process, in processes of this machine, or by a Ray cluster.
 
-A batch is cut into shards, and a worker turns the arrays of a shard into the arrays of its results.
-It knows nothing of jobs, of Hydra or of the store, which this process alone writes.
+The runs are cut into shards, each a program. A worker turns the arrays of a shard into the arrays
+of its results. It knows nothing of jobs, of Hydra or of the store, which this process alone writes.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from typing import Any, Protocol, TypeAlias
 from gdexp.console import say
 from gdexp.descent.signals import shielded
 from gdexp.errors import ConfigError, did_you_mean
-from gdexp.sweep.vectorized.program import Batch, BatchResult, descend_batch
+from gdexp.sweep.vectorized.loop import run_program
+from gdexp.sweep.vectorized.program import Program, ProgramResult
 
 Progress: TypeAlias = Callable[[int], None]
-Timed: TypeAlias = tuple[BatchResult, float]
+Timed: TypeAlias = tuple[ProgramResult, float]
 
 NAMES = ("local", "joblib", "ray")
 ATTEMPTS = 3  # of a shard whose worker dies, before it is computed in this process
@@ -40,7 +41,7 @@ class Computed:
     """
 
     number: int
-    result: BatchResult
+    result: ProgramResult
     started: float
     seconds: float
 
@@ -50,9 +51,9 @@ class Engine(Protocol):
 
     @property
     def shards(self) -> int:
-        """Into how many shards a batch is best cut; so many are under way at once."""
+        """Into how many shards the runs are best cut; so many are under way at once."""
 
-    def compute(self, shards: Iterable[Batch], on_progress: Progress) -> Iterator[Computed]:
+    def compute(self, shards: Iterable[Program], on_progress: Progress) -> Iterator[Computed]:
         """The shards as they are finished, in any order.
 
         Args:
@@ -75,17 +76,17 @@ class Pool(Protocol):
     workers: int
     lost: tuple[type[Exception], ...]
 
-    def submit(self, shard: Batch) -> Future[Timed]:
+    def submit(self, shard: Program) -> Future[Timed]:
         """Have a worker call :func:`timed`."""
 
     def close(self) -> None:
         """End the processes, in the middle of their work too."""
 
 
-def timed(shard: Batch) -> Timed:
+def timed(shard: Program) -> Timed:
     """What a worker does with a shard: its result, and the seconds it took."""
     start = time.perf_counter()
-    return descend_batch(shard), time.perf_counter() - start
+    return run_program(shard), time.perf_counter() - start
 
 
 class Local:
@@ -93,12 +94,12 @@ class Local:
 
     shards = 1
 
-    def compute(self, shards: Iterable[Batch], on_progress: Progress) -> Iterator[Computed]:
+    def compute(self, shards: Iterable[Program], on_progress: Progress) -> Iterator[Computed]:
         """See :class:`Engine`."""
         done = 0
         for number, shard in enumerate(shards):
             started = time.time()
-            result = descend_batch(shard, functools.partial(_advance, on_progress, done))
+            result = run_program(shard, functools.partial(_advance, on_progress, done))
             done += len(shard.lr)
             yield Computed(number, result, started, time.time() - started)
 
@@ -134,11 +135,11 @@ class Pooled:
         """Two for each worker, so that none waits while another's are slow."""
         return 2 * self._started().workers
 
-    def compute(self, shards: Iterable[Batch], on_progress: Progress) -> Iterator[Computed]:
+    def compute(self, shards: Iterable[Program], on_progress: Progress) -> Iterator[Computed]:
         """See :class:`Engine`; an error of the computation itself is raised."""
-        waiting: Iterator[tuple[int, Batch]] = enumerate(shards)
+        waiting: Iterator[tuple[int, Program]] = enumerate(shards)
         tried: Counter[int] = Counter()
-        running: dict[Future[Timed], tuple[int, Batch]] = {}
+        running: dict[Future[Timed], tuple[int, Program]] = {}
         done = 0
         try:
             while True:
@@ -160,7 +161,7 @@ class Pooled:
             if running:  # the rest is not wanted any more
                 self.close()
 
-    def _submit(self, number: int, shard: Batch, tried: Counter[int]) -> Future[Timed]:
+    def _submit(self, number: int, shard: Program, tried: Counter[int]) -> Future[Timed]:
         tried[number] += 1
         if tried[number] <= ATTEMPTS:
             with shielded():

@@ -1,4 +1,4 @@
-"""Any numbers, on every combination of components: a batch's runs are the runs one by one."""
+"""Any numbers, on every combination of components: vectorized runs are the runs one by one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gdexp.config.compose import Composer, session
 from gdexp.config.job import Job
 from gdexp.experiment import Result
 from gdexp.sweep.jobs import Plan
-from gdexp.sweep.vectorized.compute import batch_key, obstacle, run_batch
+from gdexp.sweep.vectorized.compute import compute, group_key, obstacle
 
 FAMILIES = {
     "predictor": ("manual", "model"),
@@ -56,8 +56,8 @@ def plan() -> Iterator[Plan]:
         yield Plan(composer.compose, composer.groups())
 
 
-def batch(data: st.DataObject, plan: Plan, combination: str) -> list[Job]:
-    """Some jobs that are one batch."""
+def drawn_jobs(data: st.DataObject, plan: Plan, combination: str) -> list[Job]:
+    """Some jobs that are one program."""
     numbers = RUN | (SGD if "SGD" in combination else {})
     common = data.draw(st.fixed_dictionaries(COMMON))
     drawn = data.draw(st.lists(st.fixed_dictionaries(numbers), min_size=1, max_size=6))
@@ -66,13 +66,13 @@ def batch(data: st.DataObject, plan: Plan, combination: str) -> list[Job]:
         words = [f"{key}={str(value).lower()}" for key, value in (common | one).items()]
         jobs.append(plan.job([*combination.split(), "tracking=off", *words], "any", number))
     assert {obstacle(job) for job in jobs} == {""}
-    assert len(set(map(batch_key, jobs))) == 1
+    assert len(set(map(group_key, jobs))) == 1
     return jobs
 
 
 def both(jobs: list[Job]) -> Iterator[tuple[Result, Result]]:
-    """Each run as the batch gives it, and alone."""
-    ended = {one.job.number: one.result for one in run_batch(jobs, lambda runs: None)}
+    """Each run vectorized, and alone."""
+    ended = {one.job.number: one.result for one in compute(jobs, lambda runs: None)}
     assert sorted(ended) == list(range(len(jobs)))  # type: ignore[type-var]
     for job in jobs:
         yield ended[job.number], experiment.run(job)
@@ -104,7 +104,7 @@ def words_of(result: Result) -> Any:
 @settings(max_examples=20, deadline=None)
 @given(data=st.data())
 def test_by_hand_to_the_last_bit(plan: Plan, combination: str, data: st.DataObject) -> None:
-    for found, alone in both(batch(data, plan, combination)):
+    for found, alone in both(drawn_jobs(data, plan, combination)):
         assert words_of(found) == words_of(alone)
         assert (found.reason, found.transcript) == (alone.reason, alone.transcript)
         np.testing.assert_array_equal(found.prediction, alone.prediction)
@@ -116,7 +116,7 @@ def test_by_hand_to_the_last_bit(plan: Plan, combination: str, data: st.DataObje
 @settings(max_examples=6, deadline=None)
 @given(data=st.data())
 def test_by_torch_to_a_millionth(plan: Plan, combination: str, data: st.DataObject) -> None:
-    jobs = batch(data, plan, combination)
+    jobs = drawn_jobs(data, plan, combination)
     for found, alone in both(jobs):
         assert words_of(found) == words_of(alone)
         part = tolerance(alone, jobs[0].settings["dtype"])

@@ -1,0 +1,98 @@
+"""Nested plain values as one ``.npz``: arrays and a JSON text, so that reading runs no code."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gdexp.errors import first_line
+
+
+def pack(value: Any) -> bytes:
+    """Nested dicts, lists, tuples, numbers, strings, arrays and tensors as one ``.npz``."""
+    arrays: dict[str, NDArray[Any]] = {}
+
+    def plain(node: Any) -> Any:
+        if isinstance(node, Mapping):
+            return {"dict": [[plain(key), plain(inner)] for key, inner in node.items()]}
+        if isinstance(node, list | tuple):
+            return {type(node).__name__: [plain(inner) for inner in node]}
+        name = f"a{len(arrays)}"
+        if hasattr(node, "detach"):
+            arrays[name] = node.detach().cpu().numpy()
+            return {"tensor": name}
+        if isinstance(node, np.ndarray | np.generic):
+            arrays[name] = np.asarray(node)
+            return {"array" if isinstance(node, np.ndarray) else "number": name}
+        return node
+
+    arrays["json"] = np.array(json.dumps(plain(value)))
+    file = io.BytesIO()
+    np.savez(file, allow_pickle=False, **arrays)
+    return file.getvalue()
+
+
+def unpack(content: bytes) -> Any:
+    """The value that :func:`pack` has packed.
+
+    Raises:
+        ValueError: the content is damaged or something else; the message says how.
+    """
+    try:
+        _check_members(content)
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            return _value(json.loads(str(_array(arrays, "json"))), arrays)
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"it is not a whole .npz archive ({first_line(error)})") from error
+    except json.JSONDecodeError as error:
+        raise ValueError(f"its JSON cannot be read ({first_line(error)})") from error
+    except Exception as error:  # a damaged file may raise anything
+        raise ValueError(first_line(error)) from error
+
+
+def _check_members(content: bytes) -> None:
+    """Refuse an archive whose checksums are wrong, or that is larger unpacked than packed."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        if sum(member.file_size for member in archive.infolist()) > len(content):
+            raise ValueError("its members are larger than the file")
+        if name := archive.testzip():
+            raise ValueError(f"the checksum of its member {name!r} is wrong")
+
+
+def _array(arrays: Mapping[str, Any], name: Any) -> NDArray[Any]:
+    if name not in arrays:
+        raise ValueError(f"it has no member {name!r}")
+    array = arrays[name]
+    if not isinstance(array, np.ndarray):  # np.load hands out other members as bytes
+        raise ValueError(f"its member {name!r} is not an array")
+    return array
+
+
+def _value(node: Any, arrays: Mapping[str, Any]) -> Any:
+    if not isinstance(node, dict):
+        return node
+    if len(node) != 1:
+        raise ValueError("a node of its JSON does not have exactly one kind")
+    ((kind, inner),) = node.items()
+    match kind:
+        case "dict":
+            return {_value(key, arrays): _value(item, arrays) for key, item in inner}
+        case "list":
+            return [_value(item, arrays) for item in inner]
+        case "tuple":
+            return tuple(_value(item, arrays) for item in inner)
+        case "array":
+            return _array(arrays, inner)
+        case "number":
+            return _array(arrays, inner)[()]
+        case "tensor":
+            import torch
+
+            return torch.from_numpy(_array(arrays, inner))
+    raise ValueError(f"its JSON has a node of the unknown kind {kind!r}")

@@ -1,0 +1,98 @@
+"""What torch's Python costs a small model, left out: backward, an optimizer's step, dynamo.
+
+Each function falls back on torch's own way where torch is not as it expects.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import MethodType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+OPTIONS = {
+    "allow_unreachable": True,
+    "accumulate_grad": True,
+}  # as torch.autograd.backward has them
+
+
+def backward(loss: Tensor) -> None:
+    """``loss.backward()`` by torch's engine itself, for a number on the CPU.
+
+    Of a small model's backpropagation, what ``Tensor.backward`` does in Python before it calls the
+    engine is a third: most of it is for gradients of losses that are no numbers.
+    """
+    run = _engine()
+    if run is None or type(loss) is not Tensor or loss.ndim or not loss.is_cpu:
+        loss.backward()  # type: ignore[no-untyped-call]
+        return
+    run((loss,), (_one(loss.dtype),), False, False, (), **OPTIONS)
+
+
+@functools.cache
+def _one(dtype: torch.dtype) -> Tensor:
+    return torch.ones((), dtype=dtype)
+
+
+@functools.cache
+def _engine() -> Any:
+    """The engine's ``run_backward``; None if it does not do what it does in torch 2.13."""
+    try:
+        run = torch.autograd.Variable._execution_engine.run_backward
+        with torch.enable_grad():
+            w = torch.ones((), requires_grad=True)
+            run((3 * w,), (_one(w.dtype),), False, False, (), **OPTIONS)
+    except (AttributeError, RuntimeError, TypeError):
+        return None
+    return run if w.grad == 3 else None
+
+
+@contextmanager
+def without_dynamo() -> Iterator[None]:
+    """Create an optimizer, or save or load its state, without importing ``torch._dynamo``.
+
+    The import takes as long as that of torch itself, and only compiled code needs it. Some methods
+    of ``torch.optim.Optimizer`` are wrapped to be hidden from ``torch.compile``: the wrapper calls
+    what it finds on the method as ``__dynamo_disable``, and if there is nothing, it imports
+    ``torch._dynamo`` to make it (``torch/_compile.py``). Within this block it finds the method
+    itself. A torch that has no such wrapper, or has imported ``torch._dynamo``, is left as it is.
+    """
+    methods: list[Any] = []
+    if "torch._dynamo" not in sys.modules:
+        wrapped = [getattr(m, "__wrapped__", None) for m in vars(torch.optim.Optimizer).values()]
+        methods = [method for method in wrapped if inspect.isfunction(method)]
+    for method in methods:
+        vars(method)["__dynamo_disable"] = method
+    try:
+        yield
+    finally:
+        for method in methods:
+            vars(method).pop("__dynamo_disable", None)
+
+
+def lighten(optimizer: torch.optim.Optimizer) -> None:
+    """Let ``optimizer.step()`` be the method as its class defines it, under ``torch.no_grad()``.
+
+    Torch wraps the method twice: for its profiler, and to stop ``torch.compile`` there, for which
+    it imports ``torch._dynamo``. That takes longer than an update of a small model. A step that is
+    wrapped in any other way, or is to be differentiated, stays as it is.
+    """
+    step: Any = type(optimizer).step
+    guarded = getattr(step, "__wrapped__", None) if getattr(step, "hooked", False) else None
+    is_guard = getattr(getattr(guarded, "__code__", None), "co_name", "") == "_use_grad"
+    plain = getattr(guarded, "__wrapped__", None) if is_guard else None
+    if plain is None or optimizer.defaults.get("differentiable"):
+        return
+
+    def step_without_hooks(self: torch.optim.Optimizer, closure: Any = None) -> Any:
+        with torch.no_grad():
+            return plain(self, closure)
+
+    # Bound to the optimizer, as schedulers expect that count its steps.
+    setattr(optimizer, "step", MethodType(step_without_hooks, optimizer))  # noqa: B010

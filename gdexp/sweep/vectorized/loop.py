@@ -1,0 +1,163 @@
+"""Gradient descent for all runs of a program at once: one array element for each run.
+
+A run's numbers never meet its neighbours', so that each run is what it would be alone: bit for bit
+with NumPy, within rounding with torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gdexp.sweep.vectorized.program import Floats, Program, ProgramResult
+
+Kernel: TypeAlias = Callable[[Floats], None]
+"""Computes the next epochs of some runs into an array of shape (epochs, columns, runs).
+
+The columns of an epoch are the loss and the gradients before the update and the parameters after
+it, in the order of :class:`gdexp.descent.trajectory.Trajectory`.
+"""
+
+EPOCHS = 64  # computed before they are examined and filed, a run's in one piece
+RUNS = 8 * 511  # in a block; 8 times an odd number spreads a tile's rows over the cache
+WORKSPACE = 2**17  # bytes for the residuals of a block, a share of the cache
+
+
+def run_program(
+    program: Program, on_progress: Callable[[int], None] | None = None
+) -> ProgramResult:
+    """Gradient descent for every run of the program.
+
+    Runs that differ in ``iters`` or ``predict_at`` alone are computed once: the shorter ones are
+    prefixes of the longest.
+
+    Args:
+        program: the runs.
+        on_progress: is told now and then how many runs' share of the work is done.
+    """
+    layout = _Layout(program)
+    work = [len(runs) * int(program.iters[runs[-1]]) for runs in layout.blocks]
+    done = 0
+
+    def advance(epochs: int) -> None:
+        if on_progress is not None:
+            on_progress(len(program.lr) * (done + epochs) // sum(work))
+
+    tables, first = [], []
+    with np.errstate(over="ignore", invalid="ignore"):
+        for runs, size in zip(layout.blocks, work, strict=True):
+            table, stop = _descend_block(program, runs, advance)
+            tables.append(table)
+            first.append(stop)
+            done += size
+            advance(0)
+        return _result(program, layout, tables, np.concatenate(first))
+
+
+class _Layout:
+    """Which runs are computed together, and where the curves of each run are.
+
+    ``blocks`` holds the runs to compute. They are sorted by ``iters``, so that a block is about as
+    long as each of its runs, and then by learning rate, so that diverging runs end their block
+    early.
+    """
+
+    def __init__(self, program: Program) -> None:
+        count, n = len(program.lr), len(program.x)
+        numbers = [*program.start.values(), *(program.sgd or {}).values(), program.lr]
+        # Compared as bits, because -0.0 and 0.0 are equal and not the same start.
+        keys = [np.asarray(v, np.float64).view(np.int64) for v in numbers]
+        order = np.lexsort((program.iters, *keys))
+        new = np.ones(count, bool)
+        new[1:] = np.any([key[order][1:] != key[order][:-1] for key in keys], axis=0)
+        longest = order[np.roll(new, -1)]  # the last of each group of equal numbers
+        by_iters = np.argsort(program.iters[longest], kind="stable")
+        rank = np.empty_like(by_iters)
+        rank[by_iters] = np.arange(len(by_iters))
+        self.place = np.empty(count, np.intp)
+        self.place[order] = rank[np.cumsum(new) - 1]
+        self.size = max(1, min(RUNS, WORKSPACE // (n * program.x.itemsize)))
+        cuts = range(self.size, len(longest), self.size)
+        self.blocks = np.split(longest[by_iters], cuts) if count else []
+
+
+def _descend_block(
+    program: Program, runs: NDArray[np.intp], advance: Callable[[int], None]
+) -> tuple[Floats, NDArray[np.int64]]:
+    """The curves, shape (runs, columns, epochs), and the first epoch that is not finite."""
+    epochs = int(program.iters[runs[-1]])
+    columns, kind = 1 + 2 * len(program.start), np.float64 if program.torch else program.x.dtype
+    kernel = _kernel(program, runs)
+    table = np.empty((len(runs), columns, epochs))
+    first = np.full(len(runs), epochs)
+    tile = np.empty((EPOCHS, columns, len(runs)))
+    for begin in range(0, epochs, EPOCHS):
+        part = tile[: epochs - begin]
+        kernel(part)
+        table[:, :, begin : begin + EPOCHS] = part.transpose(2, 1, 0)
+        bad = _not_finite(part, kind)
+        fresh = np.flatnonzero(bad.any(axis=0) & (first == epochs))
+        first[fresh] = begin + bad[:, fresh].argmax(axis=0)
+        if (first < epochs).all():
+            break
+        advance(len(runs) * (begin + len(part)))
+    return table, first
+
+
+def _not_finite(part: Floats, kind: Any) -> NDArray[np.bool_]:
+    """The rule of :meth:`gdexp.descent.trajectory.Trajectory.extend`, shape (epochs, runs).
+
+    The sum of a row is taken in the precision of its loss.
+    """
+    names = (part.shape[1] - 1) // 2
+    total = part[:, 0].astype(kind)
+    for i in range(1, 1 + names):
+        total += (part[:, i] + part[:, i + names]).astype(kind, copy=False)
+    bad: NDArray[np.bool_] = ~np.isfinite(total)
+    return bad
+
+
+def _kernel(program: Program, runs: NDArray[np.intp]) -> Kernel:
+    if program.torch:
+        from gdexp.sweep.vectorized.torch_kernel import TorchKernel
+
+        return TorchKernel(program, runs)
+    from gdexp.sweep.vectorized.numpy_kernel import NumpyKernel
+
+    return NumpyKernel(program, runs)
+
+
+def _result(
+    program: Program, layout: _Layout, tables: list[Floats], first: NDArray[np.int64]
+) -> ProgramResult:
+    stop = first[layout.place]
+    length = np.minimum(stop, program.iters)
+    last = np.minimum(stop, program.iters - 1)  # also where that epoch is not finite
+    final = {name: np.empty(len(last)) for name in program.start}
+    for block, table in enumerate(tables):
+        here = np.flatnonzero(layout.place // layout.size == block)
+        rows = layout.place[here] % layout.size
+        for i, values in enumerate(final.values()):
+            values[here] = table[rows, 1 + i, last[here]]
+    return ProgramResult(
+        before=_predict(program, program.start),
+        after=_predict(program, final),
+        length=length,
+        diverged=stop < program.iters,
+        names=tuple(program.start),
+        place=layout.place,
+        size=layout.size,
+        tables=tables,
+    )
+
+
+def _predict(program: Program, parameters: Mapping[str, Floats]) -> Floats:
+    """``f(predict_at)`` in the data's precision, shape (runs,)."""
+    kind = program.x.dtype
+    y_pred: NDArray[Any] = parameters["w"].astype(kind) * program.predict_at.astype(kind)
+    if "b" in parameters:
+        y_pred += parameters["b"].astype(kind)
+    return y_pred.astype(np.float64)
