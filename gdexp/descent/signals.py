@@ -40,6 +40,20 @@ def _end_at_once(signum: int) -> None:
     os._exit(128 + signum)
 
 
+def ending() -> None:
+    """End the process at the first signal, with its exit code, wherever nothing is to be saved.
+
+    For a command before and after :func:`handled`: while it imports, and while it exits.
+    """
+    for signum in _signums():
+        signal.signal(signum, lambda number, frame: _end_at_once(number))
+
+
+def _signums() -> list[signal.Signals]:
+    ignores_hangup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return [signal.SIGINT, signal.SIGTERM] + [signal.SIGHUP] * (not ignores_hangup)
+
+
 @contextmanager
 def handled() -> Iterator[None]:
     """Raise Interrupted when a signal arrives; a second one ends the process at once.
@@ -51,11 +65,8 @@ def handled() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    signums = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        signums.append(signal.SIGHUP)
     _received, _raised = None, False
-    former = {signum: signal.signal(signum, _on_signal) for signum in signums}
+    former = {signum: signal.signal(signum, _on_signal) for signum in _signums()}
     try:
         yield
     finally:
