@@ -155,7 +155,7 @@ class SqlStore:
                 lost = [r.run_id for r in records if r.run_id not in written]
                 artifacts.remove([self._root / run_id for run_id in lost])
             for record in records:
-                if record.is_open and record.status != "RUNNING":
+                if not record.is_open or record.status != "RUNNING":  # its owner gives it up
                     self._end(connection, record)
 
     def _end(self, connection: Connection, record: RunRecord) -> None:
