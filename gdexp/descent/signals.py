@@ -34,6 +34,18 @@ def _raise() -> None:
         raise Interrupted(_received)
 
 
+def _on_unraisable(unraisable: sys.UnraisableHookArgs) -> None:
+    """What is raised in a destructor is lost: let the signal arrive once more, a moment later."""
+    global _received, _raised
+    if not isinstance(unraisable.exc_value, Interrupted):
+        sys.__unraisablehook__(unraisable)
+        return
+    signum, _received, _raised = unraisable.exc_value.signum, None, False
+    again = threading.Timer(0.01, os.kill, (os.getpid(), signum))
+    again.daemon = True
+    again.start()
+
+
 def _end_at_once(signum: int) -> None:
     with suppress(Exception):
         sys.stdout.flush()
@@ -66,12 +78,14 @@ def handled() -> Iterator[None]:
         yield
         return
     _received, _raised = None, False
+    hook, sys.unraisablehook = sys.unraisablehook, _on_unraisable
     former = {signum: signal.signal(signum, _on_signal) for signum in _signums()}
     try:
         yield
     finally:
         for signum, handler in former.items():
             signal.signal(signum, handler)
+        sys.unraisablehook = hook
 
 
 @contextmanager

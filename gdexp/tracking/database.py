@@ -62,8 +62,8 @@ class Sqlite:
     def transaction(self) -> Iterator[_SqliteConnection]:
         """All of it, or nothing; waits for other writers."""
         with closing(self._connect()) as connection:
-            connection.execute("PRAGMA foreign_keys = ON")
-            connection.execute("PRAGMA cache_size = -262144")  # 256 MiB, so nothing spills
+            _patiently(connection, "PRAGMA foreign_keys = ON")
+            _patiently(connection, "PRAGMA cache_size = -262144")  # 256 MiB, so nothing spills
             # At once, or two writers may each wait for the other to stop reading.
             _patiently(connection, "BEGIN IMMEDIATE")
             try:

@@ -61,7 +61,7 @@ def child(plan: dict[str, Any], moment: int, folder: Path) -> NoReturn:
     for name, value in plan["patches"].items():
         module, _, attribute = name.rpartition(".")
         setattr(importlib.import_module(module), attribute, value)
-    from gdexp.commands import main
+    from gdexp.__main__ import main
 
     sys.argv = ["gdexp", *plan["words"]]
     watch, code = Watch(plan["signum"], moment), -1
@@ -88,5 +88,8 @@ if __name__ == "__main__":
         if not pid:
             child(plan, moment, folder)
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        told.append([moment, code, *json.loads((folder / "told").read_text())])
+        ended = folder / "told"  # missing where the process has ended at once
+        told.append(
+            [moment, code, *(json.loads(ended.read_text()) if ended.exists() else [None, {}])]
+        )
     json.dump(told, sys.stdout)
