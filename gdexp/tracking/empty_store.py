@@ -19,7 +19,7 @@ from pathlib import Path
 
 from gdexp.errors import StoreError
 from gdexp.tracking.artifacts import sync
-from gdexp.tracking.sql_schema import is_store
+from gdexp.tracking.sql_schema import is_sound, is_store
 
 
 def create(path: Path) -> None:
@@ -83,7 +83,7 @@ def _version() -> str:
 
 def _is_usable(path: Path) -> bool:
     try:
-        return path.is_file() and is_store(path)
+        return path.is_file() and is_store(path) and is_sound(path)
     except sqlite3.Error:  # damaged
         return False
 
