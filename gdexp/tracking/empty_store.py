@@ -14,7 +14,6 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-from importlib import metadata
 from pathlib import Path
 
 from gdexp.errors import StoreError
@@ -73,6 +72,8 @@ def _cache_folder() -> Path:
 
 def _version() -> str:
     """Of the installed MLflow, whichever of its distributions that is."""
+    from importlib import metadata  # slow to import, and of use for a new store alone
+
     for name in ("mlflow-skinny", "mlflow"):
         try:
             return metadata.version(name)
