@@ -31,7 +31,7 @@ WAYS = {
     "basic": ["hydra/launcher=basic"],
     "joblib": ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"],
     "engine": ["hydra.launcher.engine=joblib", "hydra.launcher.workers=2"],
-    "callback": ["+hydra.callbacks.mine._target_=my_watch.Watch"],
+    "callback": ["+hydra.callbacks.mine._target_=own_callback.Watch"],
     "basic sweeper": ["hydra/sweeper=basic"],
 }
 PROCESSES = ("joblib", "engine")  # they start some
@@ -43,7 +43,7 @@ PROCESSES = ("joblib", "engine")  # they start some
 def test_every_way_to_run_a_sweep_leaves_the_same_records(
     store: Path, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
-    Path("my_watch.py").write_text(WATCH)
+    Path("own_callback.py").write_text(WATCH)
     monkeypatch.syspath_prepend(store)
     assert gd("-m", *SWEEP, "hydra.sweep.dir=outputs/ours").code == 0
     ended = gd("-m", *SWEEP, "hydra.sweep.dir=outputs/theirs", *WAYS[way])
