@@ -11,7 +11,7 @@ from gdexp.config.compose import Composer, session
 from gdexp.config.job import Job
 from gdexp.descent.build import Components, build
 from gdexp.descent.checkpoint import Fetch, Folder, Saved, read
-from gdexp.descent.compute import begin, compute
+from gdexp.descent.compute import begin, compute, end
 from gdexp.descent.result import Result
 from gdexp.descent.signals import exposed, handled, shielded
 from gdexp.insight import gradient_check
@@ -131,6 +131,7 @@ def run_within(
     result, transcript = begin(job, built, stream)
     result.note = gradient_check.warning(job, gradient_check.multiple(job, built))
     recording = recorder.begin(job, built.data) if recorder is not None else None
+    error: BaseException | None = None
     try:
         with exposed():
             compute(
@@ -143,7 +144,11 @@ def run_within(
                 keep=recording.keep if recording is not None else Folder().keep,
                 bar=bar,
             )
+    except BaseException as stopped:
+        error = stopped
+        raise
     finally:
+        end(job, result, transcript, error)
         if recorder is not None and recording is not None:
             recorder.end(recording, result)
     return result
@@ -159,7 +164,7 @@ def run_overrides(typed: list[str], config_dir: str | None = None) -> Result:
             except Exception:
                 _explain(typed, composer)
                 raise
-            if validation.leave_doubt(job):
+            if validation.needs_full_check(job):
                 _explain(typed, composer)
         return run(prepare(job))
 

@@ -1,8 +1,7 @@
-"""What a command line asks for, checked override by override before anything is created.
+"""Where bad input is refused, before anything is created.
 
-Hydra refuses an unknown name in its own words and lets an added key or an odd value pass. Here
-every override is held against the groups, the YAML files and the annotations, and what is wrong
-becomes one sentence with the nearest valid name.
+:func:`check` holds names against the groups and their YAML files. Values it leaves to
+:mod:`gdexp.config.validation`, the settings of a sweep to :mod:`gdexp.sweep.grids`.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -21,124 +19,135 @@ from omegaconf.errors import OmegaConfBaseException
 from gdexp.config import schema, validation
 from gdexp.config.compose import Composer
 from gdexp.config.job import Job
+from gdexp.config.overrides import assignment, is_hydras, parse
 from gdexp.descent.build import build
 from gdexp.errors import ConfigError, did_you_mean, first_line
 from gdexp.sweep import grids
-from gdexp.sweep.grids.axis import check_key, read_override
-from gdexp.sweep.jobs import Compose, read
+from gdexp.sweep.grids.axis import check_axis
 
 Choices: TypeAlias = tuple[str, ...]
 Pair: TypeAlias = tuple[str, Any]
 Together: TypeAlias = list[Pair]
 """Keys and values that a job has together: one of those typed, or a line of a grid."""
 
-CHOSEN = ("step", *validation.BUILT, "tracking", "sweep")
-EXTRAS = {"joblib": "joblib", "submitit_local": "slurm", "submitit_slurm": "slurm"}  # by launcher
+REQUIRED = ("step", *validation.BUILT, "tracking", "sweep")
+EXTRAS = {"joblib": "joblib", "submitit_local": "slurm", "submitit_slurm": "slurm"}  # for launchers
+SEE_HELP = " python -m gdexp --help lists every setting."
 
 
 def check(overrides: Sequence[str], composer: Composer, *, multirun: bool) -> Job:
     """Refuse the first override that names something unknown or gives a value out of range.
 
-    In a sweep, every value of every axis is checked, on every combination of options.
+    In a sweep, every value of every axis is checked on every combination of options.
 
     Returns:
         The run, or the first one of the sweep.
 
     Raises:
-        ConfigError: which one, and what to type instead.
+        ConfigError: which override, and what to type instead.
     """
-    parser = OverridesParser.create(composer.loader)
-    parsed = [read_override(text, parser) for text in overrides]
-    groups = set(composer.groups())
-    choices = [o for o in parsed if _group(o) in groups]
-    keys = [o for o in parsed if _group(o) not in groups and not _is_hydra(o)]
-    hydras = [o.input_line for o in parsed if _is_hydra(o) and o.input_line]
+    parsed = [parse(text, composer.loader) for text in overrides]
+    groups = composer.groups()
+    choices = [o for o in parsed if _key(o) in groups]
+    settings = [o for o in parsed if _key(o) not in groups and not is_hydras(str(o.input_line))]
+    if not multirun:
+        _check_single(parsed)
     for override in parsed:
-        if _group(override) == "sweep" and not multirun:
-            raise ConfigError(f"{override.input_line}: a sweep is a multirun. Add -m.")
-        if override.is_sweep_override() and not multirun:
-            raise ConfigError(
-                f"{override.input_line} names several values. Add -m to run each of them: "
-                f"python -m gdexp -m {override.input_line}"
-            )
         if override.is_sweep_override():
-            check_key(_group(override), str(override.input_line))
+            check_axis(_key(override), str(override.input_line))
     for override in choices:
-        for option in _values(override):
-            _check_option(_group(override), option, composer, override.type.name)
-    own = [o for o in keys if _group(o).startswith("sweep.") and not o.is_sweep_override()]
-    settings = [(_group(o), o.value()) for o in own]
-    grid = _grid(overrides, settings, composer) if multirun else {(): []}
-    values = [[(_group(o), value)] for o in keys if not o.is_delete() for value in _values(o)]
-    for override in keys:
+        _check_choice(override, composer)
+    for override in settings:
         if override.is_delete():
-            raise ConfigError(f"~{_group(override)}: it cannot be removed, every run needs it.")
-    typed = [[*hydras, *combination] for combination in itertools.product(*map(_strings, choices))]
+            raise ConfigError(f"~{_key(override)}: it cannot be removed, every run needs it.")
+    values = [[(_key(o), value)] for o in settings for value in _values(o)]
+    pairs = [pair for (pair,) in values]
+    grid = _grid(overrides, pairs, composer) if multirun else {(): []}
+    hydras = [text for text in overrides if is_hydras(text)]
     jobs = [
-        _check_values(composer.compose, [*combination, *chosen], [*values, *more])
-        for combination in typed
+        _check_values(composer, [*hydras, *combination, *chosen], [*values, *more])
+        for combination in itertools.product(*map(_strings, choices))
         for chosen, more in grid.items()
     ]
     return jobs[0]
 
 
-def _sweep_settings(overrides: Sequence[str], values: list[Pair], composer: Composer) -> DictConfig:
-    """The configuration with the settings of the group sweep, each checked for its name."""
-    chosen = [text for text in overrides if text.startswith(("sweep=", "hydra"))]
-    cfg = _composed(composer.compose, chosen)
-    for key, value in values:
-        if key.startswith("sweep."):
-            _check_key(key, value, cfg, None)
-            OmegaConf.update(cfg, key, value)
-    return cfg
+def _check_single(parsed: Sequence[Override]) -> None:
+    """Refuse what only a multirun can do."""
+    for override in parsed:
+        text = override.input_line
+        if _key(override) == "sweep":
+            raise ConfigError(f"{text}: a sweep is a multirun. Add -m.")
+        if override.is_sweep_override():
+            raise ConfigError(
+                f"{text} names several values. Add -m to run each of them: "
+                f"python -m gdexp -m {text}"
+            )
+
+
+def _check_choice(override: Override, composer: Composer) -> None:
+    """Refuse an unknown option, and adding or removing what every run has."""
+    group = _key(override)
+    for option in _values(override):
+        if override.is_delete() and group in REQUIRED:
+            raise ConfigError(f"~{group}: {group} cannot be removed, every run needs it.")
+        if override.is_add() and group in REQUIRED:
+            raise ConfigError(f"+{group}: every run has a {group}. Type {group}={_typed(option)}.")
+        _check_option(group, option, composer)
+
+
+def _check_option(group: str, option: Any, composer: Composer) -> None:
+    options = composer.options(group)
+    for name in option if isinstance(option, list) else [option]:
+        if name not in options:
+            raise ConfigError(
+                f"{group}={_typed(name)}: there is no such option. {group} is one of: "
+                f"{', '.join(options)}.{did_you_mean(str(name), options, prefix=f'{group}=')}"
+            )
 
 
 def _grid(
     overrides: Sequence[str], values: list[Pair], composer: Composer
 ) -> dict[Choices, list[Together]]:
-    """What the sweep's own grid sets, by the options that it chooses with it.
-
-    A sweep of too many jobs is refused before its values are listed.
-    """
-    cfg = _sweep_settings(overrides, values, composer)
+    """The options that the sweep's own grid chooses, and what it sets with each of them."""
+    cfg = _composed(composer, [text for text in overrides if text.startswith(("sweep=", "hydra"))])
+    typed = [(key, value) for key, value in values if key.startswith("sweep.")]
+    for key, value in typed:
+        _holder(key, cfg)
+        OmegaConf.update(cfg, key, value)
     option = cfg.hydra.runtime.choices.sweep
     if not str(cfg.hydra.sweeper._target_).endswith(".GridSweeper"):
-        _check_foreign(cfg.hydra.runtime.choices["hydra/sweeper"], option, values)
+        _check_foreign(cfg.hydra.runtime.choices["hydra/sweeper"], option, typed)
         return {(): []}
-    grids.jobs(overrides, cfg.sweep, option, seed=0, loader=composer.loader)
-    groups = set(composer.groups())
-    found: dict[Choices, list[Together]] = {}
-    for axis in grids.axes(cfg.sweep, option):
-        for alternative in axis:
-            pairs = [read(text)[:2] for text in alternative]
-            chosen = tuple(
-                text for text, (key, _) in zip(alternative, pairs, strict=True) if key in groups
-            )
-            found.setdefault(chosen, []).append([pair for pair in pairs if pair[0] not in groups])
-    for chosen in found:
-        for key, option in (read(text)[:2] for text in chosen):
-            _check_option(key, option, composer)
-    return found or {(): []}
+    grids.jobs(overrides, cfg.sweep, option, seed=0, loader=composer.loader)  # refuses too many
+    groups = composer.groups()
+    sets: dict[Choices, list[Together]] = {}
+    for alternative in itertools.chain.from_iterable(grids.axes(cfg.sweep, option)):
+        pairs = {text: _pair(text) for text in alternative}
+        chosen = tuple(text for text, (key, _) in pairs.items() if key in groups)
+        sets.setdefault(chosen, []).append([p for p in pairs.values() if p[0] not in groups])
+    for text in itertools.chain.from_iterable(sets):
+        _check_option(*_pair(text), composer)
+    return sets or {(): []}
 
 
 def _check_foreign(sweeper: str, option: str, values: list[Pair]) -> None:
-    """Another sweeper chooses the jobs itself: refuse what it would ignore."""
-    asked = [key for key, _ in values if key.startswith("sweep.") and key != "sweep.on_error"]
+    """Refuse settings of our grids where another sweeper chooses the jobs."""
+    asked = [key for key, _ in values if key != "sweep.on_error"]
     for word in [f"sweep={option}"] * (option != "grid") + asked:
         raise ConfigError(f"{word}: hydra/sweeper={sweeper} chooses the jobs itself. Drop one.")
 
 
-def _check_values(compose: Compose, choices: list[str], values: list[Together]) -> Job:
-    """Check every value of every key on one combination of options; the job of the first ones."""
-    base = _composed(compose, choices)
+def _check_values(composer: Composer, choices: list[str], values: list[Together]) -> Job:
+    """Check each value of each key on one combination of options; the job of the first ones.
+
+    Then build the components with the first value of every key, and once more with each value that
+    only torch can judge.
+    """
+    base = _composed(composer, choices)
     job = Job.of(base, choices)
     for key, value in itertools.chain.from_iterable(values):
-        _check_key(key, value, base, job)
-    return _check_together(base, job, values)
-
-
-def _check_together(base: DictConfig, job: Job, values: list[Together]) -> Job:
-    """Build with the first value of every key, and with each value that only torch can judge."""
+        _check_value(key, value, base, job)
     for pairs in reversed(values):
         _set(base, pairs)
     first = Job.of(base, ())
@@ -157,16 +166,20 @@ def _set(base: DictConfig, pairs: Together) -> None:
         OmegaConf.update(base, key, value)
 
 
-def _group(override: Override) -> str:
+def _key(override: Override) -> str:
     return str(override.key_or_group)
 
 
-def _is_hydra(override: Override) -> bool:
-    return _group(override).split("/")[0].split(".")[0] == "hydra"
+def _pair(text: str) -> Pair:
+    """Key and value of an override from a grid, which gives one value."""
+    if (pair := assignment(text)) is not None:
+        return pair
+    override = parse(text)
+    return _key(override), override.value()
 
 
 def _values(override: Override) -> Iterator[Any]:
-    """The values an override may take: the axis of a sweep, or its single value."""
+    """Every value an override gives; only the ends of an interval."""
     if isinstance(interval := override.value(), IntervalSweep):
         yield from (interval.start, interval.end)
     elif override.is_discrete_sweep():
@@ -176,83 +189,66 @@ def _values(override: Override) -> Iterator[Any]:
 
 
 def _strings(override: Override) -> list[str]:
-    """An override once for each of its values, as one would type it."""
+    """An override as one override for each of its values."""
     key = override.get_key_element()
     if override.is_discrete_sweep():
         return [f"{key}={text}" for text in override.sweep_string_iterator()]
     return [str(override.input_line)]
 
 
-def _check_option(group: str, option: Any, composer: Composer, kind: str = "") -> None:
-    options = composer.options(group)
-    if kind == "DEL" and group in CHOSEN:
-        raise ConfigError(f"~{group}: {group} cannot be removed, every run needs it.")
-    if kind == "ADD" and group in CHOSEN:
-        raise ConfigError(f"+{group}: every run has a {group}. Type {group}={_typed(option)}.")
-    for name in option if isinstance(option, list) else [option]:
-        if name not in options:
-            raise ConfigError(
-                f"{group}={_typed(name)}: there is no such option. {group} is one of: "
-                f"{', '.join(options)}.{did_you_mean(str(name), options, prefix=f'{group}=')}"
-            )
-
-
 def _typed(value: Any) -> str:
     return value if isinstance(value, str) else schema.shown(value)
 
 
-def _composed(compose: Compose, choices: list[str]) -> DictConfig:
-    """The configuration of these options alone, before any key is set."""
+def _composed(composer: Composer, choices: list[str]) -> DictConfig:
+    """Compose these options, before any key is set."""
     try:
-        return compose(choices)
+        return composer.compose(choices)
     except HydraException as error:
+        line = first_line(error)
         cause = f" ({first_line(error.__cause__)})" if error.__cause__ else ""
-        raise ConfigError(f"{first_line(error)}{cause}{_extra(first_line(error))}") from error
+        extras = [extra for name, extra in EXTRAS.items() if f"'hydra/launcher/{name}'" in line]
+        install = f". Type pip install 'gdexp[{extras[0]}]'." if extras else ""
+        raise ConfigError(f"{line}{cause}{install}") from error
 
 
-def _extra(line: str) -> str:
-    """What to install where Hydra misses a launcher."""
-    extras = [extra for name, extra in EXTRAS.items() if f"'hydra/launcher/{name}'" in line]
-    return f". Type pip install 'gdexp[{extras[0]}]'." if extras else ""
+def _check_value(key: str, value: Any, base: DictConfig, job: Job) -> None:
+    """Refuse a key that the configuration does not have, or a value that it may not take."""
+    node = _holder(key, base)
+    if node is base and key not in schema.HINTS:
+        raise ConfigError(f"{key}: {value!r} is not an option. Type one by its name.")
+    if isinstance(node, DictConfig):
+        validation.check_setting(job, key, value)
 
 
-def _check_key(key: str, value: Any, base: DictConfig, job: Job | None) -> None:
-    """Hold one key and one value against the configuration it would change."""
+def _holder(key: str, base: DictConfig) -> Any:
+    """The node that has this key; refuse a key that no node has, and name the nearest."""
     parent, _, name = key.rpartition(".")
     node: Any = None
     with contextlib.suppress(HydraException, OmegaConfBaseException):
         node = OmegaConf.select(base, parent) if parent else base
+    if isinstance(node, ListConfig):
+        return node
     siblings = [str(k) for k in node] if isinstance(node, DictConfig) else []
-    if name not in siblings and not isinstance(node, ListConfig):
-        raise ConfigError(_unknown(key, parent, name, siblings, base))
-    if not parent and key in schema.HINTS:
-        schema.check(key, value, schema.HINTS[key])
-    elif not parent:
-        raise ConfigError(f"{key}: {value!r} is not an option. Type one by its name.")
-    elif isinstance(node, DictConfig) and job is not None:
-        validation.check_setting(job, key, value)
+    if name not in siblings:
+        raise ConfigError(_unknown(key, siblings, base))
+    return node
 
 
-def _unknown(key: str, parent: str, name: str, siblings: list[str], base: DictConfig) -> str:
-    visible = [s for s in siblings if not s.startswith("_") and s != "hydra"]
-    if parent and OmegaConf.select(base, parent) is None:
-        groups = [str(g) for g in base if isinstance(base[g], DictConfig) and g != "hydra"]
-        return (
-            f"{key}: there is no group {parent!r}.{did_you_mean(parent, groups)} "
-            "python -m gdexp --help lists every setting."
-        )
-    if parent:
-        prefix = f"{parent}."
-        choice = base.hydra.runtime.choices.get(parent)
-        what = f"{parent}={choice}" if choice else parent
-        listed = f" It has: {', '.join(visible)}." if visible else " It has no settings."
-    else:
-        prefix, what, listed = "", "a run", ""
-        nested = [f"{g}.{k}" for g in visible if isinstance(base[g], DictConfig) for k in base[g]]
-        visible += [n for n in nested if "._" not in n]
-        if not did_you_mean(name, visible):
-            listed = " python -m gdexp --help lists every setting."
+def _unknown(key: str, siblings: list[str], base: DictConfig) -> str:
+    """The sentence for an unknown key; siblings are the keys that its parent does have."""
+    parent, _, name = key.rpartition(".")
+    siblings = [s for s in siblings if not s.startswith("_") and s != "hydra"]
+    groups = [g for g in map(str, base) if isinstance(base[g], DictConfig) and g != "hydra"]
+    if not parent:
+        nested = [f"{g}.{k}" for g in groups for k in base[g] if not str(k).startswith("_")]
+        near = did_you_mean(name, [*siblings, *nested])
+        return f"{key}: a run has no setting {name!r}.{near or SEE_HELP}"
+    if OmegaConf.select(base, parent) is None:
+        return f"{key}: there is no group {parent!r}.{did_you_mean(parent, groups)}{SEE_HELP}"
+    choice = base.hydra.runtime.choices.get(parent)
+    listed = f"It has: {', '.join(siblings)}." if siblings else "It has no settings."
     return (
-        f"{key}: {what} has no setting {name!r}.{listed}"
-        f"{did_you_mean(name, visible, prefix=prefix)}"
+        f"{key}: {f'{parent}={choice}' if choice else parent} has no setting {name!r}. "
+        f"{listed}{did_you_mean(name, siblings, prefix=f'{parent}.')}"
     )

@@ -14,11 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 import pytest
 
 if TYPE_CHECKING:
-    import torch
     from mlflow import MlflowClient
     from mlflow.entities import Run
-
-    from gdexp import manual
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 CONF = CHECKOUT / "conf"
@@ -160,32 +157,3 @@ def artifact(opened: MlflowClient, run_id: str, name: str) -> Path:
 def newest_checkpoints() -> Path:
     """The folder of the checkpoints that were written last, from the working folder."""
     return max(Path("outputs/checkpoints").iterdir(), key=lambda folder: folder.name)
-
-
-# Options of torch
-
-
-def option(group: str, name: str, **changes: Any) -> Any:
-    """An option of ours, built with lr = 0.01 and iters = 20 unless changed."""
-    from hydra.utils import instantiate
-    from omegaconf import OmegaConf
-
-    config = OmegaConf.merge(
-        {"lr": 0.01, "iters": 20}, {"node": OmegaConf.load(CONF / group / f"{name}.yaml")}
-    )
-    return instantiate(OmegaConf.merge(config, {"node": changes}).node, _convert_="all")
-
-
-def torchs(updater: manual.Updater, parameter: torch.Tensor) -> torch.optim.Optimizer:
-    """The optimizer of torch that an updater by hand is to equal."""
-    import torch
-
-    from gdexp import manual
-
-    match updater:
-        case manual.Adam(lr=lr, betas=betas, eps=eps):
-            return torch.optim.Adam([parameter], lr, betas=betas, eps=eps)
-        case manual.Momentum(lr=lr, momentum=momentum):
-            looks_ahead = isinstance(updater, manual.Nesterov)
-            return torch.optim.SGD([parameter], lr, momentum, nesterov=looks_ahead)
-    return torch.optim.SGD([parameter], updater.lr)

@@ -76,6 +76,9 @@ def _guarded(args: Namespace) -> int:
         return refuse(error)
     except BrokenPipeError:  # the reader has seen enough (`| head`)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:  # Hydra cannot write its files: the disk is full
+        refuse(error)
+        return 1
     except (HydraException, OmegaConfBaseException, ValueError, AssertionError) as error:
         return _explain(error, args)
     return 0
@@ -192,7 +195,7 @@ class Preflight(Callback):
         try:
             try:
                 job = Job.of(config, typed)
-                doubt = validation.leave_doubt(job)
+                doubt = validation.needs_full_check(job)
             except OmegaConfBaseException:  # something every run needs has been removed
                 doubt = True
             if multirun or doubt:

@@ -1,4 +1,4 @@
-"""From overrides to a configuration: where the YAML files are, and Hydra's compose on them."""
+"""Compose overrides and YAML files into a configuration, with Hydra."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ ROOT = "config"
 
 
 def conf_dir() -> str:
-    """The folder of the YAML files: the wheel's own copy if there is one, else the checkout's."""
+    """The folder of the YAML files: the wheel's copy if there is one, else the checkout's."""
     package = Path(__file__).resolve().parents[1]
     packed = package / "conf"
     return str(packed if packed.is_dir() else package.parent / "conf")
 
 
 class Composer:
-    """Hydra's compose on the active search path, with a folder of the user's own options.
+    """Hydra's compose on its current search path, and the user's folder of options.
 
     Args:
-        config_dir: that folder; None where Hydra knows it already, or there is none.
+        config_dir: that folder; None if Hydra knows it already or there is none.
 
     Raises:
         ConfigError: config_dir does not exist.
@@ -49,23 +49,23 @@ class Composer:
         """The configuration of these overrides, with Hydra's own node in it.
 
         Raises:
-            HydraException: as Hydra words it; gdexp.preflight says it better.
+            HydraException: in Hydra's own words; gdexp.preflight has clearer ones.
         """
         return hydra.compose(ROOT, [*self._search, *overrides], return_hydra_config=True)
 
     def groups(self) -> list[str]:
         """The names of the groups: step, data, predictor, ..."""
-        found = set(self.loader.list_groups(""))
+        groups = set(self.loader.list_groups(""))
         if self._dir:
-            found |= {entry.name for entry in os.scandir(self._dir) if entry.is_dir()}
-        return sorted(found - {"hydra"})
+            groups |= {entry.name for entry in os.scandir(self._dir) if entry.is_dir()}
+        return sorted(groups - {"hydra"})
 
     def options(self, group: str) -> list[str]:
         """The names of a group's options; empty where there is no such group."""
-        found = set(self.loader.get_group_options(group, ObjectType.CONFIG))
+        options = set(self.loader.get_group_options(group, ObjectType.CONFIG))
         if self._dir:
-            found |= {path.stem for path in Path(self._dir, group).glob("*.yaml")}
-        return sorted(found)
+            options |= {path.stem for path in Path(self._dir, group).glob("*.yaml")}
+        return sorted(options)
 
     @property
     def loader(self) -> ConfigLoader:
@@ -75,7 +75,7 @@ class Composer:
 
 @contextmanager
 def session() -> Iterator[None]:
-    """Hydra, initialised on our files; its former state returns at the end."""
+    """Initialise Hydra on our files, and restore its former state at the end."""
     former = GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()
     try:
@@ -86,7 +86,7 @@ def session() -> Iterator[None]:
 
 
 def checked_dir(config_dir: str) -> str:
-    """The absolute path of a --config-dir that exists.
+    """The absolute path of a --config-dir.
 
     Raises:
         ConfigError: there is no such folder.
@@ -100,21 +100,21 @@ def checked_dir(config_dir: str) -> str:
     return path
 
 
-# Hydra finds our launcher and sweeper in the namespace package hydra_plugins. Its folder goes to
-# the end of the path, so that it hides nothing.
+# Hydra finds our launcher and sweeper in the namespace package hydra_plugins. Its parent folder is
+# put last on the path, so that it hides no other module.
 PLUGINS = str(Path(__file__).resolve().parents[1] / "sweep" / "plugins")
 if PLUGINS not in sys.path:
     sys.path.append(PLUGINS)
 
 
 def new_stamp() -> str:
-    """A name for a folder that no other run has: the time to the microsecond and a short id."""
+    """A unique name for a run's folder: the time to the microsecond and a short id."""
     return f"{datetime.datetime.now():%Y-%m-%d_%H-%M-%S-%f}_{secrets.token_hex(3)}"
 
 
 @functools.cache
 def stamp() -> str:
-    """The name of this process's folder, the same wherever a configuration asks for it."""
+    """The name of this process's folder, the same each time a configuration uses it."""
     return new_stamp()
 
 

@@ -18,7 +18,7 @@ from gdexp.config.settings import default_of
 MAIN = ("lr", "iters", "seed", "dtype", "predict_at")  # recorded of every run
 OPTIONAL = ("stop", "scheduler")
 UNUSED = {key: default_of(key) for key in schema.HINTS if key not in MAIN} | {"scheduler": "none"}
-UNNAMED = ("print_every", "data.metrics")  # how a run is told, not what it does
+UNNAMED = ("print_every", "data.metrics")  # they change what is shown, not what is computed
 WITHOUT_EFFECT = ("print_every", "tracking", "sweep", "checkpoint")  # they change no result
 
 
@@ -31,7 +31,7 @@ class Job:
         choices: the chosen option of each group.
         typed: the overrides it was composed from.
         sweep_id: the sweep it belongs to; None for a run of its own.
-        number: its place in the sweep, from 0.
+        number: its index in the sweep, from 0.
     """
 
     settings: dict[str, Any]
@@ -53,31 +53,28 @@ class Job:
 
     @property
     def command(self) -> str:
-        """What one types to get this run."""
+        """The command that starts this run."""
         return " ".join(["python -m gdexp", *self.typed])
 
     @cached_property
     def config_hash(self) -> str:
-        """A digest of everything that determines the result, targets included.
-
-        How a run is printed and recorded is not part of it.
-        """
+        """A digest of the settings that determine the result, ``_target_`` included."""
         kept = {k: v for k, v in self.settings.items() if k not in WITHOUT_EFFECT}
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
 
     def flat(self) -> dict[str, Any]:
         """``step``, each group's option, the run-level keys, and keys like updater.momentum.
 
-        What few runs ask for, as a stop rule or a scheduler, is listed only where it is asked for.
+        Settings that few runs use, such as a stop rule or a scheduler, are omitted if unset.
         """
         groups = ("data", *schema.FAMILIES)
-        found: dict[str, Any] = {name: self.choices[name] for name in ("step", *groups)}
-        found |= {key: self.settings[key] for key in schema.HINTS if "." not in key}
+        flat: dict[str, Any] = {name: self.choices[name] for name in ("step", *groups)}
+        flat |= {key: self.settings[key] for key in schema.HINTS if "." not in key}
         for group in (*groups, *OPTIONAL):
-            found |= dict(_leaves(group, self.settings[group]))
-        found["scheduler"] = self.choices["scheduler"]
-        asked = {k: v for k, v in found.items() if k not in UNUSED or v != UNUSED[k]}
-        return {k: v for k, v in asked.items() if k not in UNNAMED}
+            flat |= dict(_leaves(group, self.settings[group]))
+        flat["scheduler"] = self.choices["scheduler"]
+        used = {k: v for k, v in flat.items() if k not in UNUSED or v != UNUSED[k]}
+        return {k: v for k, v in used.items() if k not in UNNAMED}
 
 
 def _plain(cfg: DictConfig, key: str) -> Any:

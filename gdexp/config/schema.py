@@ -1,13 +1,13 @@
-"""The one check that holds any setting against its annotation.
+"""The one check of a value against its annotation.
 
-It serves the settings of a run and the parameters of a component's constructor, so every refusal
-reads alike.
+It serves the settings of a run and the parameters of a component's constructor, so that every
+refusal reads the same.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -19,11 +19,17 @@ from gdexp.errors import ConfigError
 __all__ = ["FAMILIES", "HINTS", "TRACKING"]
 
 
-def check(key: str, value: Any, hint: Any) -> None:
+def check(key: str, value: Any, hint: Any, example: str = "") -> None:
     """Refuse a value that its annotation does not allow.
 
+    Args:
+        key: the setting.
+        value: its value.
+        hint: its annotation.
+        example: what to type instead; the default of a run-level setting if empty.
+
     Raises:
-        ConfigError: "lr: -1 is not a finite number > 0."
+        ConfigError: the value is not allowed.
 
     >>> check("lr", 0.1, HINTS["lr"])
     >>> check("lr", -1, HINTS["lr"])
@@ -32,36 +38,12 @@ def check(key: str, value: Any, hint: Any) -> None:
     """
     if _accepts(hint, value):
         return
-    default = default_of(key)
-    example = default if isinstance(default, str) else shown(default)
-    hinted = f" Type for example {key}={example}." if default is not None else ""
+    if not example and (default := default_of(key)) is not None:
+        example = f"{key}={default if isinstance(default, str) else shown(default)}"
+    hinted = f" Type for example {example}." if example else ""
     if isinstance(value, float) and value.is_integer() and _accepts(hint, int(value)):
         hinted = f" Did you mean {key}={int(value)}?"
     raise ConfigError(f"{key}: {shown(value)} is not {describe(hint)}.{hinted}")
-
-
-def check_settings(settings: Mapping[str, Any]) -> None:
-    """Hold every run-level setting against its range.
-
-    Raises:
-        ConfigError: a value is out of range.
-    """
-    for key, hint in HINTS.items():
-        section, _, name = key.rpartition(".")
-        node = settings[section] if section else settings
-        if name in node:
-            check(key, node[name], hint)
-
-
-def check_tracking(settings: Mapping[str, Any]) -> None:
-    """Hold the tracking group's settings against their types.
-
-    Raises:
-        ConfigError: a value is out of range.
-    """
-    for key, value in settings.items():
-        if key in TRACKING:
-            check(f"tracking.{key}", value, TRACKING[key])
 
 
 def describe(hint: Any) -> str:
@@ -85,7 +67,7 @@ def describe(hint: Any) -> str:
 
 
 def _split(hint: Any) -> tuple[Any, tuple[Any, ...]]:
-    """An annotation as its type and its constraints."""
+    """Split an annotation into its type and its constraints."""
     if get_origin(hint) is Annotated:
         return get_args(hint)[0], hint.__metadata__
     return hint, ()
@@ -107,7 +89,7 @@ def _is_kind(kind: Any, value: Any) -> bool:
         return isinstance(value, int) and not isinstance(value, bool)
     if kind in (bool, str, NoneType):
         return isinstance(value, kind)
-    return True  # an annotation that says more than we can check: the constructor decides
+    return True  # any other annotation: the constructor decides
 
 
 def _finite(value: float) -> bool:
@@ -140,7 +122,12 @@ def _kind(kind: Any, choices: list[Any]) -> str:
     if get_origin(kind) is Literal:
         names = list(map(str, get_args(kind)))
         return names[0] if len(names) == 1 else "one of " + ", ".join(names)
-    words = {float: "a finite number", int: "a whole number", bool: "true or false", str: "a text"}
+    words = {
+        float: "a finite number",
+        int: "a whole number",
+        bool: "true or false",
+        str: "a string",
+    }
     return "null" if kind is NoneType else words.get(kind, f"a {getattr(kind, '__name__', kind)}")
 
 

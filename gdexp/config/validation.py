@@ -1,4 +1,4 @@
-"""The chosen options and their settings, checked before anything is built."""
+"""Checks of the chosen options and their settings, made before anything is built."""
 
 from __future__ import annotations
 
@@ -16,60 +16,68 @@ SHOWN_BY_NO_EXAMPLE = {"predictor.init": Start, "loss.reduction": Literal["mean"
 
 
 def check(job: Job) -> None:
-    """Hold a job's settings against ranges, constructors and what goes together.
+    """Check a job's settings, each alone and those that depend on each other.
 
     Raises:
         ConfigError: a setting is out of range, or two choices do not go together.
     """
-    schema.check_settings(job.settings)
-    for family in BUILT:
-        node = job.settings[family]
-        if family == "scheduler" and isinstance(node, dict) and node.get("_target_", "") is None:
+    for group, node in job.settings.items():
+        if group in BUILT:
+            if not isinstance(node, dict) or "_target_" not in node:
+                raise ConfigError(f"{group}: the chosen option names no _target_ to build.")
+            if group == "scheduler" and node["_target_"] is None:
+                continue
+            if not is_torch(job, group):
+                _target(group, str(node["_target_"]))
+        if not isinstance(node, dict):
+            check_setting(job, group, node)
             continue
-        if not isinstance(node, dict) or "_target_" not in node:
-            raise ConfigError(f"{family}: the chosen option names no _target_ to build.")
-        if not is_torch(job, family):
-            _target(family, str(node["_target_"]))
-        for name in node:
+        for name, value in node.items():
             if not name.startswith("_"):
-                check_setting(job, f"{family}.{name}", node[name])
+                check_setting(job, f"{group}.{name}", value)
     capabilities.check_declared(job)
     _check_derivation(job)
     _check_device(job)
     _check_patience(job)
-    schema.check_tracking(job.settings["tracking"])
 
 
 def check_setting(job: Job, key: str, value: Any) -> None:
-    """Hold one setting of a component against its constructor.
-
-    Settings of torch's own classes are held against the value in their YAML file, so that a
-    mistyped number is found without importing torch; their ranges are torch's to check.
+    """Check one setting against its annotation; a component's are those of its constructor.
 
     Raises:
-        ConfigError: the constructor has no such parameter, or not for this value.
+        ConfigError: there is no such parameter, or it does not accept the value.
+    """
+    schema.check(key, value, _annotation(job, key))
+
+
+def _annotation(job: Job, key: str) -> Any:
+    """The annotation of a setting; Any if nothing is known of it.
+
+    Settings of torch's own classes take the type of the value in their YAML file, so that a
+    mistyped number is refused without importing torch; torch checks their ranges.
     """
     if key in schema.HINTS:
-        schema.check(key, value, schema.HINTS[key])
-        return
+        return schema.HINTS[key]
     family, _, name = key.partition(".")
-    node = job.settings[family]
+    if family == "tracking":
+        return schema.TRACKING.get(name, Any)
     if family not in BUILT or "." in name:
-        schema.check(key, value, schema.TRACKING.get(name, Any) if family == "tracking" else Any)
-        return
-    target = str(node.get("_target_"))
+        return Any
+    node = job.settings[family]
     if is_torch(job, family):
-        _check_by_example(key, value, node[name])
-        return
+        kinds = ((bool, bool), (int | float, float), (str, str))
+        by_example = (hint for kind, hint in kinds if isinstance(node[name], kind))
+        return SHOWN_BY_NO_EXAMPLE.get(key) or next(by_example, Any)
+    target = str(node.get("_target_"))
     build = _target(family, target)
     parameters = inspect.signature(build).parameters
     if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        return
+        return Any
     if name not in parameters:
         nearest = did_you_mean(name, parameters, prefix=f"{family}.")
         raise ConfigError(f"{key}: {target} takes no {name!r}.{nearest}")
     hints = get_type_hints(build.__init__ if inspect.isclass(build) else build, include_extras=True)
-    schema.check(key, value, hints.get(name, Any))
+    return hints.get(name, Any)
 
 
 def _target(family: str, target: str) -> Any:
@@ -80,14 +88,8 @@ def _target(family: str, target: str) -> Any:
         raise ConfigError(f"{family}: {target} cannot be imported: {reason}.") from error
 
 
-def _check_by_example(key: str, value: Any, example: Any) -> None:
-    kinds = ((bool, bool), (int | float, float), (str, str))
-    hint = next((hint for kind, hint in kinds if isinstance(example, kind)), Any)
-    schema.check(key, value, SHOWN_BY_NO_EXAMPLE.get(key, hint))
-
-
 def _check_derivation(job: Job) -> None:
-    """A formula derived by hand holds for a linear predictor and the loss it was derived for."""
+    """Refuse a gradient formula with a predictor or loss other than those it is derived for."""
     if is_torch(job, "gradient"):
         return
     quantity = capabilities.of(job.settings, "gradient", "derived_for")
@@ -123,19 +125,19 @@ def _check_patience(job: Job) -> None:
 
 
 def is_torch_based(job: Job) -> bool:
-    """Whether any of the four families is torch's, so that all work on tensors."""
+    """Whether any of the four families is torch's, so that all of them use tensors."""
     return any(is_torch(job, family) for family in schema.FAMILIES)
 
 
 def is_torch(job: Job, family: str) -> bool:
-    """Whether the chosen option of a family is torch's: told by its target, nothing is imported."""
+    """Whether a family's chosen option is torch's, judged by its target without importing it."""
     return str(job.settings[family].get("_target_")).startswith(("torch.", "gdexp.pytorch."))
 
 
-def leave_doubt(job: Job) -> bool:
-    """Whether a job composed without complaint may still hold what :mod:`gdexp.preflight` refuses.
+def needs_full_check(job: Job) -> bool:
+    """Whether a job that Hydra composed may still contain what :mod:`gdexp.preflight` refuses.
 
-    Added and removed keys may be anything; settings of torch's classes have no annotation of ours.
+    Hydra accepts any key to add or remove, and settings of torch's classes have no annotation here.
     """
     keys = [text.partition("=")[0] for text in job.typed]
     families = {key.partition(".")[0] for key in keys if "." in key}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -41,10 +41,6 @@ class Dataset:
     def width(self) -> int:
         """The number of features, d."""
         return len(self.features)
-
-    def astype(self, dtype: str) -> Dataset:
-        """The same table in another precision."""
-        return replace(self, x=self.x.astype(dtype, copy=False), y=self.y.astype(dtype, copy=False))
 
     def load(self) -> Dataset:
         """The table itself: it is in memory already, which a file is not."""

@@ -38,7 +38,8 @@ def begin(job: Job, built: Components, stream: TextIO | None = None) -> tuple[Re
     with np.errstate(over="ignore"):
         prediction = built.prediction()
     trajectory = _trajectory(job, built)
-    result = Result("failed", "", trajectory, "", prediction, transcript.at, data=built.data)
+    result = Result("interrupted", "", trajectory, "", prediction, transcript.at, data=built.data)
+    result.started = time.time()
     return result, transcript
 
 
@@ -60,7 +61,7 @@ def compute(
     keep: Keep | None = None,
     bar: bool = True,
 ) -> None:
-    """Descend, and fill in the result as far as it is known; whatever ends it, it is complete.
+    """Descend, and fill in the result as far as it is known; :func:`end` completes it.
 
     Args:
         job: the run.
@@ -73,19 +74,30 @@ def compute(
         bar: whether to show a progress bar.
     """
     result.started = time.time()
-    clock = time.perf_counter()
-    try:
-        with _random(job, built):
-            _descend(job, built, result, transcript, saved, update, keep, bar)
-    except BaseException as error:
+    with _random(job, built):
+        _descend(job, built, result, transcript, saved, update, keep, bar)
+
+
+def end(
+    job: Job, result: Result, transcript: Transcript, error: BaseException | None = None
+) -> None:
+    """Complete the result of a run that is over.
+
+    The caller holds the shield, so that no signal leaves a result half filled in.
+
+    Args:
+        job: the run.
+        result: of :func:`begin`.
+        transcript: of :func:`begin`.
+        error: what ended the run early, or None.
+    """
+    result.seconds = max(0.0, time.time() - result.started)  # a clock may be set
+    result.transcript = transcript.text
+    if error is not None:
         stopped = isinstance(error, KeyboardInterrupt)
         result.outcome = "interrupted" if stopped else "failed"
         reached = f"after epoch {result.trajectory.length} of {job.settings['iters']}"
         result.reason = reached if stopped else f"{type(error).__name__} {reached}: {error}"
-        raise
-    finally:
-        result.seconds = time.perf_counter() - clock
-        result.transcript = transcript.text
 
 
 def _descend(

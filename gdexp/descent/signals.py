@@ -34,10 +34,36 @@ def _raise() -> None:
         raise Interrupted(_received)
 
 
+def _on_unraisable(unraisable: sys.UnraisableHookArgs) -> None:
+    """What is raised in a destructor is lost: let the signal arrive once more, a moment later."""
+    global _received, _raised
+    if not isinstance(unraisable.exc_value, Interrupted):
+        sys.__unraisablehook__(unraisable)
+        return
+    signum, _received, _raised = unraisable.exc_value.signum, None, False
+    again = threading.Timer(0.01, os.kill, (os.getpid(), signum))
+    again.daemon = True
+    again.start()
+
+
 def _end_at_once(signum: int) -> None:
     with suppress(Exception):
         sys.stdout.flush()
     os._exit(128 + signum)
+
+
+def ending() -> None:
+    """End the process at the first signal, with its exit code, wherever nothing is to be saved.
+
+    For a command before and after :func:`handled`: while it imports, and while it exits.
+    """
+    for signum in _signums():
+        signal.signal(signum, lambda number, frame: _end_at_once(number))
+
+
+def _signums() -> list[signal.Signals]:
+    ignores_hangup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return [signal.SIGINT, signal.SIGTERM] + [signal.SIGHUP] * (not ignores_hangup)
 
 
 @contextmanager
@@ -51,16 +77,15 @@ def handled() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    signums = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        signums.append(signal.SIGHUP)
     _received, _raised = None, False
-    former = {signum: signal.signal(signum, _on_signal) for signum in signums}
+    hook, sys.unraisablehook = sys.unraisablehook, _on_unraisable
+    former = {signum: signal.signal(signum, _on_signal) for signum in _signums()}
     try:
         yield
     finally:
         for signum, handler in former.items():
             signal.signal(signum, handler)
+        sys.unraisablehook = hook
 
 
 @contextmanager

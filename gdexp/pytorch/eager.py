@@ -1,6 +1,6 @@
-"""What torch's Python costs a small model, left out: backward, an optimizer's step, dynamo.
+"""Torch without the Python that costs a small model more than its arithmetic does.
 
-Each function falls back on torch's own way where torch is not as it expects.
+Each function falls back to torch's own way if this torch is not built as the function expects.
 """
 
 from __future__ import annotations
@@ -16,17 +16,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-OPTIONS = {
-    "allow_unreachable": True,
-    "accumulate_grad": True,
-}  # as torch.autograd.backward has them
+OPTIONS = {"allow_unreachable": True, "accumulate_grad": True}  # torch.autograd.backward's own
 
 
 def backward(loss: Tensor) -> None:
-    """``loss.backward()`` by torch's engine itself, for a number on the CPU.
+    """``loss.backward()``, calling torch's engine directly if the loss is a number on the CPU.
 
-    Of a small model's backpropagation, what ``Tensor.backward`` does in Python before it calls the
-    engine is a third: most of it is for gradients of losses that are no numbers.
+    The Python that ``Tensor.backward`` runs before it calls the engine takes a third of the time of
+    a small model's backpropagation. Most of it serves losses that are not numbers.
     """
     run = _engine()
     if run is None or type(loss) is not Tensor or loss.ndim or not loss.is_cpu:
@@ -37,6 +34,7 @@ def backward(loss: Tensor) -> None:
 
 @functools.cache
 def _one(dtype: torch.dtype) -> Tensor:
+    """The gradient that backpropagation starts from; backward functions must not modify it."""
     return torch.ones((), dtype=dtype)
 
 

@@ -112,7 +112,7 @@ class Summary:
         table = self._table(rows)
         counts = Counter(str(row["outcome"]) for row in table)
         parts = [f"{n} {outcome}" for outcome, n in counts.most_common()]
-        sentence = f"{len(table)} runs: " + ", ".join(parts)
+        sentence = f"{len(table)} runs" + (": " if parts else "") + ", ".join(parts)
         now = time.time()
         seconds = now - self._started
         metrics = {"sweep/runs": len(table), "sweep/seconds": seconds}

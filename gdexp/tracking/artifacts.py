@@ -77,13 +77,11 @@ def remove(folders: Sequence[Path]) -> None:
 
 
 def listed(folder: Path, below: str = "") -> list[str]:
-    """The names of the files in a folder, by their path below it; none if it does not exist."""
+    """What is in a folder, each by its path below the root; nothing if it does not exist."""
     place = folder / below
     if not place.is_dir():
         return []
-    return sorted(
-        str(PurePosixPath(below, entry.name)) for entry in place.iterdir() if entry.is_file()
-    )
+    return sorted(str(PurePosixPath(below, entry.name)) for entry in place.iterdir())
 
 
 @contextmanager

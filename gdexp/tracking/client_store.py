@@ -171,7 +171,7 @@ class ClientStore:
     def files(self, run: RecordedRun, below: str = "") -> list[str]:
         """The names of a run's files in a folder of its artifacts."""
         entries = self.client.list_artifacts(run.run_id, below or None)
-        return sorted(entry.path for entry in entries if not entry.is_dir)
+        return sorted(entry.path for entry in entries)
 
     def read(self, run: RecordedRun, name: str) -> bytes:
         """The content of one of a run's files."""

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gdexp.descent.trajectory import Trajectory
+
 
 def curve_epochs(iters: int, points: int) -> NDArray[np.int64]:
     """The epochs a curve shows: all of them, or as many as points, first and last included.
@@ -34,12 +36,13 @@ def epoch_times(epochs: NDArray[np.int64], started: float, pace: float) -> NDArr
     return ((started + pace * epochs) * 1000).astype(np.int64)
 
 
-def parquet(epochs: NDArray[np.int64], columns: Mapping[str, NDArray[np.float64]]) -> bytes:
+def parquet(trajectory: Trajectory) -> bytes:
     """Every epoch in one Parquet file: epoch, train/loss, param/<name>, grad/<name>."""
     import pyarrow as pa
 
-    arrays = {"epoch": _numbers(epochs, pa.int64())}
-    arrays |= {name: _numbers(values, pa.float64()) for name, values in columns.items()}
+    arrays = {"epoch": _numbers(trajectory.epochs, pa.int64())}
+    columns = trajectory.columns().items()
+    arrays |= {name: _numbers(values, pa.float64()) for name, values in columns}
     return _file(arrays)
 
 

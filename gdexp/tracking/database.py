@@ -62,8 +62,8 @@ class Sqlite:
     def transaction(self) -> Iterator[_SqliteConnection]:
         """All of it, or nothing; waits for other writers."""
         with closing(self._connect()) as connection:
-            connection.execute("PRAGMA foreign_keys = ON")
-            connection.execute("PRAGMA cache_size = -262144")  # 256 MiB, so nothing spills
+            _patiently(connection, "PRAGMA foreign_keys = ON")
+            _patiently(connection, "PRAGMA cache_size = -262144")  # 256 MiB, so nothing spills
             # At once, or two writers may each wait for the other to stop reading.
             _patiently(connection, "BEGIN IMMEDIATE")
             try:
@@ -77,18 +77,18 @@ class Sqlite:
     def _connect(self) -> sqlite3.Connection:
         # mode=rw: a file that has gone is not made again, empty
         return sqlite3.connect(
-            f"{self.path.as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=5
+            f"{self.path.as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=0
         )
 
 
-def _patiently(connection: sqlite3.Connection, statement: str) -> None:
+def _patiently(
+    connection: sqlite3.Connection, statement: str, values: Sequence[Any] = ()
+) -> list[Row]:
     """Execute it as soon as others let go; the waiting is done here, where signals are heard."""
-    connection.execute("PRAGMA busy_timeout = 0")
     deadline = time.monotonic() + PATIENCE
     while True:
         try:
-            connection.execute(statement)
-            return
+            return connection.execute(statement, values).fetchall()
         except sqlite3.OperationalError as error:
             busy = error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
             if not busy or time.monotonic() > deadline:
@@ -101,7 +101,7 @@ class _SqliteConnection:
         self._connection = connection
 
     def query(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
-        return self._connection.execute(sql, values).fetchall()
+        return _patiently(self._connection, sql, values)
 
     def insert(self, table: str, columns: Sequence[str], rows: list[Row], ending: str = "") -> None:
         size = min(MANY, 32_000 // len(columns))  # SQLite takes 32,766 values at once

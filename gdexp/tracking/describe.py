@@ -221,9 +221,10 @@ def curves(
     """
     length = trajectory.length
     epochs = curve_epochs(job.settings["iters"], job.settings["tracking"]["max_points"])
-    if ended:
-        epochs = np.union1d(epochs, [length])
-    epochs = epochs[(epochs > after) & (epochs <= length)].astype(np.int64)
+    epochs = epochs[epochs <= length]
+    if ended and length and (not len(epochs) or epochs[-1] < length):
+        epochs = np.append(epochs, length)
+    epochs = epochs[epochs > after]
     times = epoch_times(epochs, started, seconds / max(1, length))
     for name, values in trajectory.columns().items():
         yield Curve(name, values[epochs - 1], epochs, times)
@@ -234,7 +235,7 @@ def files(job: Job, result: Result) -> dict[str, bytes]:
     contents = {
         "config.yaml": config_text(job).encode(),
         "transcript.txt": result.transcript.encode(),
-        "trajectory.parquet": parquet(result.trajectory.epochs, result.trajectory.columns()),
+        "trajectory.parquet": parquet(result.trajectory),
     }
     if result.fitted is not None and not is_told(job.settings):
         contents[FILE] = result.fitted.packed()

@@ -14,12 +14,11 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-from importlib import metadata
 from pathlib import Path
 
 from gdexp.errors import StoreError
 from gdexp.tracking.artifacts import sync
-from gdexp.tracking.sql_schema import is_store
+from gdexp.tracking.sql_schema import is_sound, is_store
 
 
 def create(path: Path) -> None:
@@ -73,6 +72,8 @@ def _cache_folder() -> Path:
 
 def _version() -> str:
     """Of the installed MLflow, whichever of its distributions that is."""
+    from importlib import metadata  # slow to import, and of use for a new store alone
+
     for name in ("mlflow-skinny", "mlflow"):
         try:
             return metadata.version(name)
@@ -83,7 +84,7 @@ def _version() -> str:
 
 def _is_usable(path: Path) -> bool:
     try:
-        return path.is_file() and is_store(path)
+        return path.is_file() and is_store(path) and is_sound(path)
     except sqlite3.Error:  # damaged
         return False
 

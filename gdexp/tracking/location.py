@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import urllib.parse
-import urllib.request
 from pathlib import Path
 
 from gdexp.config.paths import OUTPUTS, absolute
@@ -96,6 +95,7 @@ def _reason(error: OSError) -> str:
 def _ask(uri: str) -> None:
     import http.client
     import urllib.error
+    import urllib.request
 
     try:
         urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=PATIENCE).close()

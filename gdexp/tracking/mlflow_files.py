@@ -19,9 +19,9 @@ def upload(location: str, run_id: str, files: Mapping[str, bytes]) -> None:
 
 
 def listed(uri: str, below: str) -> list[str]:
-    """The names of the files in a folder of a run's artifacts."""
+    """What is in a folder of a run's artifacts."""
     entries = _repository(uri).list_artifacts(below or None)
-    return sorted(entry.path for entry in entries if not entry.is_dir)
+    return sorted(entry.path for entry in entries)
 
 
 def download(uri: str, name: str) -> bytes:

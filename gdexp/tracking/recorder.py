@@ -150,12 +150,11 @@ class Recorder:
         Raises:
             WriteError: the store refuses.
         """
-        pending, self._pending = self._pending, []
-        self._rows = self._bytes = 0
-        if not pending:
-            return
         with shielded():
-            for part in [pending] if self.store.atomic else [[one] for one in pending]:
+            pending, self._pending = self._pending, []
+            self._rows = self._bytes = 0
+            parts = [pending] if self.store.atomic else [[one] for one in pending]
+            for part in filter(None, parts):
                 ids = self.store.write([one.record for one in part])
                 self._count += len(part)
                 for one, run_id in zip(part, ids, strict=True):

@@ -97,3 +97,9 @@ def is_store(path: Path) -> bool:
     """Whether a SQLite file holds MLflow's tables."""
     with Sqlite(path).reading() as connection:
         return schema_of(connection, "sqlite") != "empty"
+
+
+def is_sound(path: Path) -> bool:
+    """Whether SQLite finds nothing missing or broken in a file."""
+    with Sqlite(path).reading() as connection:
+        return bool(connection.query("PRAGMA quick_check") == [("ok",)])

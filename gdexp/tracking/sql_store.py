@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -154,12 +155,16 @@ class SqlStore:
                 lost = [r.run_id for r in records if r.run_id not in written]
                 artifacts.remove([self._root / run_id for run_id in lost])
             for record in records:
-                if record.is_open and record.status != "RUNNING":
-                    connection.query(
-                        "UPDATE runs SET status = 'FAILED', end_time = ? "
-                        "WHERE run_uuid = ? AND status = 'RUNNING'",
-                        (record.end_ms, record.run_id),
-                    )
+                if not record.is_open or record.status != "RUNNING":  # its owner gives it up
+                    self._end(connection, record)
+
+    def _end(self, connection: Connection, record: RunRecord) -> None:
+        """End a run whose last rows could not be written: FAILED, whatever it has come to."""
+        is_running = "SELECT 1 FROM runs WHERE run_uuid = ? AND status = 'RUNNING'"
+        if connection.query(is_running, (record.run_id,)):
+            self._update(connection, replace(record, status="FAILED"))
+            reason = "its last rows could not be written"
+            self._say_why(connection, {record.run_id: reason})
 
     def _failure(self, records: Sequence[RunRecord], error: Exception) -> StoreError:
         count = "A run" if len(records) == 1 else f"{len(records)} runs"
@@ -197,12 +202,16 @@ class SqlStore:
         with self._database.transaction() as connection:
             for run_id in run_ids:
                 connection.query("UPDATE runs SET status = 'FAILED' WHERE run_uuid = ?", (run_id,))
-            rows = [
-                row
-                for run_id, reason in run_ids.items()
-                for row in (("gdexp.outcome", "failed", run_id), ("gdexp.reason", reason, run_id))
-            ]
-            connection.insert("tags", COLUMNS["tags"], rows, ENDINGS["tags"])
+            self._say_why(connection, run_ids)
+
+    def _say_why(self, connection: Connection, reasons: Mapping[str, str]) -> None:
+        """Say of runs that they failed, and why."""
+        rows = [
+            row
+            for run_id, reason in reasons.items()
+            for row in (("gdexp.outcome", "failed", run_id), ("gdexp.reason", reason, run_id))
+        ]
+        connection.insert("tags", COLUMNS["tags"], rows, ENDINGS["tags"])
 
     def files(self, run: RecordedRun, below: str = "") -> list[str]:
         """The names of a run's files in a folder of its artifacts."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Ended, process
+from helpers import Ended, process
 
 from gdexp.commands import COMMANDS
 from gdexp.commands.arguments import parse

@@ -88,9 +88,9 @@ REFUSED = {
     "tracking.max_points=1": "tracking.max_points: 1 is not a whole number >= 2.",
     "tracking=off tracking.uri=x": "tracking.uri: tracking=off has no setting 'uri'. "
     "It has: enabled.",
-    "tracking.uri=foo": "tracking.uri: 'foo' is no store. Type sqlite:///foo for a SQLite file, "
-    "postgresql://user@host/name or http://host:5000.",
-    "tracking.uri=sqlit:///a.db": "tracking.uri: 'sqlit:///a.db' is no store. Type one like "
+    "tracking.uri=foo": "tracking.uri: 'foo' is not a store URI. Type sqlite:///foo for a SQLite "
+    "file, postgresql://user@host/name or http://host:5000.",
+    "tracking.uri=sqlit:///a.db": "tracking.uri: 'sqlit:///a.db' is not a store URI. Type one like "
     "sqlite:///runs.db, postgresql://user@host/name or http://host:5000. Did you mean sqlite?",
     "tracking.uri=http://127.0.0.1:9": "tracking.uri: http://127.0.0.1:9 does not answer "
     "(Connection refused). Start the server, name another store, or type tracking=off.",
@@ -163,7 +163,7 @@ def test_a_store_that_is_no_store_is_left_as_it_is(workdir: Path, cli: CLI) -> N
 def test_a_server_that_hangs_is_waited_for_once_and_less_than_ten_seconds(
     workdir: Path, cli: CLI
 ) -> None:
-    from gdexp.tracking import store
+    from gdexp.tracking import location
 
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
@@ -174,7 +174,7 @@ def test_a_server_that_hangs_is_waited_for_once_and_less_than_ten_seconds(
         silent.accept()[0].close()
         with pytest.raises(BlockingIOError):
             silent.accept()
-    assert store.PATIENCE < 10
+    assert location.PATIENCE < 10
     assert ended.err == (
         f"gdexp: tracking.uri: {address} does not answer (timed out). Start the server, name "
         "another store, or type tracking=off.\n"
@@ -195,7 +195,7 @@ def test_something_that_is_no_http_server(workdir: Path, cli: CLI) -> None:
 
         threading.Thread(target=babble, daemon=True).start()
         ended = cli(f"tracking.uri=http://127.0.0.1:{odd.getsockname()[1]}")
-    assert "does not answer (it speaks no HTTP" in ended.err
+    assert "does not answer (not an HTTP server" in ended.err
     assert ended.code == 2
 
 
@@ -223,7 +223,7 @@ def test_in_python_bad_input_is_an_exception_of_ours(workdir: Path) -> None:
         run("lr=-1")
     with pytest.raises(ConfigError, match="Did you mean lr"):
         run("+lrr=1")
-    with pytest.raises(StoreError, match="'nowhere' is no store"):
+    with pytest.raises(StoreError, match="'nowhere' is not a store URI"):
         run("tracking.uri=nowhere")
     assert not any(workdir.iterdir())
 

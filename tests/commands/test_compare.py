@@ -20,6 +20,7 @@ from gdexp.commands import compare
 from gdexp.errors import GdexpError
 from gdexp.tracking import client_store, query
 from gdexp.tracking.connect import client_of, open_existing
+from gdexp.tracking.run_record import RecordedRun
 from gdexp.tracking.store import Store
 
 COLUMNS = ["run_id", "step", "lr", "gradient", "final/loss", "final/prediction", "outcome", "name"]
@@ -223,13 +224,10 @@ def test_pages_are_put_together(store: Store, monkeypatch: pytest.MonkeyPatch) -
 
 def test_settings_that_only_some_runs_have() -> None:
     """SGD's momentum is no column as long as all SGD runs have the same."""
-    from mlflow.entities import Param, Run, RunData, RunInfo
 
-    def recorded(run_id: str, **params: str) -> Run:
-        info = RunInfo(run_id, "1", "u", "FINISHED", 0, 1, "active")
-        return Run(
-            info, RunData(params=[Param(k.replace("__", "."), v) for k, v in params.items()])
-        )
+    def recorded(run_id: str, **params: str) -> RecordedRun:
+        named = {key.replace("__", "."): value for key, value in params.items()}
+        return RecordedRun(run_id, "1", "", "FINISHED", 0, "", named, {}, {})
 
     plain = recorded("a", updater="manual", lr="1", updater__lr="1")
     sgd = recorded("b", updater="SGD", lr="2", updater__lr="2", updater__momentum="0.0")
@@ -261,7 +259,7 @@ def test_settings_that_only_some_runs_have() -> None:
         (["--experiment", "Default", "--all"], "experiment Default has no runs yet;"),
         (["--experiment", "Default", "--sweep", "last"], "--sweep: experiment Default has no sweep "
                                                          "yet."),
-        (["--uri", "runs.db"], "'runs.db' is no store. Type sqlite:///runs.db"),
+        (["--uri", "runs.db"], "'runs.db' is not a store URI. Type sqlite:///runs.db"),
         (["--uri", "sqlite:///elsewhere.db"], "nothing recorded yet: elsewhere.db is not there; "
                                               "run python -m gdexp first."),
         (["--uri", "http://127.0.0.1:9"], "http://127.0.0.1:9 does not answer"),

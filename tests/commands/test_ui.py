@@ -211,9 +211,9 @@ def test_ports_that_are_all_taken(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_addresses_name_every_run(store: Store) -> None:
     chosen = query.select(store)
     found = {what: unquote(where) for what, where in ui.addresses("B", store, chosen).items()}
-    number, sweep_id = store.experiment_id, chosen[0].data.tags["gdexp.sweep_id"]
+    number, sweep_id = store.experiment_id, chosen[0].tags["gdexp.sweep_id"]
     table = f"B/#/experiments/{number}/runs?workflowType=machine_learning"
-    ids = ", ".join(f'"{run.info.run_id}"' for run in chosen)
+    ids = ", ".join(f'"{run.run_id}"' for run in chosen)
     assert found == {
         "runs": table,
         "curves": f"{table}&searchFilter=tags.`gdexp.sweep_id` = '{sweep_id}'"

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from conftest import CHECKOUT, Ended
+from helpers import CHECKOUT, Ended
 
 from gdexp import manual, run
 from gdexp.config.capabilities import CAPABILITIES, declared
@@ -217,9 +217,9 @@ def test_an_own_updater_is_vectorized_as_it_declares(mine: str) -> None:
         words = ("step=manual", "tracking=off")
         jobs = [Job.of(composer.compose([*words, f"updater={u}"]), ()) for u in ("same", "honest")]
     assert [compute.obstacle(job) for job in jobs] == ["", "updater=honest cannot be vectorized"]
-    (ended,) = compute.compute(jobs[:1], lambda runs: None)
+    ((_, result),) = compute.compute(jobs[:1], lambda runs: None)
     alone = run(*words, "updater=same", config_dir=mine)
-    np.testing.assert_array_equal(ended.result.trajectory.table, alone.trajectory.table)
+    np.testing.assert_array_equal(result.trajectory.table, alone.trajectory.table)
 
 
 def test_a_method_of_the_name_of_a_capability_declares_nothing(mine: str) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import clean_environment
+from helpers import clean_environment
 
 from gdexp import data
 from gdexp.config.job import Job
@@ -86,7 +86,7 @@ def prepared(seed: int = 0, bias: bool = False, **settings: Any) -> Prepared:
         "gradient": {"_target_": "gdexp.manual.Gradient"},
         "loss": {"_target_": "gdexp.manual.Loss"},
     }
-    return prepare(Job(job, {"predictor": "manual", "loss": "manual"}), made)
+    return prepare(Job(job, {"predictor": "manual", "gradient": "manual", "loss": "manual"}), made)
 
 
 def made(node: dict[str, Any]) -> Any:

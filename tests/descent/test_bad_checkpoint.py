@@ -177,7 +177,8 @@ def test_a_run_id_that_is_unknown_or_has_no_checkpoint(store: Path, cli: CLI) ->
         f"continue_from: run {made.run_id} has no checkpoint. Runs with checkpoint.every have."
     )
     assert refuse(cli, "continue_from=abc") == (
-        f"continue_from: 'abc' is no file here, and no run in sqlite:///{store}/outputs/mlflow.db. "
+        "continue_from: 'abc' is neither a file here nor a run in "
+        f"sqlite:///{store}/outputs/mlflow.db. "
         "python -m gdexp compare --all lists the runs."
     )
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import CHECKOUT
+from helpers import CHECKOUT
 from hydra.utils import instantiate
 
 from gdexp import manual

@@ -6,11 +6,12 @@ import functools
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from conftest import CHECKOUT
+from helpers import CHECKOUT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,14 +23,31 @@ warnings.simplefilter("error")
 import torch
 from gdexp import pytorch, run
 from gdexp.pytorch import eager
-from test_updaters import CHANGES, SCHEDULERS, TORCH, Ours, one, option
+from helpers import CONF
+from torch_helpers import option
 
-for name in TORCH:
-    ours = Ours(name, "quadratic")
-    ours.epochs(2)
-    ours.updater.load(ours.updater.state())
-for name in SCHEDULERS:
-    partial = option("scheduler", name, **CHANGES.get(name, {}))
+NEEDED = {
+    "StepLR": {"step_size": 3},
+    "MultiStepLR": {"milestones": [2, 7]},
+    "CosineAnnealingWarmRestarts": {"T_0": 3},
+}
+
+
+def one():
+    return [torch.zeros(1, requires_grad=True)]
+
+
+def options(group):
+    return sorted(path.stem for path in (CONF / group).glob("[A-Z]*.yaml"))
+
+
+for name in options("updater"):
+    words = ["predictor.init=torch", "data.validation=0.5"]
+    if name == "Muon":
+        words.append("data=diabetes")
+    run("step=model", f"updater={name}", "tracking=off", "iters=2", "checkpoint.every=1", *words)
+for name in options("scheduler"):
+    partial = option("scheduler", name, **NEEDED.get(name, {}))
     with eager.without_dynamo():
         by_torch = pytorch.Optimizer(option("updater", "SGD", momentum=0.9)(one()))
     for updater in (by_torch, option("updater", "manual_momentum")):
@@ -43,12 +61,15 @@ print("torch._dynamo" in sys.modules)
 """
 
 
-def test_no_optimizer_and_no_schedule_imports_dynamo_until_torch_is_used_directly() -> None:
-    path = f"{CHECKOUT}:{CHECKOUT}/tests:{CHECKOUT}/tests/pytorch"
+def test_no_optimizer_and_no_schedule_imports_dynamo_until_torch_is_used_directly(
+    tmp_path: Path,
+) -> None:
+    path = f"{CHECKOUT}:{CHECKOUT}/tests"
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_DYNAMO],
         capture_output=True,
         text=True,
+        cwd=tmp_path,
         env={"PYTHONPATH": path, "PATH": ""},
     )
     assert done.returncode == 0, done.stderr

@@ -11,40 +11,13 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from helpers import CONF, option
+from helpers import CONF
 from hydra.utils import get_object
 from omegaconf import OmegaConf
+from torch_helpers import PROBLEMS, TORCH, Ours, net, option
 
-from gdexp import manual, pytorch
+from gdexp import manual, pytorch, run
 from gdexp.descent.loop import descend
-from gdexp.types import Array, Parameters
-
-TORCH = sorted(path.stem for path in (CONF / "updater").glob("[A-Z]*.yaml"))
-
-# Small problems: x, y and the loss. Each is fitted by torch.nn.Linear(d, 1, bias=True).
-X = torch.tensor([[1.0, 0.5], [2.0, -1.0], [3.0, 2.0], [-1.0, 0.3]], dtype=torch.float64)
-PROBLEMS = {
-    "quadratic": (X[:, :1], 2 * X[:, 0], torch.nn.MSELoss()),
-    "least squares": (X, X @ torch.tensor([1.0, -2.0], dtype=torch.float64), torch.nn.MSELoss()),
-    "logistic": (X, (X[:, 0] > 0.5).double(), torch.nn.BCEWithLogitsLoss()),
-}
-
-
-class Net:
-    """A predictor on a torch.nn.Linear of any number of features, without a bias for Muon."""
-
-    def __init__(self, features: int, bias: bool) -> None:
-        self.module = torch.nn.Linear(features, 1, bias=bias, dtype=torch.float64)
-        for parameter in self.module.parameters():
-            torch.nn.init.constant_(parameter, 0.1)
-        self.parameters: Parameters = dict(self.module.named_parameters())
-
-    def __call__(self, x: Array) -> Array:
-        return self.module(x).squeeze(-1)
-
-
-def net(x: torch.Tensor, name: str) -> Net:
-    return Net(x.shape[1], bias=name != "Muon")
 
 
 def bare(name: str, problem: str, epochs: int, **changes: Any) -> list[list[torch.Tensor]]:
@@ -68,25 +41,6 @@ def bare(name: str, problem: str, epochs: int, **changes: Any) -> list[list[torc
         optimizer.step(*[closure] if name == "LBFGS" else [])
         rows.append([parameter.detach().clone() for parameter in model.module.parameters()])
     return rows
-
-
-class Ours:
-    """The same through our loop."""
-
-    def __init__(self, name: str, problem: str, **changes: Any) -> None:
-        self.x, self.y, self.loss = PROBLEMS[problem]
-        self.predictor = net(self.x, name)
-        self.updater, self.gradient = pytorch.adapt(
-            option("updater", name, **changes), self.predictor, pytorch.Autograd(), self.loss
-        )
-
-    def epochs(self, number: int) -> list[list[torch.Tensor]]:
-        families = self.predictor, self.gradient, self.loss, self.updater
-        rows = []
-        for _ in descend(self.x, self.y, *families, iters=number):
-            rows.append([p.detach().clone() for p in self.predictor.parameters.values()])
-            assert all(p.grad is None for p in self.predictor.parameters.values())
-        return rows
 
 
 def assert_same_bits(found: list[list[torch.Tensor]], expected: list[list[torch.Tensor]]) -> None:
@@ -130,12 +84,15 @@ def test_lbfgs_works_with_a_gradient_by_hand() -> None:
         loss = manual.Loss()
         newton = option("updater", "LBFGS", lr=1.0)
         updater, source = pytorch.adapt(newton, predictor, gradient, loss)
-        assert getattr(source, "reduction", None) == getattr(gradient, "reduction", None)
         for _ in descend(x, 3 * x + 1, predictor, source, loss, updater, iters=2):
             pass
         found.append([value.item() for value in predictor.parameters.values()])
     assert found[0] == pytest.approx([3, 1], abs=1e-6)
     assert found[0] == pytest.approx(found[1], abs=1e-9)
+    assert run("step=manual", "updater=LBFGS", "iters=1", "tracking=off").note == (
+        "gradient=manual_sum is 4 times the derivative of the loss; "
+        "gradient=manual gives the derivative."
+    )
 
 
 @pytest.mark.parametrize("name", TORCH)

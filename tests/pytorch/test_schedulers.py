@@ -6,23 +6,15 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import CONF, option, torchs
+from helpers import CONF
 from omegaconf import OmegaConf
+from torch_helpers import BY_HAND, CHANGES, SCHEDULERS, one, option, torchs
 
 from gdexp import manual, pytorch
 from gdexp.errors import ConfigError
 from gdexp.types import Parameters
 
-BY_HAND = ["manual_momentum", "manual_nesterov", "manual_adam"]
-SCHEDULERS = sorted(path.stem for path in (CONF / "scheduler").glob("[A-Z]*.yaml"))
 LOSSES = [1.0, 0.5, *[0.5] * 18]  # it rests, so that the plateau is seen
-CHANGES: dict[str, dict[str, Any]] = {
-    "StepLR": {"step_size": 3},
-    "MultiStepLR": {"milestones": [2, 7]},
-    "CosineAnnealingWarmRestarts": {"T_0": 3, "T_mult": 2},
-    "CyclicLR": {"step_size_up": 3, "mode": "triangular2"},
-    "ReduceLROnPlateau": {"patience": 2},
-}
 
 
 def torchs_lrs(name: str, optimizer: torch.optim.Optimizer) -> list[tuple[Any, ...]]:
@@ -39,12 +31,6 @@ def torchs_lrs(name: str, optimizer: torch.optim.Optimizer) -> list[tuple[Any, .
 def numbers(group: dict[str, Any]) -> tuple[Any, ...]:
     betas = group.get("betas", [None])
     return group["lr"], group.get("momentum"), betas[0]
-
-
-def one() -> list[torch.Tensor]:
-    parameter = torch.zeros(1)
-    parameter.grad = torch.zeros(1)
-    return [parameter]
 
 
 def test_there_is_an_option_for_every_scheduler_with_plain_settings() -> None:

@@ -8,14 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import option, torchs
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch_helpers import BY_HAND, option, torchs
 
 from gdexp import manual, pytorch
 from gdexp.types import Parameters
-
-BY_HAND = ["manual_momentum", "manual_nesterov", "manual_adam"]
 
 gradients = st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=300)
 updaters = st.one_of(

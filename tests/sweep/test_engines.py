@@ -14,7 +14,7 @@ from helpers import children, command, eventually, workers_of
 
 from gdexp.config.compose import Composer, session
 from gdexp.config.job import Job
-from gdexp.sweep.launcher import plan
+from gdexp.sweep.launcher import planner
 from gdexp.sweep.vectorized import compute
 from gdexp.sweep.vectorized.loop import run_program
 from gdexp.sweep.vectorized.program import Program
@@ -39,7 +39,7 @@ def jobs(*axes: list[str]) -> list[Job]:
     """The jobs of every combination of the axes' overrides."""
     with session():
         composer = Composer()
-        maker = plan(composer.compose([]), composer.loader)
+        maker = planner(composer.compose([]), composer.loader)
         typed: list[tuple[str, ...]] = [()]
         for axis in axes:
             typed = [(*texts, text) for texts in typed for text in axis]
@@ -109,8 +109,8 @@ def results(whole: list[Job], engine: engines.Engine) -> dict[int, Any]:
     ended = list(compute.compute(whole, computed.append, engine))
     assert computed[-1] == len(ended) == len(whole)
     assert computed == sorted(computed)
-    assert all(one.seconds >= 0 and one.started > 1e9 for one in ended)
-    return {one.job.number or 0: one.result for one in ended}
+    assert all(one.seconds >= 0 and one.started > 1e9 for _, one in ended)
+    return {job.number or 0: result for job, result in ended}
 
 
 def check_same(whole: list[Job], engine: engines.Engine, tolerance: float) -> None:

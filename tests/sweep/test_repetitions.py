@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gdexp.sweep import grids
+from gdexp.sweep.grids.repetitions import summarise
 
 
 def test_repetitions_are_put_together() -> None:
@@ -19,7 +19,7 @@ def test_repetitions_are_put_together() -> None:
         for lr in (0.5, 1.5)
         for seed, value in enumerate((2.0, math.inf, math.nan, None))
     ]
-    first, second = grids.summarise(rows)
+    first, second = summarise(rows, ["seed"])
     assert first == {
         "lr": 0.5,
         "step": "manual",
@@ -41,21 +41,21 @@ def test_runs_of_different_params_stay_apart() -> None:
         {"lr": 1, "data.x": [1, 2]},
         {"data.x": [1, 2], "lr": 1, "seed": 3, "final/loss": math.nan},
     ]
-    found = grids.summarise(rows)
-    assert [row["count"] for row in found] == [1, 1, 2]
-    assert (found[2]["final/loss.mean"], found[2]["final/loss.missing"]) == (None, 2)
-    assert grids.summarise([]) == []
-    assert [row["count"] for row in grids.summarise(rows, ignore=("seed", "lr"))] == [2, 2]
+    merged = summarise(rows, ["seed"])
+    assert [row["count"] for row in merged] == [1, 1, 2]
+    assert (merged[2]["final/loss.mean"], merged[2]["final/loss.missing"]) == (None, 2)
+    assert summarise([], ["seed"]) == []
+    assert [row["count"] for row in summarise(rows, ignore=("seed", "lr"))] == [2, 2]
 
 
 def test_the_largest_numbers_do_not_overflow() -> None:
-    (row,) = grids.summarise([{"final/w": 1.7e308}, {"final/w": -1.7e308}])
+    (row,) = summarise([{"final/w": 1.7e308}, {"final/w": -1.7e308}], [])
     assert (row["final/w.mean"], row["final/w.std"]) == (0.0, math.inf)
 
 
 @settings(deadline=None)
 @given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=9))
 def test_mean_and_deviation_are_numpys(values: list[float]) -> None:
-    (row,) = grids.summarise([{"seed": i, "final/loss": v} for i, v in enumerate(values)])
+    (row,) = summarise([{"seed": i, "final/loss": v} for i, v in enumerate(values)], ["seed"])
     assert row["final/loss.mean"] == pytest.approx(np.mean(values), abs=1e-6)
     assert row["final/loss.std"] == pytest.approx(np.std(values, ddof=1), rel=1e-6, abs=1e-6)

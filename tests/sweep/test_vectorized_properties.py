@@ -72,10 +72,10 @@ def drawn_jobs(data: st.DataObject, plan: Plan, combination: str) -> list[Job]:
 
 def both(jobs: list[Job]) -> Iterator[tuple[Result, Result]]:
     """Each run vectorized, and alone."""
-    ended = {one.job.number: one.result for one in compute(jobs, lambda runs: None)}
+    ended = {job.number: result for job, result in compute(jobs, lambda runs: None)}
     assert sorted(ended) == list(range(len(jobs)))  # type: ignore[type-var]
     for job in jobs:
-        yield ended[job.number], experiment.run(job)
+        yield ended[job.number], experiment.run(experiment.prepare(job))
 
 
 def assert_curves(found: Result, alone: Result, tolerance: float) -> None:

@@ -30,7 +30,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from conftest import Ended, process
+from helpers import Ended, process
 from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 

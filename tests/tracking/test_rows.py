@@ -117,6 +117,6 @@ def test_both_stores_read_the_same_runs(
         (named,) = one.runs(id_prefix=prefix, everywhere=True)
         assert named.run_id == runs[3].run_id
         assert one.runs({"gdexp.kind": "'"}) == []
-        assert one.files(named) == ["config.yaml"]
+        assert one.files(named) == ["config.yaml", "plots"]
         assert one.files(named, "plots") == ["plots/loss.png"]
         assert one.read(named, "plots/loss.png") == b"\x89PNG"

@@ -10,8 +10,8 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -194,18 +194,22 @@ def test_a_run_that_raises_is_failed_with_the_epochs_it_had(
 
     calls = iter(range(1000))
 
-    def breaks(self: object, y_pred: np.ndarray, y: np.ndarray) -> float:
-        if next(calls) == 30:
-            raise RuntimeError("the loss broke")
-        return float(((y_pred - y) ** 2).mean())
+    step = manual.Updater.__call__
 
-    monkeypatch.setattr(manual.Loss, "__call__", breaks)
-    with pytest.raises(RuntimeError, match="the loss broke"):
+    def breaks(self: manual.Updater, parameters: Any, gradients: Any) -> None:
+        if next(calls) == 30:
+            raise RuntimeError("the updater broke")
+        step(self, parameters, gradients)
+
+    monkeypatch.setattr(manual.Updater, "__call__", breaks)
+    with pytest.raises(RuntimeError, match="the updater broke"):
         run("iters=100", "lr=0.001")
     found = last(client(store))
     assert found.info.status == "FAILED"
     assert found.data.tags["gdexp.outcome"] == "failed"
-    assert found.data.tags["gdexp.reason"] == "RuntimeError after epoch 30 of 100: the loss broke"
+    assert found.data.tags["gdexp.reason"] == (
+        "RuntimeError after epoch 30 of 100: the updater broke"
+    )
     assert len(curve(client(store), found.info.run_id, "train/loss")) == 30
 
 

@@ -1,4 +1,4 @@
-"""An axis of a sweep, and the axes that are typed, as in ``lr=0.1,0.2 iters=range(1,5)``."""
+"""An axis of a sweep, and the axes of a command line, as in ``lr=0.1,0.2 iters=range(1,5)``."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from fractions import Fraction
 from typing import NamedTuple, TypeAlias
 
 from hydra.core.config_loader import ConfigLoader
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
-from hydra.errors import HydraException
 
+from gdexp.config.overrides import parse
 from gdexp.errors import ConfigError
 
 ONE_STORE = ("tracking", "tracking.enabled", "tracking.uri", "tracking.experiment")
@@ -22,14 +21,14 @@ Overrides: TypeAlias = tuple[str, ...]
 
 
 class Axis(NamedTuple):
-    """Settings that vary together, and the overrides of each alternative.
+    """Settings that vary together.
 
     Attributes:
         keys: the names of the settings.
-        size: how many alternatives there are.
-        alternatives: them, to be read once; none where a range of them is too long to list.
-        origin: who varies the settings, as one would type it.
-        is_sweep: whether several values are meant, rather than one value set.
+        size: the number of alternatives.
+        alternatives: the overrides of each, a one-shot iterable; empty if there are too many.
+        origin: the override that varies the settings.
+        is_sweep: False where a setting is just set to one value.
     """
 
     keys: tuple[str, ...]
@@ -39,7 +38,7 @@ class Axis(NamedTuple):
     is_sweep: bool = True
 
 
-def check_key(key: str, origin: str) -> None:
+def check_axis(key: str, origin: str) -> None:
     """Refuse to vary the sweep itself, or where it is recorded: its runs share one summary.
 
     Raises:
@@ -54,63 +53,32 @@ def check_key(key: str, origin: str) -> None:
         )
 
 
-def listed(
-    keys: tuple[str, ...],
-    size: int,
-    alternatives: Iterable[Overrides],
-    origin: str,
-    limit: int,
-) -> Axis:
-    """An axis with its alternatives, unless they are more than limit: then with their number."""
-    if size > limit:
-        return Axis(keys, size, (), origin)
-    found = list(alternatives)
-    return Axis(keys, len(found), found, origin)
+def listed(axis: Axis, limit: int) -> Axis:
+    """The axis with its alternatives listed and counted, or with none if its size is over limit."""
+    if axis.size > limit:
+        return axis._replace(alternatives=())
+    alternatives = list(axis.alternatives)
+    return axis._replace(size=len(alternatives), alternatives=alternatives)
 
 
 def typed_axes(typed: Sequence[str], loader: ConfigLoader | None, limit: int) -> list[Axis]:
     """The overrides of a command line as axes, in the order and with the texts of Hydra's sweeper.
 
-    Overrides of the group ``sweep`` itself are left out: they say nothing about a single run.
+    Overrides of the group ``sweep`` itself are left out, since they say nothing about a run.
 
     Raises:
-        ConfigError: an override cannot be read, or has no values or no end of them.
+        ConfigError: an override cannot be read, or gives no values, or a continuous range of them.
     """
-    parser = OverridesParser.create(config_loader=loader)
-    found: dict[str, Axis] = {}
+    axes: dict[str, Axis] = {}
     for text in typed:
-        override = parsed(text, parser)
+        if EMPTY.fullmatch(text):
+            raise _no_values(text)
+        override = parse(text, loader)
         if str(override.key_or_group).partition(".")[0] != "sweep":
-            found[override.get_key_element()] = _axis(override, text, limit)
+            axes[override.get_key_element()] = _axis(override, text, limit)
         elif override.is_sweep_override():
-            check_key(str(override.key_or_group), text)
-    return list(found.values())
-
-
-def parsed(text: str, parser: OverridesParser) -> Override:
-    """An override as Hydra reads it.
-
-    Raises:
-        ConfigError: it cannot be read, or has no value.
-    """
-    if EMPTY.fullmatch(text):
-        raise _no_values(text)
-    return read_override(text, parser)
-
-
-def read_override(text: str, parser: OverridesParser) -> Override:
-    """An override as Hydra reads it, with or without a value.
-
-    Raises:
-        ConfigError: it cannot be read.
-    """
-    try:
-        (override,) = parser.parse_overrides([text])  # which hands the loader on
-        if not override.key_or_group:
-            raise HydraException("no key")
-        return override
-    except HydraException as error:
-        raise ConfigError(f"{text!r} cannot be read as key=value, as in lr=0.05.") from error
+            check_axis(str(override.key_or_group), text)
+    return list(axes.values())
 
 
 def _no_values(text: str) -> ConfigError:
@@ -124,34 +92,35 @@ def _axis(override: Override, text: str, limit: int) -> Axis:
     if not override.is_sweep_override():
         value = override.get_value_element_as_str()
         return Axis(keys, 1, [(f"{key}={value}",)], text, is_sweep=False)
-    size, exact = _size(override, text)
+    size, is_exact = _size(override, text)
     values = ((f"{key}={value}",) for value in override.sweep_string_iterator())
-    whole = Axis(keys, size, values, text)
-    axis = whole if exact else listed(keys, size, values, text, limit)
+    axis = Axis(keys, size, values, text)
+    if not is_exact:
+        axis = listed(axis, limit)
     if axis.size == 0:
         raise _no_values(text)
     return axis
 
 
 def _size(override: Override, text: str) -> tuple[int, bool]:
-    """How many values a range has, and whether to the last one: floats are rounded on the way.
+    """The number of values in a range, and whether it is exact: Hydra rounds floats as it lists.
 
-    All else has its values listed already and need not be counted beforehand.
+    Anything but a range holds a list of its values already, and has size 0 here.
 
     Raises:
-        ConfigError: it has no end of them.
+        ConfigError: it has infinitely many values.
     """
     value, key = override.value(), override.key_or_group
     if isinstance(value, IntervalSweep):
         raise ConfigError(
-            f"{text} has no end of values. Type sweep=linear sweep.key={key} "
+            f"{text} is a continuous range. Type sweep=linear sweep.key={key} "
             f"sweep.low={value.start} sweep.high={value.end} sweep.num=5."
         )
     if not isinstance(value, RangeSweep):
         return 0, False
     numbers = [value.start or 0, value.stop or 0, value.step]
-    exact = all(isinstance(n, int) for n in numbers)
-    if value.step == 0 or not (exact or all(map(math.isfinite, numbers))):
-        raise ConfigError(f"{text} has no end of values. Type for example {key}=range(1,10,2).")
+    is_exact = all(isinstance(n, int) for n in numbers)
+    if value.step == 0 or not (is_exact or all(map(math.isfinite, numbers))):
+        raise ConfigError(f"{text} never ends. Type for example {key}=range(1,10,2).")
     start, stop, step = map(Fraction, numbers)
-    return max(0, math.ceil((stop - start) / step)), exact
+    return max(0, math.ceil((stop - start) / step)), is_exact

@@ -1,4 +1,4 @@
-"""Repetitions put together: the mean and the spread of runs that differ in their seed alone."""
+"""Mean and standard deviation of runs that differ only in their seed."""
 
 from __future__ import annotations
 
@@ -8,22 +8,21 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 
-def summarise(
-    rows: Sequence[Mapping[str, Any]], ignore: Collection[str] = ("seed",)
-) -> list[dict[str, Any]]:
-    """One row for all runs that are equal but for their seed.
+def summarise(rows: Sequence[Mapping[str, Any]], ignore: Collection[str]) -> list[dict[str, Any]]:
+    """Merge the rows of runs whose params are equal.
 
     Args:
-        rows: params and final metrics of each run; a metric is what has a ``/`` in its name.
-        ignore: params that tell repetitions apart.
+        rows: params and final metrics of each run; the name of a metric contains a ``/``.
+        ignore: params in which the merged runs may differ.
 
     Returns:
-        For each group, in the order of its first row: the params, ``count``, and for each metric
-        ``.mean`` and ``.std`` (n - 1 in the denominator; None for a single value) of its finite
-        values, and in ``.missing`` how many are infinite, NaN or not there.
+        A row per group, in the order of first appearance: the params, ``count``, and for each
+        metric ``.mean`` and ``.std`` (n - 1 in the denominator; None for a single value) of its
+        finite values, and in ``.missing`` the number that are infinite, NaN or absent.
 
     >>> runs = [{"lr": 0.1, "seed": seed, "final/loss": seed + 1.0} for seed in range(3)]
-    >>> summarise(runs)[0]["final/loss.mean"], summarise(runs)[0]["final/loss.std"]
+    >>> (row,) = summarise(runs, ignore=["seed"])
+    >>> row["final/loss.mean"], row["final/loss.std"]
     (2.0, 1.0)
     """
     groups: dict[frozenset[tuple[str, str]], list[Mapping[str, Any]]] = {}
@@ -41,18 +40,18 @@ def _params(row: Mapping[str, Any], ignore: Collection[str]) -> dict[str, Any]:
 def _summary(
     group: Sequence[Mapping[str, Any]], metrics: Sequence[str], ignore: Collection[str]
 ) -> dict[str, Any]:
-    found = _params(group[0], ignore) | {"count": len(group)}
+    row = _params(group[0], ignore) | {"count": len(group)}
     for metric in metrics:
-        values = [row.get(metric) for row in group]
+        values = [member.get(metric) for member in group]
         finite = [float(v) for v in values if v is not None and math.isfinite(v)]
-        found[f"{metric}.mean"] = statistics.mean(finite) if finite else None
-        found[f"{metric}.std"] = _deviation(finite)
-        found[f"{metric}.missing"] = len(values) - len(finite)
-    return found
+        row[f"{metric}.mean"] = statistics.mean(finite) if finite else None
+        row[f"{metric}.std"] = _deviation(finite)
+        row[f"{metric}.missing"] = len(values) - len(finite)
+    return row
 
 
 def _deviation(values: Sequence[float]) -> float | None:
     try:
         return statistics.stdev(values) if len(values) > 1 else None
-    except OverflowError:  # values at both ends of what a float can hold
+    except OverflowError:  # as of 1.7e308 and -1.7e308
         return math.inf

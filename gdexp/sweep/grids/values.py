@@ -1,4 +1,4 @@
-"""What the grids of the group ``sweep`` make of their settings: overrides, as typed."""
+"""The overrides that the grids of the group ``sweep`` stand for."""
 
 from __future__ import annotations
 
@@ -6,53 +6,56 @@ import csv
 import itertools
 import math
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
 
 from gdexp.config import schema
+from gdexp.config.overrides import parse
 from gdexp.config.paths import absolute
 from gdexp.errors import ConfigError, did_you_mean
-from gdexp.sweep.grids.axis import Axis, Overrides, listed, parsed
-from gdexp.sweep.grids.ranges import check_known, is_whole, kind, max_runs, values
+from gdexp.sweep.grids.axis import Axis, Overrides, listed
+from gdexp.sweep.grids.ranges import is_whole, n_values
 
-DIGITS = 12  # of a value between the ends: 0.01, where the formula gives 0.010000000000000002
+DIGITS = 12  # significant ones: 0.01, where the formula gives 0.010000000000000002
 WORD = re.compile(r"(?!(?:true|false|null|nan|inf)$)[a-z_][\w./-]*", re.IGNORECASE | re.ASCII)
 NAME = re.compile(r"\+{0,2}[A-Za-z_]\w*([./@:-]\w+)*", re.ASCII)
 ONE_VALUE = re.compile(r"[\w.+-]+", re.ASCII)
 
 
-def grid_axes(sweep: Mapping[str, Any], option: str, known: Collection[str] | None) -> list[Axis]:
-    """The axis of a grid; none for ``sweep=grid``.
+def grid_axes(sweep: Mapping[str, Any], option: str) -> list[Axis]:
+    """The axis of a grid with checked settings; none for ``sweep=grid``.
 
     Raises:
-        ConfigError: its values cannot be told apart, or its file is refused.
+        ConfigError: rounding makes two of its values equal, or its file is refused.
     """
     keys: tuple[str, ...]
     rows: Iterable[Sequence[str]]
-    match kind(sweep, option):
-        case "log" | "linear" as scale:
-            keys, size = (sweep["key"],), sweep["num"]
-            alternatives = ((f"{keys[0]}={value}",) for value in _spaced(sweep, scale))
-            return [listed(keys, size, alternatives, f"sweep={option}", max_runs(sweep))]
+    match sweep["_kind_"]:
+        case "log" | "linear":
+            key = sweep["key"]
+            spaced = ((f"{key}={value}",) for value in _spaced(sweep))
+            axis = Axis((key,), sweep["num"], spaced, f"sweep={option}")
+            return [listed(axis, sweep["max_runs"])]
         case "zip":
             keys = tuple(map(str, sweep["lists"]))
             rows = zip(*(map(typed, values) for values in sweep["lists"].values()), strict=True)
         case "csv":
             path = absolute(sweep["path"])
-            keys, rows = _jobs(_lines(path), path.name, known)
+            keys, rows = _jobs(_lines(path), path.name)
         case _:
             return []
-    found = [_overrides(keys, row) for row in rows]
-    return [Axis(keys, len(found), found, f"sweep={option}")]
+    alternatives: list[Overrides] = [
+        tuple(f"{key}={value}" for key, value in zip(keys, row, strict=True)) for row in rows
+    ]
+    return [Axis(keys, len(alternatives), alternatives, f"sweep={option}")]
 
 
 def typed(value: Any) -> str:
-    """A value as one would type it, so that Hydra reads it as what it is.
+    """Write a value so that Hydra reads it back as the same value.
 
     >>> [typed(value) for value in (0.1, True, None, "manual", "1", "a b", [1, 2])]
     ['0.1', 'true', 'null', 'manual', "'1'", "'a b'", '[1,2]']
@@ -66,28 +69,25 @@ def typed(value: Any) -> str:
     return schema.shown(value)
 
 
-def _overrides(keys: Sequence[str], values: Sequence[str]) -> Overrides:
-    return tuple(f"{key}={value}" for key, value in zip(keys, values, strict=True))
-
-
-def _spaced(sweep: Mapping[str, Any], scale: str) -> Iterator[str]:
+def _spaced(sweep: Mapping[str, Any]) -> Iterator[str]:
     r"""The values of a log or linear grid.
 
     With ``t = 0, 1/(num-1), ..., 1``: :math:`low^{1-t} \cdot high^t` or ``(1-t) * low + t * high``,
-    the latter exactly, on the decimal digits one typed.
+    the latter exactly, in the decimals as typed.
     """
     low, high, last = sweep["low"], sweep["high"], sweep["num"] - 1
-    between = _geometric(low, high, last) if scale == "log" else _arithmetic(low, high, last)
+    is_log = sweep["_kind_"] == "log"
+    between = _geometric(low, high, last) if is_log else _arithmetic(low, high, last)
     if is_whole(sweep):
-        found = list(dict.fromkeys([low, *map(round, between), high]))
+        values = list(dict.fromkeys([low, *map(round, between), high]))
     else:
-        found = [low, *(_rounded(value, low, high) for value in between), high][: last + 1]
-        if any(a >= b for a, b in itertools.pairwise(found)):
+        values = [low, *(_rounded(value, low, high) for value in between), high][: last + 1]
+        if any(a >= b for a, b in itertools.pairwise(values)):
             raise ConfigError(
                 f"sweep.num: {last + 1} values from {low} to {high} cannot be told apart. "
                 "Type fewer, or ends further apart."
             )
-    yield from map(repr, found)
+    yield from map(repr, values)
 
 
 def _geometric(low: float, high: float, last: int) -> Iterator[float]:
@@ -101,14 +101,14 @@ def _arithmetic(low: float, high: float, last: int) -> Iterator[Fraction]:
 
 
 def _rounded(value: float | Fraction, low: float, high: float) -> float:
-    """A value between the ends, written as a whole number where they are and it is."""
-    found = value if value == round(value) else float(f"{float(value):.{DIGITS}g}")
-    whole = isinstance(low, int) and isinstance(high, int) and found == round(found)
-    return round(found) if whole else float(found)
+    """Round a value between the ends; to an int if it is whole and the ends are ints."""
+    rounded = value if value == round(value) else float(f"{float(value):.{DIGITS}g}")
+    is_int = isinstance(low, int) and isinstance(high, int) and rounded == round(rounded)
+    return round(rounded) if is_int else float(rounded)
 
 
 def _lines(path: Path) -> list[tuple[int, list[str]]]:
-    """The lines of a CSV file that are not blank, with their numbers.
+    """The lines of a CSV file, numbered, without the blank ones.
 
     Raises:
         ConfigError: it does not exist or cannot be read.
@@ -128,12 +128,12 @@ def _lines(path: Path) -> list[tuple[int, list[str]]]:
 
 
 def _jobs(
-    lines: Sequence[tuple[int, list[str]]], name: str, known: Collection[str] | None
+    lines: Sequence[tuple[int, list[str]]], name: str
 ) -> tuple[tuple[str, ...], list[list[str]]]:
-    """The settings in the first line, and the values in each of the others.
+    """The settings that the first line names, and their values in each of the others.
 
     Raises:
-        ConfigError: a setting is unknown or named twice, or a line is not one value for each.
+        ConfigError: a setting is malformed or named twice, or a line is not one value for each.
     """
     if len(lines) < 2:
         raise ConfigError(
@@ -142,15 +142,18 @@ def _jobs(
         )
     (_, keys), *others = lines
     for key in keys:
-        names = known if known is not None or NAME.fullmatch(key) else ()
-        check_known(key, names, f"sweep.path: {name}, line {lines[0][0]}")
+        if not NAME.fullmatch(key):
+            raise ConfigError(
+                f"sweep.path: {name}, line {lines[0][0]}: there is no setting {key!r}. "
+                "python -m gdexp --help lists every setting."
+            )
         if keys.count(key) > 1:
             raise ConfigError(f"sweep.path: {name} names {key} twice. Leave one of them out.")
     for number, cells in others:
         where = f"sweep.path: {name}, line {number}"
         if len(cells) != len(keys):
             raise ConfigError(
-                f"{where}: {values(len(cells))} for the settings {', '.join(keys)}. "
+                f"{where}: {n_values(len(cells))} for the settings {', '.join(keys)}. "
                 f"Type {len(keys)} of them."
             )
         for key, cell in zip(keys, cells, strict=True):
@@ -160,15 +163,11 @@ def _jobs(
 
 
 def _check_cell(key: str, cell: str, where: str) -> None:
-    """Refuse what is not one value.
-
-    Raises:
-        ConfigError: it is none, or several, or cannot be read.
-    """
+    """Refuse a cell that is empty, cannot be read, or gives several values."""
     if not cell:
-        raise ConfigError(f"{where}: {key} has no value. Type one, or '' for an empty text.")
+        raise ConfigError(f"{where}: {key} has no value. Type one, or '' for an empty string.")
     try:
-        override = parsed(f"{key}={cell}", OverridesParser.create())
+        override = parse(f"{key}={cell}")
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from error
     if override.is_sweep_override():

@@ -6,13 +6,12 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gdexp.config.compose import Composer, session
 from gdexp.config.job import Job
-from gdexp.sweep.jobs import Plan, read
+from gdexp.sweep.jobs import Plan
 
 STEPS = ("manual", "autograd", "optimizer", "model")
 NUMBER = st.one_of(
@@ -107,34 +106,3 @@ def test_a_combination_of_options_is_composed_once(composer: Composer) -> None:
         step = STEPS[number % 4]
         plan.job([f"step={step}", f"lr={number + 1}e-3", f"updater.lr={number}"], "s", number)
     assert composed == [[f"step={step}"] for step in STEPS]
-
-
-NUMBERS = "1 -1 +1 0 -0 1. .5 -.5 +.5 0.0 1e3 1E5 1.e3 .5e-3 1e-05 1e03 1_000 inf -inf nan 1e400"
-ODD = "0x10 1__0 1_0.5 1.5_0 1e1_0 007 00 -007 00.5 08. 01e5 0_1 1e5.0 1.2.3 1e 9999999999999999999"
-TEXTS = "true null abc 'a' [1,2] {a:1}"
-
-
-@pytest.mark.parametrize("literal", f"{NUMBERS} {ODD} {TEXTS}".split())
-def test_a_value_is_read_as_hydra_reads_it(literal: str) -> None:
-    expected = OverridesParser.create().parse_override(f"updater.lr={literal}").value()
-    key, value, plain = read(f"updater.lr={literal}")
-    assert (key, repr(value), plain) == ("updater.lr", repr(expected), True)
-
-
-@given(
-    st.one_of(
-        st.from_regex(r"[-+]?[0-9_]{0,4}\.?[0-9_]{0,3}([eE][-+]?[0-9_]{1,3})?", fullmatch=True),
-        st.floats().map(repr),
-        st.integers().map(str),
-    )
-)
-@settings(max_examples=100, deadline=None)
-def test_any_number_is_read_as_hydra_reads_it(literal: str) -> None:
-    expected = OverridesParser.create().parse_override(f"lr={literal}").value()
-    assert repr(read(f"lr={literal}")[1]) == repr(expected)
-
-
-@pytest.mark.parametrize("text", ["+lr=1", "++lr=1", "~lr", "lr=1,2", "lr=range(1,3)"])
-def test_what_does_not_just_set_a_key_is_not_plain(text: str) -> None:
-    key, value, plain = read(text)
-    assert (key, value, plain) == ("lr", None, False)

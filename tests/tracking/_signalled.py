@@ -1,0 +1,95 @@
+"""The command line, a signal reaching it at a chosen moment: ``python _signalled.py < PLAN``.
+
+The plan is JSON: ``words`` of the command line, ``signum``, ``source`` (a folder to start from, of
+which every process gets a copy), ``target`` (where the copies go), ``moments`` and ``patches``
+(values for names of modules). A moment is a number of profiler events in gdexp's own code, calls
+of C functions included; the process of moment 0 gets no signal. Every moment has a process, forked
+from this one, so that importing is paid once. On stdout: for every moment the exit code, how many
+events there were, and the first and last event of each function that writes.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import pkgutil
+import shutil
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+import gdexp
+
+PACKAGE = str(Path(gdexp.__file__).parent)
+WRITING = ("_open", "_feed", "keep", "end", "flush", "write", "open", "close", "transaction")
+
+
+def preload() -> None:
+    for module in pkgutil.walk_packages(gdexp.__path__, "gdexp."):
+        if not module.name.startswith(("gdexp.pytorch", "gdexp.__main__", "gdexp.sweep.plugins")):
+            importlib.import_module(module.name)
+    importlib.import_module("pyarrow.parquet")
+
+
+class Watch:
+    """Counts events and sends the signal."""
+
+    def __init__(self, signum: int, moment: int) -> None:
+        self.signum, self.moment, self.count = signum, moment, 0
+        self.spans: dict[str, tuple[int, int]] = {}
+
+    def __call__(self, frame: FrameType, event: str, arg: Any) -> None:
+        code = frame.f_code
+        if not code.co_filename.startswith(PACKAGE):
+            return
+        self.count += 1
+        if event in ("call", "return") and code.co_name in WRITING:
+            name = f"{Path(code.co_filename).stem}.{code.co_name}"
+            self.spans[name] = (self.spans.get(name, (self.count,))[0], self.count)
+        if self.count == self.moment:
+            sys.setprofile(None)
+            os.kill(os.getpid(), self.signum)
+
+
+def child(plan: dict[str, Any], moment: int, folder: Path) -> NoReturn:
+    shutil.copytree(plan["source"], folder)
+    os.chdir(folder)
+    for number, name in ((1, "out"), (2, "err")):
+        os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT), number)
+    for name, value in plan["patches"].items():
+        module, _, attribute = name.rpartition(".")
+        setattr(importlib.import_module(module), attribute, value)
+    from gdexp.__main__ import main
+
+    sys.argv = ["gdexp", *plan["words"]]
+    watch, code = Watch(plan["signum"], moment), -1
+    sys.setprofile(watch)
+    try:
+        main()
+    except SystemExit as ended:
+        code = int(ended.code or 0)
+    finally:
+        sys.setprofile(None)
+        Path("told").write_text(json.dumps([watch.count, watch.spans]))
+        sys.stdout.flush()
+        sys.excepthook(*sys.exc_info()) if code < 0 else None  # type: ignore[arg-type]
+        os._exit(code if code >= 0 else 99)
+
+
+if __name__ == "__main__":
+    plan = json.load(sys.stdin)
+    preload()
+    told = []
+    for moment in plan["moments"]:
+        folder = Path(plan["target"], str(moment))
+        pid = os.fork()
+        if not pid:
+            child(plan, moment, folder)
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        ended = folder / "told"  # missing where the process has ended at once
+        told.append(
+            [moment, code, *(json.loads(ended.read_text()) if ended.exists() else [None, {}])]
+        )
+    json.dump(told, sys.stdout)

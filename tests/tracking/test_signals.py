@@ -1,0 +1,328 @@
+"""One signal at any moment leaves KILLED runs with all their epochs, or none; never RUNNING.
+
+The moments are events of the profiler in gdexp's own code; see ``_signalled.py``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from helpers import PATIENCE, clean_environment, eventually, python
+
+from gdexp.descent.signals import handled
+from gdexp.errors import Interrupted
+from gdexp.tracking.artifacts import local_path
+
+DRIVER = Path(__file__).with_name("_signalled.py")
+RECORDER = "gdexp.tracking.recorder"
+LASTS = {f"{RECORDER}.LASTING": 0, f"{RECORDER}.EVERY": 0}  # opened and fed at every block
+COMMANDS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
+    "short": ({}, ("iters=40", "lr=1e-4")),
+    "lasting": (LASTS, ("iters=40", "lr=1e-4")),
+    "checkpoints": (LASTS, ("iters=40", "lr=1e-4", "checkpoint.every=7")),
+    "vectorized": ({f"{RECORDER}.RUNS": 2}, ("-m", "lr=1e-4,2e-4,3e-4", "iters=40")),
+    "one by one": (LASTS, ("-m", "lr=1e-4,2e-4", "iters=40", "checkpoint.every=20")),
+}
+KILLED, FINISHED = ("KILLED", "interrupted"), ("FINISHED", "completed")
+
+
+class Left(NamedTuple):
+    """What a store has of a run."""
+
+    kind: str
+    status: str
+    tags: dict[str, str]
+    steps: list[int]
+    end_ms: int | None
+    files: set[str]
+
+
+@pytest.fixture
+def empty(tmp_path: Path, migrated: Path) -> Path:
+    """A folder with a store that has neither runs nor experiments."""
+    return new_store(tmp_path / "empty", migrated)
+
+
+def new_store(folder: Path, migrated: Path) -> Path:
+    """Give a folder a store without runs and experiments, as a new one is."""
+    path = folder / "outputs" / "mlflow.db"
+    path.parent.mkdir(parents=True)
+    shutil.copy(migrated, path)
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        for table in ("input_tags", "inputs", "datasets", "tags", "params", "latest_metrics"):
+            connection.execute(f"DELETE FROM {table}")
+        for table in ("metrics", "runs", "experiments"):
+            connection.execute(f"DELETE FROM {table}")
+        connection.commit()
+        connection.execute("VACUUM")
+    return folder
+
+
+def left_in(folder: Path) -> list[Left]:
+    with contextlib.closing(sqlite3.connect(folder / "outputs" / "mlflow.db")) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+        runs = connection.execute("SELECT run_uuid, status, end_time, artifact_uri FROM runs")
+        return [_left(connection, *run) for run in runs.fetchall()]
+
+
+def _left(
+    connection: sqlite3.Connection, run_id: str, status: str, end: int | None, uri: str
+) -> Left:
+    tags = connection.execute("SELECT key, value FROM tags WHERE run_uuid = ?", (run_id,))
+    points = connection.execute(
+        "SELECT step FROM metrics WHERE key = 'train/loss' AND run_uuid = ? ORDER BY step",
+        (run_id,),
+    )
+    known, folder = dict(tags.fetchall()), local_path(uri)
+    assert folder is not None
+    files = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    return Left(known["gdexp.kind"], status, known, [s for (s,) in points], end, files)
+
+
+def check(folder: Path, iters: int = 40) -> None:
+    """Every run has ended, owned by no one, with every epoch that it had."""
+    for run in left_in(folder):
+        assert (run.status, run.tags.get("gdexp.outcome")) in (KILLED, FINISHED)
+        assert "gdexp.process" not in run.tags
+        assert run.end_ms is not None
+        assert run.end_ms > 1e12  # it started in this millennium
+        if run.kind == "run":
+            epochs = len(run.steps)
+            assert run.steps == list(range(1, epochs + 1))
+            assert {"config.yaml", "trajectory.parquet", "transcript.txt"} <= run.files
+            reason = f"{iters} epochs"
+            if run.status == "KILLED":
+                reason = f"after epoch {epochs} of {iters}"
+            assert run.tags["gdexp.reason"] == reason
+            assert run.status == "KILLED" or epochs == iters
+
+
+def signalled(
+    kind: str, signum: int, moments: list[int], source: Path, target: Path
+) -> list[tuple[int, int, int | None, dict[str, tuple[int, int]]]]:
+    """The moment, exit code, number of events and spans of each process."""
+    patches, words = COMMANDS[kind]
+    plan = {
+        "words": words,
+        "signum": signum,
+        "moments": moments,
+        "source": str(source),
+        "target": str(target),
+        "patches": patches,
+    }
+    done = subprocess.run(
+        [sys.executable, str(DRIVER)],
+        input=json.dumps(plan),
+        capture_output=True,
+        text=True,
+        env=clean_environment(),
+        timeout=PATIENCE,
+    )
+    assert done.returncode == 0, done.stderr
+    told: list[tuple[int, int, int | None, dict[str, tuple[int, int]]]] = json.loads(done.stdout)
+    return told
+
+
+def check_moments(kind: str, signum: int, count: int, empty: Path, target: Path) -> None:
+    """Signals at moments of all of the command's life, and within each function that writes."""
+    target.mkdir()
+    ((_, code, events, spans),) = signalled(kind, signum, [0], empty, target)
+    assert code == 0
+    assert events is not None, (target / "0" / "err").read_text()
+    assert {run.status for run in left_in(target / "0")} == {"FINISHED"}
+    chance = random.Random(f"{kind} {signum}")
+    moments = {chance.randrange(1, events) for _ in range(count)}
+    for first, last in spans.values():
+        moments |= {chance.randint(first, last) for _ in range(count // 8)}
+    for moment, code, reached, _ in signalled(kind, signum, sorted(moments), empty, target):
+        if reached is not None and reached < moment:  # it had less to do than the first
+            continue
+        err = (target / str(moment) / "err").read_text()
+        assert code == 128 + signum, f"{moment}: {err}"
+        assert "Traceback" not in err, moment
+        assert "Exception ignored" not in err, moment
+        check(target / str(moment))
+
+
+def test_a_signal_while_a_run_is_opened_and_fed(empty: Path, tmp_path: Path) -> None:
+    check_moments("lasting", signal.SIGINT, 4, empty, tmp_path / "all")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("kind", COMMANDS)
+def test_a_signal_at_any_moment(
+    kind: str, signum: signal.Signals, empty: Path, tmp_path: Path
+) -> None:
+    check_moments(kind, signum, 24, empty, tmp_path / "all")
+
+
+class Late:
+    """Gets its signal while it is destroyed, where Python forgets exceptions."""
+
+    def __del__(self) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0)
+
+
+def test_a_signal_that_arrives_in_a_destructor_is_not_lost() -> None:
+    with pytest.raises(Interrupted), handled():  # noqa: PT012
+        Late()
+        eventually(lambda: False)
+
+
+LONG = ("iters=50000000", "lr=1e-9", "print_every=1000")
+
+
+@contextlib.contextmanager
+def running(folder: Path, *words: str, **env: str) -> Iterator[subprocess.Popen[str]]:
+    """A command as a process of its own, dead at the end."""
+    started = subprocess.Popen(
+        [sys.executable, "-m", "gdexp", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=folder,
+        env=clean_environment() | env,
+    )
+    try:
+        yield started
+    finally:
+        started.kill()
+        started.communicate()
+
+
+def drained(started: subprocess.Popen[str]) -> None:
+    """Wait for the first epoch, then read on, so that the command never waits for its reader."""
+    assert started.stdout is not None
+    assert any(line.startswith("epoch") for line in started.stdout)
+    threading.Thread(target=started.stdout.read, daemon=True).start()
+
+
+def ended_by_two(started: subprocess.Popen[str]) -> None:
+    """A first Ctrl-C leaves it waiting, a second one ends it."""
+    started.send_signal(signal.SIGINT)
+    with pytest.raises(subprocess.TimeoutExpired):
+        started.wait(timeout=1)  # the first one waits for the write
+    started.send_signal(signal.SIGINT)
+    assert started.wait(timeout=20) == 130  # the lock and the server keep it for a minute
+
+
+@pytest.mark.slow
+def test_a_second_ctrl_c_does_not_wait_for_a_locked_store(store: Path) -> None:
+    with running(store, *LONG) as started:
+        drained(started)
+        with contextlib.closing(sqlite3.connect(store / "outputs" / "mlflow.db")) as other:
+            other.execute("PRAGMA busy_timeout = 60000")
+            other.execute("BEGIN EXCLUSIVE")
+            ended_by_two(started)
+
+
+def test_a_ctrl_c_does_not_wait_for_a_store_that_is_locked_at_the_start(store: Path) -> None:
+    with contextlib.closing(sqlite3.connect(store / "outputs" / "mlflow.db")) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with running(store, "iters=3") as started:
+            lock = store / "outputs" / ".mlflow.db.lock"
+            eventually(lock.exists)
+            started.send_signal(signal.SIGINT)
+            assert started.wait(timeout=PATIENCE) == 130
+            assert started.stderr is not None
+            assert "Traceback" not in started.stderr.read()
+
+
+@contextlib.contextmanager
+def forgetful_proxy(port: int) -> Iterator[tuple[int, threading.Event]]:
+    """Passes bytes on to a server until the event is set; from then on nothing is answered."""
+    hung = threading.Event()
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def pump(source: socket.socket, sink: socket.socket) -> None:
+        with source, contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                if not hung.is_set():
+                    sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = listening.accept()
+                far = socket.create_connection(("127.0.0.1", port))
+                for pair in ((near, far), (far, near)):
+                    pumps.append(threading.Thread(target=pump, args=pair, daemon=True))
+                    pumps[-1].start()
+
+    pumps: list[threading.Thread] = []
+    accepting = threading.Thread(target=accept, daemon=True)
+    accepting.start()
+    try:
+        yield listening.getsockname()[1], hung
+    finally:
+        listening.shutdown(socket.SHUT_RDWR)
+        for thread in (accepting, *pumps):
+            thread.join(timeout=PATIENCE)
+        listening.close()
+
+
+@pytest.mark.slow
+def test_a_second_ctrl_c_does_not_wait_for_postgresql(workdir: Path, postgres: Any) -> None:
+    uri = postgres()
+    port = int(uri.rpartition(":")[2].partition("/")[0])
+    with forgetful_proxy(port) as (near, hung):
+        words = (*LONG, f"tracking.uri={uri.replace(str(port), str(near))}")
+        with running(workdir, *words) as started:
+            drained(started)
+            hung.set()
+            ended_by_two(started)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_in_postgresql_is_killed_with_its_epochs(
+    signum: signal.Signals, workdir: Path, postgres: Any
+) -> None:
+    from gdexp.tracking.connect import connect
+
+    uri = postgres()
+    with running(workdir, *LONG, f"tracking.uri={uri}") as started:
+        drained(started)
+        store = connect({"uri": uri})
+        eventually(lambda: store.runs({"gdexp.process": None}))
+        started.send_signal(signum)
+        assert started.wait(timeout=PATIENCE) == 128 + signum
+    (run,) = store.runs()
+    assert (run.status, run.outcome) == KILLED
+    assert "gdexp.process" not in run.tags
+    assert "trajectory.parquet" in store.files(run)
+
+
+@pytest.mark.slow
+def test_a_process_is_signalled_at_random_times(empty: Path) -> None:
+    chance = random.Random(0)
+    script = (
+        "import os, signal, subprocess, sys, time\n"
+        "p = subprocess.Popen([sys.executable, '-m', 'gdexp', 'iters=40', 'lr=1e-4'],"
+        " stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)\n"
+        "time.sleep(float(sys.argv[1])); p.send_signal(signal.SIGINT)\n"
+        "err = p.communicate()[1]; print(p.returncode, 'Traceback' in err)"
+    )
+    for _ in range(12):
+        ended = python("-c", script, str(chance.uniform(0.3, 2)), cwd=empty)
+        assert ended.out in ("130 False\n", "0 False\n"), ended.err
+        check(empty)
