@@ -86,18 +86,16 @@ def _model(opened: MlflowClient, model_id: str) -> dict[str, Any]:
     from mlflow.models import Model
 
     entry = opened.get_logged_model(model_id)
-    described = Model.load(entry.artifact_location)
-    loaded = pyfunc.load_model(entry.artifact_location)
-    example = loaded.input_example
-    flavor = {k: v for k, v in described.flavors["python_function"].items() if k != "env"}
+    folder = str(local_path(entry.artifact_location))
+    described = Model.load(folder)
+    loaded = pyfunc.load_model(folder)
     return {
         "name": entry.name,
         "status": str(entry.status),
         "params": entry.params,
-        "flavors": sorted(described.flavors),
-        "flavor": flavor,
-        "signature": described.signature.to_dict(),
-        "answers": loaded.predict(example).to_dict(),
+        "flavors": described.flavors,
+        "signature": str(described.signature),
+        "answers": loaded.predict(loaded.input_example).to_dict(),
     }
 
 

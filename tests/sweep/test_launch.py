@@ -3,72 +3,19 @@
 from __future__ import annotations
 
 import math
-import re
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
-from helpers import artifact, client
+from helpers import client
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.test_utils.launcher_common_tests import IntegrationTestSuite, LauncherTestSuite
-from mlflow import MlflowClient
-from mlflow.entities import Run
+from record_helpers import assert_alike, recorded
 from sweep_helpers import gd, members
 
 from gdexp import run
 from gdexp.config import compose
-
-ONLY_A_MEMBER_HAS = {"gdexp.sweep_id", "gdexp.job"}
-NUMBER = re.compile(r"[-+]?\d+\.?\d*(?:e[-+]?\d+)?")
-
-
-def recorded(opened: MlflowClient, found: Run) -> dict[str, Any]:
-    """All that is recorded of a run but times and what only a member of a sweep has."""
-    run_id, data = found.info.run_id, found.data
-    names = sorted(item.path for item in opened.list_artifacts(run_id))
-    table = pq.read_table(artifact(opened, run_id, "trajectory.parquet"))
-    histories = {
-        name: [(m.step, m.value) for m in opened.get_metric_history(run_id, name)]
-        for name in data.metrics
-    }
-    return {
-        "name": found.info.run_name,
-        "status": found.info.status,
-        "params": data.params,
-        "tags": {k: v for k, v in data.tags.items() if k not in ONLY_A_MEMBER_HAS},
-        "metrics": data.metrics,
-        "histories": histories,
-        "data": [(d.dataset.digest, d.dataset.name) for d in found.inputs.dataset_inputs],
-        "artifacts": names,
-        "texts": [artifact(opened, run_id, n).read_text() for n in names if "parquet" not in n],
-        "trajectory": table.to_pydict(),
-        "types": [str(kind) for kind in table.schema.types],
-    }
-
-
-def assert_alike(one: Any, other: Any, *, exactly: bool) -> None:
-    """Equal to the last bit, or every number to 1e-6, those within a text included."""
-    if exactly:
-        assert one == other
-    elif isinstance(one, dict):
-        assert one.keys() == other.keys()
-        for key in one:
-            assert_alike(one[key], other[key], exactly=key in ("params", "data", "name"))
-    elif isinstance(one, list | tuple):
-        assert len(one) == len(other)
-        for first, second in zip(one, other, strict=True):
-            assert_alike(first, second, exactly=False)
-    elif isinstance(one, str) and one != other:
-        assert NUMBER.sub("#", one) == NUMBER.sub("#", other)
-        numbers = [[float(n) for n in NUMBER.findall(text)] for text in (one, other)]
-        assert numbers[0] == pytest.approx(numbers[1], rel=1e-5, abs=2e-3)  # printed: 3 decimals
-    elif isinstance(one, float):
-        assert one == pytest.approx(other, rel=1e-6, abs=1e-12)
-    else:
-        assert one == other
-
 
 SWEEPS = {
     "steps, diverging ones too, iters as prefixes": (

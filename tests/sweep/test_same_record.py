@@ -241,3 +241,51 @@ def test_every_setting_of_a_run(tables: Path, one_by_one: set[int | None], step:
     changes = [{"iters": 5} | change for change in changes]
     write_jobs(defaults, changes)
     check_same(tables, one_by_one, step.split(), [{}, *changes])
+
+
+@pytest.mark.parametrize(
+    "key", ["tracking.max_points", pytest.param("tracking.log_model", marks=pytest.mark.slow)]
+)
+def test_how_a_run_is_recorded(tables: Path, one_by_one: set[int | None], key: str) -> None:
+    defaults = {"tracking.max_points": 1000, "tracking.log_model": False}
+    changes = [{key: changed_value} for changed_value in ([3] if "max" in key else [True])]
+    write_jobs({key: defaults[key]}, changes)
+    check_same(tables, one_by_one, ["iters=9"], [{}, *changes])
+
+
+def test_going_on_from_a_checkpoint(tables: Path, one_by_one: set[int | None]) -> None:
+    gd("iters=4", "checkpoint.every=2")
+    first = client(tables).search_runs(["1"], order_by=["attributes.start_time DESC"])[0]
+    changes = [{"iters": iters, "continue_from": first.info.run_id} for iters in (6, 9)]
+    write_jobs({"iters": 5}, changes)
+    check_same(tables, one_by_one, [], [{"iters": 5}, *changes])
+
+
+@pytest.mark.parametrize(
+    ("word", "reason"),
+    {
+        "tracking=mlflow,off": "so tracking has one value.",
+        "tracking.enabled=true,false": "so tracking.enabled has one value.",
+        "tracking.uri='sqlite:///a.db','sqlite:///b.db'": "so tracking.uri has one value.",
+        "tracking.experiment=a,b": "so tracking.experiment has one value.",
+        "sweep=grid,log": "names several values: start one sweep for each of them.",
+        "sweep.repeat=1,2": "names several values: start one sweep for each of them.",
+        "sweep.on_error=continue,stop": "names several values: start one sweep for each of them.",
+        "sweep.dry_run=true,false": "names several values: start one sweep for each of them.",
+    }.items(),
+)
+@pytest.mark.parametrize("sweeper", ["grid", "basic"])
+def test_what_is_not_swept_is_refused(workdir: Path, word: str, reason: str, sweeper: str) -> None:
+    ended = gd("-m", word, f"hydra/sweeper={sweeper}")
+    assert ended.code == 2
+    assert ended.err.startswith("gdexp: ")
+    assert reason in ended.err
+    assert not list(workdir.iterdir())
+
+
+def test_a_file_of_jobs_cannot_vary_the_store(workdir: Path) -> None:
+    write_jobs({"lr": 0.1, "tracking.experiment": "a"}, [{"tracking.experiment": "b"}])
+    ended = gd("-m", "sweep=csv", "sweep.path=jobs.csv")
+    assert ended.code == 2
+    assert "sweep=csv: all runs of a sweep are recorded in one experiment" in ended.err
+    assert [path.name for path in workdir.iterdir()] == ["jobs.csv"]

@@ -39,11 +39,13 @@ class Axis(NamedTuple):
 
 
 def check_axis(key: str, origin: str) -> None:
-    """Refuse to vary where runs are recorded: a sweep has one summary, in the store of its runs.
+    """Refuse to vary the sweep itself, or where it is recorded: its runs share one summary.
 
     Raises:
-        ConfigError: start one sweep for each store.
+        ConfigError: start one sweep for each value.
     """
+    if key.partition(".")[0] == "sweep":
+        raise ConfigError(f"{origin} names several values: start one sweep for each of them.")
     if key in ONE_STORE:
         raise ConfigError(
             f"{origin}: all runs of a sweep are recorded in one experiment of one store, so {key} "
@@ -75,7 +77,7 @@ def typed_axes(typed: Sequence[str], loader: ConfigLoader | None, limit: int) ->
         if str(override.key_or_group).partition(".")[0] != "sweep":
             axes[override.get_key_element()] = _axis(override, text, limit)
         elif override.is_sweep_override():
-            raise ConfigError(f"{text} names several values: start one sweep for each of them.")
+            check_axis(str(override.key_or_group), text)
     return list(axes.values())
 
 
