@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gdexp.config import __version__
+
 if TYPE_CHECKING:
     from gdexp.descent.result import Result
 
-__version__ = "0.1.0"
 __all__ = ["__version__", "run"]
 
 
@@ -32,6 +33,6 @@ def run(*overrides: str, config_dir: str | None = None) -> Result:
         ConfigError: a setting is unknown, of the wrong type or out of range.
         StoreError: the tracking store cannot be used.
     """
-    from gdexp.experiment import run_overrides
+    from gdexp.commands.api import run_overrides
 
-    return run_overrides(list(overrides), config_dir)
+    return run_overrides(overrides, config_dir)

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
 from gdexp.config import validation
-from gdexp.config.compose import Composer, session
 from gdexp.config.job import Job
 from gdexp.descent.build import Components, build
 from gdexp.descent.checkpoint import Fetch, Folder, Saved, read
 from gdexp.descent.compute import begin, compute, end
 from gdexp.descent.result import Result
-from gdexp.descent.signals import exposed, handled, shielded
+from gdexp.descent.signals import exposed, shielded
 from gdexp.insight import gradient_check
 
 if TYPE_CHECKING:
@@ -152,24 +151,3 @@ def run_within(
         if recorder is not None and recording is not None:
             recorder.end(recording, result)
     return result
-
-
-def run_overrides(typed: list[str], config_dir: str | None = None) -> Result:
-    """Compose, check and run these overrides; see :func:`gdexp.run`."""
-    with handled():
-        with session():
-            composer = Composer(config_dir)
-            try:
-                job = Job.of(composer.compose(typed), typed)
-            except Exception:
-                _explain(typed, composer)
-                raise
-            if validation.needs_full_check(job):
-                _explain(typed, composer)
-        return run(prepare(job))
-
-
-def _explain(typed: list[str], composer: Composer) -> None:
-    from gdexp import preflight  # knows all of a sweep, which a single run need not load
-
-    preflight.check(typed, composer, multirun=False)

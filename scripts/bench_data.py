@@ -97,9 +97,9 @@ def measure(n: int, d: int, theirs: Loop, bench: Bench) -> Measured:
 
 def measure_bandwidth(n: int, bench: Bench) -> Measured:
     """An iteration against a copy, which moves x and y twice: from the memory and to it."""
-    found = measure(n, 1, copying, bench)
-    share = 1 / (2 * found.found)
-    return Measured(found.found, f"{share:.2f} of the copy's bandwidth; {found.how}")
+    measured = measure(n, 1, copying, bench)
+    share = 1 / (2 * measured.value)
+    return Measured(measured.value, f"{share:.2f} of the copy's bandwidth; {measured.how}")
 
 
 ROWS = [

@@ -132,19 +132,19 @@ def measure_sklearn(bench: Bench) -> Measured:
     own = ("step=optimizer", "updater=LBFGS", "lr=1", "dtype=float64", "predictor.bias=true", *WIDE)
     table = building(*own)().data.fitted
     build = building(*own, "data.compress=true")
-    found: dict[str, Any] = {}
+    fits: dict[str, Any] = {}
 
     def ours() -> None:
-        found["ours"] = fit = build()
+        fits["ours"] = fit = build()
         descending(fit, 5)()
 
     def theirs() -> None:
-        found["theirs"] = LinearRegression().fit(table.x, table.y).coef_
+        fits["theirs"] = LinearRegression().fit(table.x, table.y).coef_
 
     rounds = bench.rounds(5)
     ratio = side_by_side(lambda: clocked(ours), lambda: clocked(theirs), rounds)
-    w = found["ours"].predictor.parameters["w"].detach().numpy().reshape(-1)
-    apart = float(np.abs(w / found["theirs"] - 1).max())
+    w = fits["ours"].predictor.parameters["w"].detach().numpy().reshape(-1)
+    apart = float(np.abs(w / fits["theirs"] - 1).max())
     wrong = "" if apart <= 1e-6 else f"coefficients differ by {apart:.1e}"
     return Measured(ratio, f"{rounds} rounds; coefficients within {apart:.0e}", wrong)
 

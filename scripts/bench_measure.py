@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import shutil
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-NOT_INHERITED = ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "PYTHONPATH")
+NOT_INHERITED = (
+    *("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_RUN_NAME", "PYTHONPATH"),
+    "PYTHONDONTWRITEBYTECODE",  # with it, every process would compile gdexp anew
+)
 
 
 @dataclass(frozen=True)
@@ -36,23 +40,23 @@ class Target:
             return f">= {self.times_faster:g}x faster"
         return f"<= {self.at_most:g}{self.unit}" if self.at_most else "none"
 
-    def verdict(self, found: float, wrong: str) -> str:
-        """Whether what was found is within the bound, unrounded, and nothing else is wrong."""
+    def verdict(self, value: float, wrong: str) -> str:
+        """Whether the value is within the bound, unrounded, and nothing else is wrong."""
         bound = 1 / self.times_faster if self.times_faster else self.at_most
         if wrong or not bound:
             return "miss" if wrong else ""
-        return "ok" if found <= bound else "miss"
+        return "ok" if value <= bound else "miss"
 
-    def shown(self, found: float) -> str:
+    def shown(self, value: float) -> str:
         """A ratio or an amount in the words of the target."""
-        return f"{1 / found:.3g}x faster" if self.times_faster else f"{found:.2f}{self.unit}"
+        return f"{1 / value:.3g}x faster" if self.times_faster else f"{value:.2f}{self.unit}"
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What a row found: a ratio ours / theirs or an amount, how, and what else is wrong."""
+    """A ratio ours / theirs or an amount, how it was measured, and what else is wrong."""
 
-    found: float
+    value: float
     how: str
     wrong: str = ""
 
@@ -64,7 +68,7 @@ class Row:
     Attributes:
         what: our side.
         against: their side; "-" where an amount is measured.
-        target: what should be found.
+        target: the bound to keep.
         measure: times both sides; raises UnavailableError where it cannot.
     """
 
@@ -106,6 +110,11 @@ class Bench:
         """How long ``python *words`` takes, from start to end of its process."""
         return clocked(lambda: self.process(cwd, *words))
 
+    def imported(self, cwd: Path, names: Sequence[str], *words: str) -> list[str]:
+        """Which of these packages ``python *words`` imports."""
+        told = self.process(cwd, "-X", "importtime", *words).stderr
+        return [name for name in names if re.search(rf"\| +{name}$", told, re.MULTILINE)]
+
     def empty(self, name: str) -> Path:
         """A new, empty folder."""
         path = self.folder / name
@@ -140,10 +149,34 @@ def clocked(work: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def side_by_side(
+@dataclass(frozen=True)
+class Medians:
+    """The median seconds of both sides of a row.
+
+    Attributes:
+        ours: of our side.
+        theirs: of the other.
+        rounds: how often each was measured.
+    """
+
+    ours: float
+    theirs: float
+    rounds: int
+
+    @property
+    def ratio(self) -> float:
+        """Ours / theirs."""
+        return self.ours / self.theirs
+
+    def __str__(self) -> str:
+        times = f"{self.ours:.2f} s and {self.theirs:.2f} s"
+        return f"{times}, medians of {self.rounds} interleaved pairs of processes"
+
+
+def interleaved(
     ours: Callable[[], float], theirs: Callable[[], float], rounds: int, warm: bool = True
-) -> float:
-    """The median ratio of two times, each pair taken back to back in alternating order.
+) -> Medians:
+    """Measure both sides in pairs, back to back, in alternating order.
 
     Args:
         ours: runs our side and returns its time.
@@ -153,11 +186,15 @@ def side_by_side(
     """
     if warm:
         ours(), theirs()
-    ratios = []
+    times: tuple[list[float], list[float]] = [], []
     for turn in range(rounds):
-        if turn % 2:
-            mine, other = ours(), theirs()
-        else:
-            other, mine = theirs(), ours()
-        ratios.append(mine / other)
-    return statistics.median(ratios)
+        for side in ((1, 0), (0, 1))[turn % 2]:
+            times[side].append((ours, theirs)[side]())
+    return Medians(*map(statistics.median, times), rounds)
+
+
+def side_by_side(
+    ours: Callable[[], float], theirs: Callable[[], float], rounds: int, warm: bool = True
+) -> float:
+    """The ratio of the medians of :func:`interleaved`."""
+    return interleaved(ours, theirs, rounds, warm).ratio

@@ -8,8 +8,8 @@ theirs.
 from __future__ import annotations
 
 import functools
-import importlib
 import json
+import pkgutil
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -17,16 +17,15 @@ from typing import Any
 
 FIRST = "composing"  # until the launcher takes over, and after it
 STAGES = {
-    "gdexp.tracking.store.connect": "opening the store",
+    "gdexp.tracking.connect.connect": "opening the store",
     "gdexp.sweep.sweeper._launch": "launching",
-    "gdexp.sweep.workers.engines.run_program": "computing",
-    "gdexp.sweep.vectorized.compute._result": "wording",
-    "gdexp.sweep.recording._finished": "wording",
-    "gdexp.tracking.client_store._write_chunk": "writing",
-    "gdexp.tracking.sql_store.analyze": "writing",
-    "gdexp.sweep.resume.begin": "writing",
-    "gdexp.sweep.summary.table_of": "writing",
-    "gdexp.sweep.summary.close": "writing",
+    "gdexp.sweep.workers.engines.descend_batch": "computing",
+    "gdexp.sweep.vectorized.compute._result": "describing",
+    "gdexp.tracking.describe.record": "describing",
+    "gdexp.tracking.describe.table_row": "describing",
+    "gdexp.tracking.sql_store.SqlStore.write": "writing",
+    "gdexp.tracking.sql_store.SqlStore.analyze_after": "writing",
+    "gdexp.sweep.summary._files": "writing",
     "builtins.__import__": "starting",
 }
 
@@ -71,14 +70,13 @@ class Clock:
 
 def main() -> None:
     """Run the command line with the stages timed."""
-    cli = importlib.import_module("gdexp.commands.run")
     places = [path.rpartition(".") for path in STAGES]
-    modules = [importlib.import_module(module) for module, _, _ in places]
+    owners = [pkgutil.resolve_name(owner) for owner, _, _ in places]
     wall, cpu = clocks = Clock(time.perf_counter), Clock(time.process_time)
-    for module, (_, _, name), stage in zip(modules, places, STAGES.values(), strict=True):
-        setattr(module, name, wall.timed(stage, cpu.timed(stage, getattr(module, name))))
+    for owner, (_, _, name), stage in zip(owners, places, STAGES.values(), strict=True):
+        setattr(owner, name, wall.timed(stage, cpu.timed(stage, getattr(owner, name))))
     try:
-        cli.main()
+        pkgutil.resolve_name("gdexp.commands.main")()
     finally:
         for clock in clocks:
             clock.file()

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import re
 from functools import partial
 
-from bench_measure import Bench, Measured, Row, Target, side_by_side
+from bench_measure import Bench, Measured, Row, Target, interleaved
 
 ROUNDS = 15
 COMMANDS = ("--help", "--cfg job", "step=manual tracking=off")
-HEAVY = ("torch", "mlflow")
+HEAVY = ("torch", "mlflow", "pandas")
 
 
 def measure(command: str, bench: Bench) -> Measured:
     """Whole processes in turn, in an empty folder; and what the command imports."""
     folder = bench.empty("startup")
     words = ("-m", "gdexp", *command.split())
-    rounds = bench.rounds(ROUNDS)
-    ratio = side_by_side(
+    medians = interleaved(
         lambda: bench.seconds(folder, *words),
         lambda: bench.seconds(folder, "-c", "import hydra"),
-        rounds,
+        bench.rounds(ROUNDS),
     )
-    told = bench.process(folder, "-X", "importtime", *words).stderr
-    heavy = [name for name in HEAVY if re.search(rf"\| +{name}$", told, re.MULTILINE)]
+    heavy = bench.imported(folder, HEAVY, *words)
     wrong = f"imports {' and '.join(heavy)}" if heavy else ""
-    return Measured(ratio, f"{rounds} interleaved pairs of processes, empty folder", wrong)
+    return Measured(medians.ratio, str(medians), wrong)
 
 
 ROWS = [

@@ -1,28 +1,20 @@
-"""Rows: sweeps, whole processes, each on a fresh copy of the same SQLite store.
-
-Other ways to sweep take minutes, so they are measured on fewer runs. Their time is scaled by what a
-run more costs them: ``one + (few - one) / (n - 1) * (N - 1)``, where ``few`` are the seconds of n
-runs and ``one`` those of a single run, start included.
-"""
+"""Rows: sweeps, whole processes, each on a fresh copy of the same SQLite store."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from operator import truediv
 from pathlib import Path
 from statistics import median
 
 import numpy as np
-from bench_measure import Bench, Measured, Row, Target, UnavailableError, clocked, side_by_side
+from bench_measure import Bench, Measured, Row, Target, UnavailableError, clocked, interleaved
 
-ROUNDS = 3
-APP = Path(__file__).with_name("bench_sweep_app.py")
-SHARES = Path(__file__).with_name("bench_shares.py")
-BASIC = ("hydra/launcher=basic", "hydra/sweeper=basic")
+ROUNDS = 2
+SCRIPTS = Path(__file__).parent
+SHARES = SCRIPTS / "bench_shares.py"
+DIABETES = ("data=diabetes", "data.standardize=true", "predictor.bias=true")
 WITH_PEAK = """
 import atexit, resource
 from gdexp.commands import main
@@ -32,10 +24,9 @@ main()
 
 
 def grid(runs: int) -> tuple[str, str]:
-    """So many runs, the learning rates times 10, 20, ..., 100 iterations; none diverges."""
-    lrs = [f"{0.01 * (i + 1) * 10 / runs:.6g}" for i in range(runs // 10)] or ["0.01"]
-    iters = [str(10 * (i + 1)) for i in range(min(runs, 10))]
-    return f"lr={','.join(lrs)}", f"iters={','.join(iters)}"
+    """So many learning rates times 10, 20, ..., 100 iterations; none diverges."""
+    lrs = [f"{0.01 * (i + 1) * 10 / runs:.6g}" for i in range(runs // 10)]
+    return f"lr={','.join(lrs)}", f"iters={','.join(str(10 * (i + 1)) for i in range(10))}"
 
 
 def line(runs: int, iters: int, *more: str) -> tuple[str, ...]:
@@ -49,58 +40,56 @@ def sweep(bench: Bench, *words: str) -> float:
     return bench.seconds(bench.with_store("sweep"), "-m", "gdexp", "-m", *words)
 
 
-def app(bench: Bench, *words: str) -> float:
-    """How long a sweep of the program without gdexp takes."""
+def script(bench: Bench, name: str, *words: str) -> float:
+    """How long a program without gdexp takes; URI in its words is the store it writes to."""
     folder = bench.with_store("sweep")
-    return bench.seconds(
-        folder, str(APP), "-m", f"uri=sqlite:///{folder}/outputs/mlflow.db", *words
+    uri = f"sqlite:///{folder}/outputs/mlflow.db"
+    return bench.seconds(folder, str(SCRIPTS / name), *(w.replace("URI", uri) for w in words))
+
+
+def against_app(step: str, bench: Bench) -> Measured:
+    """100 runs of the tutorial, against an application of Hydra's own."""
+    words = (f"step={step}", *grid(10 if bench.quick else 100))
+    medians = interleaved(
+        partial(sweep, bench, *words),
+        partial(script, bench, "bench_sweep_app.py", "-m", "uri=URI", *words),
+        bench.rounds(ROUNDS),
+        warm=False,
     )
+    return Measured(medians.ratio, str(medians))
 
 
-@dataclass(frozen=True)
-class Theirs:
-    """Another way to sweep.
-
-    Args:
-        name: what it is.
-        sweep: runs it and returns its seconds.
-        words: what it is given besides the grid.
-        sample: how many of its runs are measured.
-    """
-
-    name: str
-    sweep: Callable[..., float]
-    words: tuple[str, ...]
-    sample: int
-
-    def seconds(self, bench: Bench, step: str, runs: int) -> tuple[float, int]:
-        """How long that many runs would take, and how many of them have been measured."""
-        sample = 10 if bench.quick else self.sample
-        one, few = (
-            self.sweep(bench, *self.words, f"step={step}", *grid(n)) for n in (1, min(sample, runs))
-        )
-        return one + (few - one) / (sample - 1) * (runs - 1), sample
+def against_loop(bench: Bench) -> Measured:
+    """100 runs of the tutorial, against a plain loop."""
+    words = grid(10 if bench.quick else 100)
+    lists = (word.partition("=")[2] for word in words)
+    medians = interleaved(
+        partial(sweep, bench, "step=manual", *words),
+        partial(script, bench, "bench_plain_tutorial.py", "URI", *lists),
+        bench.rounds(ROUNDS),
+        warm=False,
+    )
+    return Measured(medians.ratio, str(medians))
 
 
-OTHERS = {
-    "basic": Theirs("hydra/launcher=basic, log_batch in each run", sweep, BASIC, 100),
-    "app": Theirs("Hydra app + 3 mlflow.log_metric each", app, (), 20),
-}
-
-
-def against(other: str, step: str, runs: int, bench: Bench) -> Measured:
-    """A sweep against another way to have the same runs, each in turn."""
-    runs = 10 if bench.quick else runs
-    ours, theirs = [], []
-    for _ in range(bench.rounds(ROUNDS)):
-        ours.append(sweep(bench, f"step={step}", *grid(runs)))
-        seconds, sample = OTHERS[other].seconds(bench, step, runs)
-        theirs.append(seconds)
-    took = f"{median(ours):.1f} s and {median(theirs):.0f} s"
-    how = f"{len(ours)} rounds of processes in turn, {took}"
-    if sample < runs:
-        how += f"; theirs: {sample} runs, scaled to {runs}"
-    return Measured(median(map(truediv, ours, theirs)), how)
+def against_plain_diabetes(adam: bool, bench: Bench) -> Measured:
+    """100 learning rates, 200 epochs, 23 curves each, against a plain loop."""
+    own = ("step=model", "updater=Adam") if adam else ("step=manual", "gradient=manual")
+    runs, iters = (2, 10) if bench.quick else (100, 200)
+    size = (f"sweep.num={runs}", f"iters={iters}")
+    range_ = ("sweep=linear", "sweep.key=lr", "sweep.low=0.001", "sweep.high=0.1")
+    medians = interleaved(
+        partial(sweep, bench, *DIABETES, *own, *range_, *size),
+        partial(
+            script,
+            bench,
+            "bench_plain_diabetes.py",
+            *("URI", str(runs), str(iters), *(["--adam"] if adam else [])),
+        ),
+        bench.rounds(ROUNDS),
+        warm=False,
+    )
+    return Measured(medians.ratio, str(medians))
 
 
 def stages(bench: Bench, runs: int) -> tuple[dict[str, float], dict[str, float], float]:
@@ -131,8 +120,8 @@ def growth(bench: Bench) -> Measured:
     sizes = (20, 40) if bench.quick else (1000, 10_000)
     costs = []  # of each round and size: ms of a run on the wall, and of CPU
     for _ in range(bench.rounds(ROUNDS)):
-        found = [(runs, *stages(bench, runs)[:2]) for runs in sizes]
-        costs.append([[1e3 * sum(s.values()) / runs for s in both] for runs, *both in found])
+        stages_of = [(runs, *stages(bench, runs)[:2]) for runs in sizes]
+        costs.append([[1e3 * sum(s.values()) / runs for s in both] for runs, *both in stages_of])
     (small, small_cpu), (large, large_cpu) = np.median(costs, axis=0)
     ratio = median(many[0] / few[0] for few, many in costs)
     how = f"{len(costs)} rounds of processes in turn, 10 iterations, without start and imports"
@@ -169,7 +158,7 @@ def computing(bench: Bench) -> Measured:
 def memory(bench: Bench) -> Measured:
     """The peak memory of a large sweep, all of it recorded."""
     if not (bench.long or bench.quick):
-        raise UnavailableError("takes minutes: add --long")
+        raise UnavailableError("takes a minute: add --long")
     runs, iters = (20, 10) if bench.quick else (10_000, 1000)
     words = line(runs, iters, "tracking.max_points=100")
     folder, started = bench.with_store("sweep"), time.perf_counter()
@@ -186,25 +175,38 @@ def engine(bench: Bench) -> Measured:
     two, one = (
         partial(sweep, bench, *words, f"hydra.launcher.workers={workers}") for workers in (2, 1)
     )
-    ratio = side_by_side(two, one, rounds, warm=False)
-    what = f"{runs} lr, {iters} iterations, tracking=off"
-    return Measured(ratio, f"{rounds} interleaved pairs of processes; {what}; {1 / ratio:.2f}x")
+    medians = interleaved(two, one, rounds, warm=False)
+    return Measured(medians.ratio, f"{medians}; {runs} lr, {iters} iterations, tracking=off")
 
 
 ROWS = [
     *(
         Row(
-            f"sweep, step={step}, {runs} runs",
-            OTHERS[other].name,
+            f"sweep, diabetes, {how}, 100 lr × 200 epochs",
+            "a plain loop + log_batch",
             Target(times_faster=times),
-            partial(against, other, step, runs),
+            partial(against_plain_diabetes, adam),
         )
-        for step in ("manual", "autograd")
-        for other, runs, times in (("basic", 100, 5), ("app", 100, 8), ("basic", 1000, 15))
+        for how, times, adam in (("by hand", 8, False), ("Adam", 5, True))
+    ),
+    *(
+        Row(
+            f"sweep, step={step}, 100 runs",
+            "a Hydra app + log_batch",
+            Target(times_faster=times),
+            partial(against_app, step),
+        )
+        for step, times in (("manual", 12), ("autograd", 8))
+    ),
+    Row(
+        "sweep, step=manual, 100 runs",
+        "a plain loop + log_batch",
+        Target(times_faster=1),
+        against_loop,
     ),
     Row("sweep, a run of 10,000", "a run of 1,000", Target(at_most=1.3), growth),
     Row("sweep, engine=joblib, workers=2", "workers=1", Target(), engine),
-    Row("sweep, an iteration of 10,000 runs", "-", Target(at_most=60, unit=" ns"), computing),
-    Row("sweep, memory, 10,000 runs of 1,000", "-", Target(at_most=2, unit=" GiB"), memory),
+    Row("sweep, an epoch of 10,000 runs", "-", Target(at_most=12, unit=" ns"), computing),
+    Row("sweep, memory, 10,000 runs of 1,000", "-", Target(at_most=1, unit=" GiB"), memory),
     Row("sweep, time of 1,000 runs", "-", Target(unit=" s"), shares),
 ]

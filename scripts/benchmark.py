@@ -1,8 +1,12 @@
 """How fast gdexp is, as ratios measured side by side, each against its target.
 
-    python scripts/benchmark.py [--quick] [--long] [--only NAME]
+    python scripts/benchmark.py --only "record, step=manual"    the rows with this in their names
+    python scripts/benchmark.py --only "sweep, " --quick        a look at a group: seconds a row
+    python scripts/benchmark.py                                 all rows: half an hour on two cores
 
-To add a row, add a Row to the ROWS of a module below.
+Both sides of a row are run in pairs, one after the other, and the medians of their times compared,
+so that a busy machine disturbs both alike. OMP_NUM_THREADS=1 in front keeps torch's threads from
+waiting for each other on a machine that is busy. To add a row, add a Row to the ROWS of a module.
 """
 
 from __future__ import annotations
@@ -19,16 +23,17 @@ from pathlib import Path
 import bench_data
 import bench_fits
 import bench_loops
+import bench_record
 import bench_startup
 import bench_sweeps
 import bench_tracking
 from bench_measure import ROOT, Bench, Row, UnavailableError
 
 ROWS = [
-    *(*bench_loops.ROWS, *bench_data.ROWS, *bench_fits.ROWS, *bench_tracking.ROWS),
-    *(*bench_startup.ROWS, *bench_sweeps.ROWS),
+    *(*bench_loops.ROWS, *bench_data.ROWS, *bench_fits.ROWS, *bench_record.ROWS),
+    *(*bench_startup.ROWS, *bench_tracking.ROWS, *bench_sweeps.ROWS),
 ]
-HEADS = ("what", "against", "found", "target", "", "how measured")
+HEADS = ("what", "against", "measured", "target", "", "how")
 
 
 def main() -> None:
@@ -48,21 +53,31 @@ def main() -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    names = "\n".join(f"  {row.what}, {row.against}" for row in ROWS)
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog=f"rows:\n{names}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--quick", action="store_true", help="a rough look: few, short rounds")
-    parser.add_argument("--long", action="store_true", help="rows that take minutes and GiB, too")
-    parser.add_argument("--only", metavar="NAME", default="", help="rows with NAME in their names")
+    parser.add_argument(
+        "--long", action="store_true", help="the row that takes a minute and a GiB, too"
+    )
+    parser.add_argument(
+        "--only", metavar="NAME", default="", help="only the rows with NAME in their names"
+    )
     return parser.parse_args()
 
 
 def _cells(row: Row, bench: Bench) -> Sequence[str]:
     """Measure a row."""
     try:
-        found = row.measure(bench)
+        measured = row.measure(bench)
     except UnavailableError as reason:
         return row.what, row.against, "-", str(row.target), "-", str(reason)
-    shown, verdict = row.target.shown(found.found), row.target.verdict(found.found, found.wrong)
-    how = f"{found.how}; {found.wrong}" if found.wrong else found.how
+    shown = row.target.shown(measured.value)
+    verdict = row.target.verdict(measured.value, measured.wrong)
+    how = f"{measured.how}; {measured.wrong}" if measured.wrong else measured.how
     return row.what, row.against, shown, str(row.target), verdict, how
 
 

@@ -123,7 +123,11 @@ def names(store: Store) -> list[str]:
 
 def tables(store: Store) -> dict[str, list[tuple[Any, ...]]]:
     """Every row of every table, ids replaced by the run's name or by a mark."""
-    engine = sa.create_engine(store.uri)
+    return tables_at(store.uri)
+
+
+def tables_at(uri: str) -> dict[str, list[tuple[Any, ...]]]:
+    engine = sa.create_engine(uri)
     rows_of: dict[str, list[tuple[Any, ...]]] = {}
     with engine.connect() as connection:
         names = dict(connection.execute(sa.text("SELECT run_uuid, name FROM runs")).all())  # type: ignore[arg-type]

@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-import gdexp
-from gdexp.config import schema
+from gdexp.config import __version__, schema
 from gdexp.config.job import Job
 from gdexp.data.preparation import Prepared
 from gdexp.descent.fitted import FILE, is_told
@@ -156,7 +155,7 @@ def tags(job: Job) -> dict[str, str]:
 def source_tags() -> dict[str, str]:
     """What is known of any run of this process."""
     return {
-        "gdexp.version": gdexp.__version__,
+        "gdexp.version": __version__,
         "mlflow.source.name": "gdexp",
         "mlflow.source.type": "LOCAL",
         "mlflow.user": environment.user(),

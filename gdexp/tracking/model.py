@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-import gdexp
+from gdexp.config import __version__
 from gdexp.data.preparation import Prepared
 from gdexp.descent.fitted import FILE, Fitted
 from gdexp.tracking import served
@@ -93,7 +93,7 @@ def save(path: Path, fitted: Fitted, example: NDArray[np.float64], made: LoggedM
             ),
             signature=ModelSignature(_doubles(fitted.features), _doubles(fitted.answers(example))),
             input_example=DataFrame(example, columns=list(fitted.features)),
-            pip_requirements=[f"gdexp=={gdexp.__version__}"],
+            pip_requirements=[f"gdexp=={__version__}"],
         )
 
 

@@ -1,0 +1,33 @@
+"""The command line's run from Python: :func:`gdexp.run`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gdexp.config import validation
+from gdexp.config.compose import Composer, session
+from gdexp.config.job import Job
+from gdexp.descent.result import Result
+from gdexp.descent.signals import handled
+from gdexp.experiment import prepare, run
+
+
+def run_overrides(typed: Sequence[str], config_dir: str | None) -> Result:
+    """Compose, check and run these overrides; see :func:`gdexp.run`."""
+    with handled():
+        with session():
+            composer = Composer(config_dir)
+            try:
+                job = Job.of(composer.compose(typed), typed)
+            except Exception:
+                _explain(typed, composer)
+                raise
+            if validation.needs_full_check(job):
+                _explain(typed, composer)
+        return run(prepare(job))
+
+
+def _explain(typed: Sequence[str], composer: Composer) -> None:
+    from gdexp import preflight  # knows all of a sweep, which a single run need not load
+
+    preflight.check(typed, composer, multirun=False)
