@@ -76,11 +76,11 @@ def _guarded(args: Namespace) -> int:
         return refuse(error)
     except BrokenPipeError:  # the reader has seen enough (`| head`)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (HydraException, OmegaConfBaseException, ValueError, AssertionError) as error:
+        return _explain(error, args)
     except OSError as error:  # Hydra cannot write its files: the disk is full
         refuse(error)
         return 1
-    except (HydraException, OmegaConfBaseException, ValueError, AssertionError) as error:
-        return _explain(error, args)
     return 0
 
 
