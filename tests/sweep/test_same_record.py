@@ -22,10 +22,11 @@ from record_helpers import assert_alike, recorded
 from sweep_helpers import gd, members
 
 from gdexp.config import schema
+from gdexp.sweep.grids.axis import ONE_STORE
 from gdexp.sweep.grids.values import typed
 from gdexp.sweep.launcher import Launch
 
-GROUPS = ("predictor", "gradient", "loss", "updater", "scheduler", "data")
+GROUPS = ("step", "predictor", "gradient", "loss", "updater", "scheduler", "data")
 MANY = ("updater", "scheduler")  # groups of many options, which run one by one alike
 BY_HAND = {"manual", "manual_sum", "manual_logistic", "manual_momentum", "manual_nesterov"}
 BY_HAND |= {"manual_adam"}
@@ -123,7 +124,8 @@ def settings_of(option: str) -> dict[str, Any]:
     node = OmegaConf.load(CONF / group / f"{name}.yaml")
     run = OmegaConf.create({"lr": 0.01, "iters": 5, "own": node})
     own = OmegaConf.to_container(run.own, resolve=True)
-    named = {f"{group}.{key}": value for key, value in own.items() if not key.startswith("_")}
+    named = {f"{group}.{key}": value for key, value in own.items() if key[0] != "_"}
+    named.pop("step.defaults", None)  # a preset has no settings
     return {key: value for key, value in named.items() if key not in NOT_SWEPT}
 
 
@@ -244,13 +246,22 @@ def test_every_setting_of_a_run(tables: Path, one_by_one: set[int | None], step:
 
 
 @pytest.mark.parametrize(
-    "key", ["tracking.max_points", pytest.param("tracking.log_model", marks=pytest.mark.slow)]
+    ("key", "default", "value"),
+    [
+        ("tracking.max_points", 1000, 3),
+        pytest.param("tracking.log_model", False, True, marks=pytest.mark.slow),
+    ],
 )
-def test_how_a_run_is_recorded(tables: Path, one_by_one: set[int | None], key: str) -> None:
-    defaults = {"tracking.max_points": 1000, "tracking.log_model": False}
-    changes = [{key: changed_value} for changed_value in ([3] if "max" in key else [True])]
-    write_jobs({key: defaults[key]}, changes)
-    check_same(tables, one_by_one, ["iters=9"], [{}, *changes])
+def test_how_a_run_is_recorded(
+    tables: Path, one_by_one: set[int | None], key: str, default: Any, value: Any
+) -> None:
+    write_jobs({key: default}, [{key: value}])
+    check_same(tables, one_by_one, ["iters=9"], [{}, {key: value}])
+
+
+def test_all_else_of_the_group_tracking_is_where_runs_are_recorded() -> None:
+    one_store = {key.partition(".")[2] for key in ONE_STORE if "." in key}
+    assert one_store == schema.TRACKING.keys() - {"max_points", "log_model"}
 
 
 def test_going_on_from_a_checkpoint(tables: Path, one_by_one: set[int | None]) -> None:
