@@ -21,13 +21,13 @@ __all__ = ["__version__", "run"]
 def run(*overrides: str, config_dir: str | None = None) -> Result:
     """Run one experiment and return its outcome and its trajectory as arrays.
 
-    The overrides are those of the command line, so ``run("step=autograd", "lr=0.05")`` is
-    ``python -m gdexp step=autograd lr=0.05`` without the printing: same defaults, same checks,
-    same record in MLflow (``"tracking=off"`` runs without).
+    The overrides are those of the command line: ``run("step=autograd", "lr=0.05")`` is
+    ``python -m gdexp step=autograd lr=0.05`` without the printing. It has the same defaults, the
+    same checks and the same record in MLflow (none with ``"tracking=off"``).
 
     Args:
         overrides: Hydra overrides, one string each.
-        config_dir: a folder with options of your own, as with ``--config-dir``.
+        config_dir: a folder with your own options, as with ``--config-dir``.
 
     Raises:
         ConfigError: a setting is unknown, of the wrong type or out of range.

@@ -4,9 +4,9 @@ from gdexp.descent import signals
 
 
 def main() -> None:
-    """Run the command line; a signal ends it with its exit code from here on."""
+    """Run the command line; a signal during the imports ends it with the right exit code."""
     signals.ending()
-    from gdexp import commands  # imports for a while
+    from gdexp import commands  # slow to import
 
     commands.main()
 

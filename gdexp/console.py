@@ -1,4 +1,4 @@
-"""What stderr says of a run: how it ended, where it is recorded, and what to know about it."""
+"""The lines about a run on stderr: how it ended, where it is recorded, what to note."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from gdexp.config.job import Job
 from gdexp.descent.result import Result
 from gdexp.descent.transcript import FEW
 
-LISTED = 30  # coefficients at most
+LISTED = 30  # the most coefficients to list
 
 _noted: set[str] = set()
 
 
 def report_job(job: Job, result: Result, place: str = "") -> None:
-    """The lines after a run; in a sweep, one line.
+    """Print the lines after a run; in a sweep, one line.
 
     Args:
         job: the run.
-        result: what came of it.
+        result: its result.
         place: where it is recorded, in words.
     """
     if job.number is not None:
@@ -38,18 +38,18 @@ def report_job(job: Job, result: Result, place: str = "") -> None:
     data = job.settings["data"]
     own = not capabilities.of(job.settings, "data", "inline") and not data["standardize"]
     if result.outcome == "diverged" and own:
-        say("note: data.standardize=true brings all features to one scale, where larger steps work")
+        say("note: data.standardize=true gives all features the same scale, so larger steps work")
     for line in _fit(job, result):
         say(line)
     if result.continue_from is not None:
-        say(f"go on from its newest checkpoint with: continue_from={result.continue_from}")
+        say(f"continue from its newest checkpoint with: continue_from={result.continue_from}")
     if result.run_id is not None:
         say(f"recorded as run {result.run_id} in {place}")
         say("see it with: python -m gdexp ui")
 
 
 def _fit(job: Job, result: Result) -> Iterator[str]:
-    """The coefficients and scores, where the transcript does not show them already."""
+    """The scores, and the coefficients unless the transcript already shows them."""
     printed = [*result.parameters.values()] if len(result.parameters) <= FEW else []
     if result.coefficients and [*result.coefficients.values()] != printed:
         listed = [*result.coefficients.items()][:LISTED]
@@ -64,10 +64,10 @@ def _fit(job: Job, result: Result) -> Iterator[str]:
 
 
 def report_sweep() -> None:
-    """The lines after a sweep."""
+    """Print the line after a sweep."""
     say("compare the runs with: python -m gdexp compare, or in the browser: python -m gdexp ui")
 
 
 def say(text: str) -> None:
-    """One line on stderr."""
+    """Print a line on stderr."""
     print(text, file=sys.stderr, flush=True)

@@ -6,7 +6,7 @@
     ├── GdexpError             a plain sentence; the command line prints it, exit code 2
     │   ├── ConfigError        a setting is unknown, of the wrong type or out of range
     │   └── StoreError         the tracking store cannot be used
-    │       └── WriteError     … any more: a run that was under way is not recorded, exit code 1
+    │       └── WriteError     the open store cannot be written: runs are lost, exit code 1
     └── RunFailedError         a run failed and has been reported, exit code 1
     KeyboardInterrupt
     └── Interrupted            Ctrl-C, SIGTERM or SIGHUP, exit code 128 + the signal's number
@@ -34,11 +34,11 @@ class StoreError(GdexpError, OSError):
 
 
 class WriteError(StoreError):
-    """A store that could be opened cannot be written: runs that were computed are not recorded."""
+    """The open store cannot be written, so runs that were computed are not recorded."""
 
 
 class RunFailedError(Exception):
-    """A run failed and has been reported; what is left is the exit code."""
+    """A run failed and has been reported; only the exit code is left to set."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -58,7 +58,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 def first_line(error: BaseException) -> str:
-    """What an exception says, in one line; its kind where it says nothing.
+    """The first line of an exception's message, or its repr if the message is empty.
 
     >>> first_line(ValueError())
     'ValueError()'
@@ -66,8 +66,13 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip() or repr(error)).splitlines()[0]
 
 
+def brief(error: BaseException) -> str:
+    """The first line for use inside a sentence: at most 300 characters and no full stop."""
+    return first_line(error)[:300].rstrip(".")
+
+
 def did_you_mean(given: str, known: Iterable[str], *, prefix: str = "") -> str:
-    """The end of an error sentence that names the nearest valid name, or nothing.
+    """The end of an error sentence: the nearest valid name, or nothing if none is similar.
 
     >>> did_you_mean("lrr", ["lr", "iters"])
     ' Did you mean lr?'
@@ -81,13 +86,13 @@ def did_you_mean(given: str, known: Iterable[str], *, prefix: str = "") -> str:
 
 
 def nearest(given: str, known: Iterable[str]) -> str | None:
-    """The known name most like the given one, whatever their case; None if none is alike.
+    """The known name most similar to the given one, ignoring case; None if none is similar.
 
     >>> nearest("Lrr", ["lr", "iters"])
     'lr'
     """
     lowered = {name.lower(): name for name in known}
-    alike = difflib.get_close_matches(given.lower(), lowered, n=1, cutoff=0.6)
-    if not alike:  # `loss=mse` means MSELoss, which is too long for the ratio above
-        alike = [name for name in lowered if name.startswith(given.lower()) and given][:1]
-    return lowered[alike[0]] if alike else None
+    similar = difflib.get_close_matches(given.lower(), lowered, n=1, cutoff=0.6)
+    if not similar:  # `loss=mse` means MSELoss, which is too long for the ratio above
+        similar = [name for name in lowered if name.startswith(given.lower()) and given][:1]
+    return lowered[similar[0]] if similar else None

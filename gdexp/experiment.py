@@ -1,4 +1,4 @@
-"""A run from its job to its record: prepared and checked, then computed, described, written."""
+"""One run from its job to its record: check and build it, compute it, record it."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class Ready:
     """A run that has been checked and built, and can start.
 
     Attributes:
-        job: what to run.
+        job: the run.
         built: its components.
-        store: where it is recorded; None where tracking is off.
-        saved: the checkpoint it continues, or None.
+        store: where it is recorded; None if tracking is off.
+        saved: the checkpoint that it continues; None if starting from scratch.
     """
 
     job: Job
@@ -41,7 +41,7 @@ def prepare(job: Job) -> Ready:
     """Check and build a run, and open its store; nothing else is created.
 
     Raises:
-        ConfigError: a setting is out of range, or a constructor refuses it.
+        ConfigError: a setting is out of range, or a constructor rejects it.
         StoreError: the tracking store cannot be used.
     """
     validation.check(job)
@@ -51,7 +51,7 @@ def prepare(job: Job) -> Ready:
 
 
 def open_store(job: Job) -> Store | None:
-    """The store that a job names; None where tracking is off.
+    """Open the store that a job names; None if tracking is off.
 
     Raises:
         StoreError: it cannot be used.
@@ -84,7 +84,7 @@ def _fetch(store: Store) -> Fetch:
 def recorder_of(
     store: Store | None, on_written: Callable[[Job, Result], None] | None = None
 ) -> Recorder | None:
-    """What writes runs to a store; None where there is none."""
+    """The recorder of a store; None if there is no store."""
     if store is None:
         return None
     from gdexp.tracking.recorder import Recorder
@@ -96,11 +96,11 @@ def run(ready: Ready, stream: TextIO | None = None) -> Result:
     """Compute and record one run.
 
     Args:
-        ready: what to run.
-        stream: where the transcript goes, line by line; None: into the result alone.
+        ready: the run.
+        stream: where the transcript is printed; None: it is only kept in the result.
 
     Raises:
-        WriteError: the store cannot be written any more.
+        WriteError: the store cannot be written.
         Interrupted: a signal arrived; the run is recorded as KILLED.
     """
     recorder = recorder_of(ready.store)
@@ -115,15 +115,15 @@ def run(ready: Ready, stream: TextIO | None = None) -> Result:
 def run_within(
     ready: Ready, recorder: Recorder | None, stream: TextIO | None = None, *, bar: bool = True
 ) -> Result:
-    """Compute one run and hand it to the recorder, however it ends.
+    """Compute one run and pass it to the recorder, however it ends.
 
-    The caller holds the shield (:func:`gdexp.descent.signals.shielded`): a signal arrives while the
-    run descends, and never between its last epoch and its record.
+    The caller holds the shield (:func:`gdexp.descent.signals.shielded`), so that a signal can
+    interrupt the run while it descends, but not between its last epoch and its record.
 
     Args:
-        ready: what to run.
-        recorder: what records it; None: nothing does.
-        stream: where the transcript goes, line by line.
+        ready: the run.
+        recorder: records the run; None: it is not recorded.
+        stream: where the transcript is printed; None: it is only kept in the result.
         bar: whether to show a progress bar.
     """
     job, built = ready.job, ready.built

@@ -22,7 +22,7 @@ STAGES = {
     "gdexp.sweep.workers.engines.descend_batch": "computing",
     "gdexp.sweep.vectorized.compute._result": "describing",
     "gdexp.tracking.describe.record": "describing",
-    "gdexp.tracking.describe.table_row": "describing",
+    "gdexp.sweep.summary.table_row": "describing",
     "gdexp.tracking.sql_store.SqlStore.write": "writing",
     "gdexp.tracking.sql_store.SqlStore.analyze_after": "writing",
     "gdexp.sweep.summary._files": "writing",

@@ -1,6 +1,6 @@
-"""The command line: one module for each sub-command, named after it.
+"""The command line: one module per sub-command, named after it.
 
-A new command is a line in :data:`COMMANDS` and a module with ``main(argv) -> exit code``.
+To add a command, add a line to :data:`COMMANDS` and a module with ``main(argv) -> exit code``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ COMMANDS = {
 
 
 def main() -> None:
-    """Run the command that the first word names, else an experiment; exit with its code."""
+    """Run the command named by the first word, else an experiment; exit with its code."""
     words = sys.argv[1:]
     if words[:1] == ["help"]:
         words = [*words[1:], "--help"]

@@ -1,4 +1,4 @@
-"""The command line's run from Python: :func:`gdexp.run`."""
+"""Running an experiment from Python, as :func:`gdexp.run` does."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gdexp.experiment import prepare, run
 
 
 def run_overrides(typed: Sequence[str], config_dir: str | None) -> Result:
-    """Compose, check and run these overrides; see :func:`gdexp.run`."""
+    """Compose, check and run overrides; see :func:`gdexp.run`."""
     with handled():
         with session():
             composer = Composer(config_dir)
@@ -28,6 +28,6 @@ def run_overrides(typed: Sequence[str], config_dir: str | None) -> Result:
 
 
 def _explain(typed: Sequence[str], composer: Composer) -> None:
-    from gdexp import preflight  # knows all of a sweep, which a single run need not load
+    from gdexp import preflight  # imports the sweep code, which a valid run does not need
 
     preflight.check(typed, composer, multirun=False)

@@ -1,7 +1,7 @@
 """The command line of a run: Hydra's flags, then settings; any other word is refused.
 
-``python -m gdexp compar`` was meant for a command, ``autograd`` for an option, ``--lr 0.1`` for a
-setting. Each is answered with the nearest command, group, option or key.
+The error suggests what was probably meant: the command for ``compar``, the option for ``autograd``,
+the setting for ``--lr 0.1``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SEE_HELP = "python -m gdexp --help lists what can be typed."
 
 
 def parse(argv: Sequence[str]) -> Namespace:
-    """Hydra's arguments, as Hydra parses them.
+    """Parse the arguments as Hydra does.
 
     Raises:
         ConfigError: a word is neither a flag nor a setting, or a flag lacks its value.
@@ -46,7 +46,7 @@ def parse(argv: Sequence[str]) -> Namespace:
 
 
 def _check_flag(argv: Sequence[str], i: int) -> None:
-    """Refuse a command or a setting that is typed like a flag."""
+    """Refuse a command or a setting with leading dashes."""
     name, _, value = argv[i].lstrip("-").partition("=")
     if name in COMMANDS:
         raise ConfigError(f"{argv[i]}: {name} is a command. Type python -m gdexp {name}.")
@@ -56,7 +56,7 @@ def _check_flag(argv: Sequence[str], i: int) -> None:
 
 
 def _check_extras(argv: Sequence[str], overrides: list[str], extras: list[str]) -> None:
-    """Refuse unknown flags, and settings that stand on both sides of a flag."""
+    """Refuse unknown flags, and settings on both sides of a flag."""
     unknown = [word for word in extras if word.startswith("-")]
     if unknown:
         known = re.findall(r"--[\w-]+", FLAGS)
@@ -74,7 +74,7 @@ def _check_extras(argv: Sequence[str], overrides: list[str], extras: list[str]) 
 
 
 def _check_words(words: Sequence[str], config_dir: str | None) -> None:
-    """Refuse a word that is no override: it has no ``=`` and does not begin with ``~``."""
+    """Refuse words that are not overrides: without ``=``, and not starting with ``~``."""
     for i, word in enumerate(words):
         if "=" in word.lstrip("=") or word.startswith("~"):
             continue
@@ -114,14 +114,14 @@ def _unknown(words: Sequence[str], i: int, groups: Catalogue) -> str:
 
 
 def _value_after(words: Sequence[str], i: int) -> str | None:
-    """The value of ``lr 0.1`` or ``lr = 0.1``, if that is what was typed."""
+    """The value in ``lr 0.1`` or ``lr = 0.1``; None if there is none."""
     rest = [word.lstrip("=") for word in words[i + 1 : i + 3]]
     value = next((word for word in rest if word), None)
     return None if value is None or "=" in value or value.startswith("--") else value
 
 
 def _keys(groups: Catalogue) -> dict[str, str]:
-    """Every setting with a value to show as an example; of a group, its first option."""
+    """Every setting with an example value; for a group, its first option."""
     keys = {group: next(iter(options)) for group, options in groups.items() if options}
     for key, default, _, _ in schema.meanings():
         keys[key] = schema.shown(default).strip("'")

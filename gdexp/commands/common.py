@@ -1,4 +1,4 @@
-"""What the sub-commands share: how they read arguments, report errors and print."""
+"""Shared by the sub-commands: parsing arguments, reporting errors, printing."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from gdexp.commands import COMMANDS
 from gdexp.descent.signals import handled
 from gdexp.errors import GdexpError, Interrupted, did_you_mean
 
-UNKNOWN = "unrecognized arguments: "  # as argparse puts it
+UNKNOWN = "unrecognized arguments: "  # how argparse's message starts
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one sentence, with exit code 2."""
+    """An argument parser that reports errors in one sentence, with exit code 2."""
 
     def error(self, message: str) -> NoReturn:
-        """Print what is wrong and where to read on, and exit."""
+        """Print what is wrong and where the help is, and exit."""
         if message.startswith(UNKNOWN):
             word, *_ = message.removeprefix(UNKNOWN).split(maxsplit=1)
             known = [text for action in self._actions for text in action.option_strings]
@@ -33,19 +33,20 @@ class Parser(argparse.ArgumentParser):
 
 
 def parser(command: str, *, one: bool = False) -> Parser:
-    """The parser of a command that names runs, a store and an experiment.
+    """Make the parser of a command that takes runs, a store and an experiment.
 
     Args:
         command: its name in :data:`gdexp.commands.COMMANDS`.
         one: whether it takes exactly one run.
     """
-    made = Parser(prog=f"python -m gdexp {command}", description=sentence(COMMANDS[command]))
+    line = COMMANDS[command]
+    made = Parser(prog=f"python -m gdexp {command}", description=f"{line[0].upper()}{line[1:]}.")
     newest = "the last sweep if the newest run belongs to one, else the newest 20 runs"
     made.add_argument(
         "runs",
         nargs=1 if one else "*",
         metavar="RUN_ID",
-        help="a run's id, or its beginning" + ("" if one else f" (default: {newest})"),
+        help="a run's id, or its first characters" + ("" if one else f" (default: {newest})"),
     )
     made.add_argument("--uri", help="the store (default: MLFLOW_TRACKING_URI, else outputs/)")
     made.add_argument(
@@ -54,17 +55,8 @@ def parser(command: str, *, one: bool = False) -> Parser:
     return made
 
 
-def sentence(line: str) -> str:
-    """A line of :data:`gdexp.commands.COMMANDS` as a sentence.
-
-    >>> sentence("show recorded runs")
-    'Show recorded runs.'
-    """
-    return f"{line[0].upper()}{line[1:]}."
-
-
 def guarded(action: Callable[[], int]) -> int:
-    """Run a command; bad input becomes a sentence on stderr and exit code 2."""
+    """Run a command; an error of ours becomes a sentence on stderr and exit code 2."""
     try:
         with handled():
             return action()
@@ -76,7 +68,7 @@ def guarded(action: Callable[[], int]) -> int:
 
 
 def show(text: str) -> None:
-    """Print on stdout; a reader that stops early (``| head``) is no error."""
+    """Print on stdout; a reader that stops early (``| head``) is not an error."""
     try:
         print(text, flush=True)
     except BrokenPipeError:

@@ -23,7 +23,7 @@ Row: TypeAlias = dict[str, Value]
 RESULTS = ("final/loss", "final/prediction", "outcome")
 ALIKE = ("step", "lr", "iters")  # shown if no param differs
 COLOURS = {"diverged": "red", "failed": "red", "interrupted": "yellow", "running": "cyan"}
-SHORT = 8  # characters of a run's id in the table
+ID_LENGTH = 8  # characters of a run's id in the table
 
 
 def main(argv: Sequence[str]) -> int:
@@ -34,11 +34,13 @@ def main(argv: Sequence[str]) -> int:
 
 def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser = common.parser("compare")
-    parser.add_argument("--sweep", metavar="ID", help="the runs of this sweep; last: of the newest")
+    parser.add_argument(
+        "--sweep", metavar="ID", help="the runs of this sweep; last: the newest sweep"
+    )
     parser.add_argument("--last", type=_count, metavar="N", help="the newest N runs")
     parser.add_argument("--all", action="store_true", help="all runs of the experiment")
     parser.add_argument("--sort", metavar="KEY", help="a column, param or metric (default: start)")
-    parser.add_argument("--desc", action="store_true", help="the largest first")
+    parser.add_argument("--desc", action="store_true", help="in descending order")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--csv", action="store_true", help="comma-separated values")
     form.add_argument("--json", action="store_true", help="a list of objects")
@@ -73,16 +75,18 @@ def _compare(args: argparse.Namespace) -> int:
 
 
 def row(run: RecordedRun) -> Row:
-    """What is recorded of a run, by column: its id, params, metrics, outcome and name."""
-    values: Row = {"run_id": run.run_id}
-    values |= {key: parsed(text) for key, text in run.params.items()}
-    values |= {key: v if math.isfinite(v) else None for key, v in run.metrics.items()}
-    outcome = run.outcome
-    return values | {"outcome": outcome, "name": run.name}
+    """A run by column: its id, params, metrics, outcome and name."""
+    return {
+        "run_id": run.run_id,
+        **{key: parsed(text) for key, text in run.params.items()},
+        **{key: v if math.isfinite(v) else None for key, v in run.metrics.items()},
+        "outcome": run.outcome,
+        "name": run.name,
+    }
 
 
 def parsed(text: str) -> Value:
-    """The value that a param's text stands for.
+    """The value of a param, which the store keeps as a string.
 
     >>> parsed("0.05"), parsed("true"), parsed("null"), parsed("manual"), parsed("[1, 2]")
     (0.05, True, None, 'manual', '[1, 2]')
@@ -97,9 +101,9 @@ def parsed(text: str) -> Value:
 def shown_columns(runs: Sequence[RecordedRun]) -> list[str]:
     """The columns to show: the id, the params that differ, the results and the name.
 
-    A param that some runs lack (only SGD has updater.momentum) differs only if the runs that have
-    it differ, since the option it belongs to has a column already. A component's setting that
-    repeats the run's own (updater.lr is lr) is left out.
+    A param that some runs lack (only SGD has updater.momentum) is shown only if it differs among
+    the runs that have it; the option that it belongs to has a column anyway. A component's setting
+    that equals the run's own (updater.lr and lr) is left out.
     """
     values: dict[str, dict[str, str]] = {}
     for run in runs:
@@ -115,8 +119,8 @@ def shown_columns(runs: Sequence[RecordedRun]) -> list[str]:
     return ["run_id", *(differ or ALIKE), *RESULTS, "name"]
 
 
-def ordered(rows: Sequence[Row], key: str, *, descending: bool = False) -> list[Row]:
-    """The rows sorted by one column, numbers by size, rows without it last.
+def ordered(rows: Sequence[Row], key: str, *, descending: bool) -> list[Row]:
+    """Sort rows by a column: numbers by size, then strings; rows without a value come last.
 
     Raises:
         GdexpError: no row has this key.
@@ -127,13 +131,13 @@ def ordered(rows: Sequence[Row], key: str, *, descending: bool = False) -> list[
             f"--sort: no run has {key!r}. Sort by one of: {', '.join(known)}."
             f"{did_you_mean(key, known)}"
         )
-    there = [row for row in rows if row.get(key) is not None]
+    present = [row for row in rows if row.get(key) is not None]
     missing = [row for row in rows if row.get(key) is None]
-    return sorted(there, key=lambda row: _rank(row[key]), reverse=descending) + missing
+    return sorted(present, key=lambda row: _rank(row[key]), reverse=descending) + missing
 
 
 def _rank(value: Value) -> tuple[bool, float, str]:
-    """Numbers by size and before words."""
+    """A sort key: numbers by size, before strings."""
     number = _is_number(value)
     return not number, float(value or 0) if number else 0.0, "" if number else text(value)
 
@@ -143,7 +147,7 @@ def _is_number(value: Value) -> bool:
 
 
 def text(value: Value) -> str:
-    """A value as one would type it; "" if it is missing."""
+    """A value as it is typed on the command line; "" if it is missing."""
     if value is None:
         return ""
     return str(value).lower() if isinstance(value, bool) else str(value)
@@ -155,7 +159,7 @@ def as_json(rows: Sequence[Row]) -> str:
 
 
 def as_csv(rows: Sequence[Row]) -> str:
-    """The rows as CSV: a header and a line for each run."""
+    """The rows as CSV: a header and one line per run."""
     stream = io.StringIO()
     lines = csv.writer(stream, lineterminator="\n")
     lines.writerow(rows[0])
@@ -164,10 +168,9 @@ def as_csv(rows: Sequence[Row]) -> str:
 
 
 def as_table(rows: Sequence[Row]) -> str:
-    """The rows as a table: shortened ids and six digits of each metric.
+    """The rows as a table, with shortened ids and six digits of each metric.
 
-    On a terminal it is as wide as the terminal, and only names are wrapped; elsewhere it is as wide
-    as its content.
+    A terminal limits its width, so names are wrapped; otherwise it is as wide as its content.
     """
     from rich import box
     from rich.console import Console
@@ -194,6 +197,6 @@ def as_table(rows: Sequence[Row]) -> str:
 
 def _cell(column: str, value: Value) -> str:
     if column == "run_id":
-        return text(value)[:SHORT]
+        return text(value)[:ID_LENGTH]
     metric = isinstance(value, float) and "/" in column  # params keep every digit
     return f"{value:.6g}" if metric else text(value)

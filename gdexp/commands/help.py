@@ -1,7 +1,7 @@
-"""``python -m gdexp --help``: every group with its options and every key, read off the YAML files.
+"""``python -m gdexp --help``: every group with its options and keys, read from the YAML files.
 
-The comment at a file's head is the option's meaning, the comment behind a key is the key's. So an
-option of the user's own is listed like ours, and no component has to be imported.
+The first comment of a file describes the option, the comment after a key describes the key. So the
+user's own options are listed like ours, and no component is imported.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ usage: python -m gdexp [FLAGS] [GROUP=OPTION ...] [KEY=VALUE ...]
 """
 FLAGS = """\
 flags
-  -m, --multirun      run every combination of the values given as KEY=A,B,C
+  -m, --multirun      run every combination of values given as KEY=A,B,C
   --config-dir DIR    add the options in your own folder, as in DIR/loss/mine.yaml
   --cfg job           print the composed configuration and stop
-  --resolve           with --cfg: fill in ${lr} and the like
+  --resolve           with --cfg: replace ${lr} and other references by values
   -sc install=bash    shell completion: eval "$(gdexp -sc install=bash)"
   --hydra-help        everything else that Hydra can do
   --version           Hydra's version
@@ -43,7 +43,7 @@ class Option(NamedTuple):
 
     Attributes:
         meaning: the first comment.
-        settings: key, value and meaning of each setting.
+        settings: the key, default and meaning of each setting.
     """
 
     meaning: str
@@ -54,10 +54,10 @@ Catalogue: TypeAlias = dict[str, dict[str, Option]]  # the options of each group
 
 
 def help_text(config_dir: str | None = None) -> str:
-    """The whole page.
+    """The help page.
 
     Args:
-        config_dir: a folder with the user's own options, which are listed too.
+        config_dir: a folder with the user's own options, listed with ours.
 
     Raises:
         ConfigError: config_dir does not exist.
@@ -69,7 +69,7 @@ def help_text(config_dir: str | None = None) -> str:
 def catalogue(config_dir: str | None = None) -> Catalogue:
     """Every group with its options, read from the YAML files.
 
-    The steps are in the tutorial's order, which their first comment gives; all else by name.
+    Steps are sorted by their first comment, which is the tutorial's order; other options by name.
 
     Raises:
         ConfigError: config_dir does not exist.

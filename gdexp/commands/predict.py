@@ -29,13 +29,13 @@ ADDED = "prediction"
 def main(argv: Sequence[str]) -> int:
     """Run the command and return its exit code."""
     parser = common.parser("predict", one=True)
-    parser.add_argument("file", help="a CSV file with a column for each feature")
+    parser.add_argument("file", help="a CSV file with one column per feature")
     parser.add_argument("--out", metavar="FILE", help="a new file to write to (default: stdout)")
     parser.add_argument(
         "--separator",
         choices=SEPARATORS,
         default="comma",
-        help="between two cells (default: comma)",
+        help="the separator of the cells (default: comma)",
     )
     args = parser.parse_args(argv)
     return common.guarded(lambda: _predict(args))
@@ -63,17 +63,17 @@ def _predict(args: argparse.Namespace) -> int:
 
 
 def new_file(path: str) -> Path:
-    """The absolute path of a file that does not exist yet, in a folder that does.
+    """The absolute path of an output file.
 
     Raises:
-        GdexpError: it exists already, or its folder does not.
+        GdexpError: it already exists, or its folder does not.
     """
     out = absolute(path)
     try:
         why = "already exists" if out.exists() else ""
         if not why and not out.parent.is_dir():
             why = f"cannot be written, since the folder {out.parent} does not exist"
-    except (OSError, ValueError) as error:  # a name that is too long, or has a null byte
+    except (OSError, ValueError) as error:  # too long, or with a null byte
         why = f"is not a file name ({getattr(error, 'strerror', error)})"
     if why:
         raise GdexpError(f"--out: {path} {why}. Name a new file in a folder that exists.")
@@ -85,11 +85,11 @@ class Table:
     """The cells of a CSV file, as strings.
 
     Attributes:
-        name: of the file.
-        separator: between two cells.
-        columns: their names.
-        lines: the line of each row in the file.
-        rows: the cells of each row, one for each column.
+        name: the file's name.
+        separator: the separator of the cells.
+        columns: the names of the columns.
+        lines: the line number of each row in the file.
+        rows: the cells of each row, one per column.
     """
 
     name: str
@@ -99,7 +99,7 @@ class Table:
     rows: list[list[str]]
 
     def numbers(self, features: Sequence[str]) -> NDArray[np.float64]:
-        """The cells of these columns, shape (rows, features).
+        """The numbers in these columns, shape (rows, features).
 
         Raises:
             GdexpError: a column is missing or duplicated, or a cell is not a finite number.
@@ -131,7 +131,7 @@ class Table:
 
 
 def read(path: str, separator: str) -> Table:
-    """A CSV file in UTF-8 whose first line names the columns.
+    """Read a CSV file in UTF-8 whose first line names the columns.
 
     Raises:
         GdexpError: the file does not exist, is not CSV, or its rows differ in length.
@@ -163,19 +163,19 @@ def read(path: str, separator: str) -> Table:
         if len(row) != len(columns):
             raise GdexpError(
                 f"{table.name}, line {line} has {len(row)} cells, and the first line names "
-                f"{len(columns)} columns. Give each row a cell for each column."
+                f"{len(columns)} columns. Give each row one cell per column."
             )
     return Table(table.name, separator, columns, lines[1:], rows[1:])
 
 
 def predicted(table: Table, fitted: Fitted) -> str:
-    """The table with a column of predictions, as CSV.
+    """The table with an added column of predictions, as CSV.
 
     Raises:
-        GdexpError: it has such a column already, or lacks one that the run was fitted to.
+        GdexpError: it already has that column, or lacks one that the run was fitted to.
     """
     if ADDED in table.columns:
-        raise GdexpError(f"{table.name} has a column {ADDED!r} already. Rename it.")
+        raise GdexpError(f"{table.name} already has a column {ADDED!r}. Rename it.")
     values = fitted.answers(table.numbers(fitted.features))["prediction"].tolist()
     if fitted.task == "classes":
         values = [int(value) for value in values]

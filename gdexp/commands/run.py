@@ -1,4 +1,4 @@
-"""The command line: Hydra's entry, and errors as sentences and exit codes.
+"""The command line of a run: Hydra's entry point, and errors as sentences and exit codes.
 
 Exit codes: 0 done, 1 a run failed, 2 bad input (nothing was started), 130 or 143 interrupted.
 """
@@ -45,8 +45,8 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _guarded(args: Namespace) -> int:
-    """Run Hydra; every way to end is an exit code."""
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # exceptions come to us, not to Hydra's printer
+    """Run Hydra and turn every ending into an exit code."""
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # raise exceptions instead of printing them
     try:
         with handled():
             if args.config_dir is not None:
@@ -74,7 +74,7 @@ def _guarded(args: Namespace) -> int:
         return 1
     except GdexpError as error:
         return refuse(error)
-    except BrokenPipeError:  # the reader has seen enough (`| head`)
+    except BrokenPipeError:  # the reader has stopped reading (`| head`)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (HydraException, OmegaConfBaseException, ValueError, AssertionError) as error:
         return _explain(error, args)
@@ -85,16 +85,16 @@ def _guarded(args: Namespace) -> int:
 
 
 def _is_plain_run(args: Namespace) -> bool:
-    """Whether nothing is asked of Hydra but to run once, on our files."""
+    """Whether Hydra is only asked to run once, with our own configuration files."""
     flags = vars(args)
     return not any(flags[name] for name in flags if name not in ("overrides", "run", "resolve"))
 
 
 def _run(overrides: list[str]) -> bool:
-    """One run, composed once: Hydra's own entry composes it twice to learn that it is one.
+    """Run once, composing once: Hydra's own entry point composes twice.
 
     Returns:
-        False where the configuration asks for a multirun.
+        False if the configuration asks for a multirun, which is then not started.
     """
     with hydra.initialize_config_dir(conf_dir(), job_name="gdexp", version_base=VERSION_BASE):
         config = hydra.compose(ROOT, overrides, return_hydra_config=True)
@@ -117,7 +117,7 @@ def _run(overrides: list[str]) -> bool:
 
 
 def _explain(error: Exception, args: Namespace) -> int:
-    """Hydra refused the input: say it better, or in Hydra's first line."""
+    """Explain an error of Hydra's in our words, or else in its own first lines."""
     from gdexp import preflight
 
     try:
@@ -133,14 +133,14 @@ def _explain(error: Exception, args: Namespace) -> int:
 
 
 def refuse(error: object) -> int:
-    """Print a sentence; the exit code of bad input."""
+    """Print an error; returns the exit code of bad input."""
     print(f"gdexp: {error}", file=sys.stderr)
     return 2
 
 
 @hydra.main(config_path=conf_dir(), config_name=ROOT, version_base=VERSION_BASE)
 def _application(cfg: DictConfig) -> float | None:
-    """One job: the result's final loss is what a sweeper like Optuna minimises."""
+    """Run one job; returns the final loss, which a sweeper like Optuna minimises."""
     from gdexp import experiment
     from gdexp.console import report_job
 
@@ -160,26 +160,26 @@ def _application(cfg: DictConfig) -> float | None:
     return float(result.trajectory.loss[-1]) if result.trajectory.length else None
 
 
-# Hydra hands this function to launchers: ours knows by the mark that it may run jobs together.
+# Hydra passes this function to launchers; the mark tells ours that it may vectorize the jobs.
 _application.__wrapped__.runs_a_gdexp_job = True
 
 
 class Preflight(Callback):
-    """Checks the whole input before Hydra creates a folder for it.
+    """Checks the whole input before Hydra creates a folder.
 
-    Hydra turns a callback's Exception into a warning, so a refusal leaves as SystemExit.
+    Hydra turns an Exception in a callback into a warning, so bad input raises SystemExit.
     """
 
     _ready: ClassVar[Ready | None] = None
 
     @classmethod
     def take(cls, job: Job) -> Ready | None:
-        """The run that was checked and built, if it is this job's; what is checked is what runs."""
+        """The run that was checked and built, if it is this job's; it is then not built again."""
         ready, cls._ready = cls._ready, None
         return ready if ready is not None and ready.job == job else None
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Check the one run that is about to start."""
+        """Check the run that is about to start."""
         typed = list(config.hydra.overrides.task)
         Preflight._ready = self._check(config, typed, config.hydra.run.dir, multirun=False)
 
@@ -196,7 +196,7 @@ class Preflight(Callback):
             try:
                 job = Job.of(config, typed)
                 doubt = validation.needs_full_check(job)
-            except OmegaConfBaseException:  # something every run needs has been removed
+            except OmegaConfBaseException:  # a setting that every run needs was removed
                 doubt = True
             if multirun or doubt:
                 from gdexp import preflight
@@ -204,7 +204,7 @@ class Preflight(Callback):
                 whole = [*config.hydra.overrides.hydra, *typed]
                 first = preflight.check(whole, Composer(), multirun=multirun)
             if multirun:
-                job = first  # the configuration of a sweep is without its axes, and may be no job
+                job = first  # a sweep's own configuration lacks the swept values
                 from gdexp.sweep.workers.engines import check_engine
 
                 check_engine(config.hydra.launcher)
@@ -212,6 +212,6 @@ class Preflight(Callback):
             return experiment.prepare(job)
         except GdexpError as error:
             sys.exit(refuse(error))
-        except Exception:  # a defect: stop here, where Hydra would warn and go on
+        except Exception:  # a bug: stop, as Hydra would only warn
             traceback.print_exc()
             sys.exit(1)

@@ -1,4 +1,4 @@
-"""``python -m gdexp ui``: MLflow's pages on the store of recorded runs."""
+"""``python -m gdexp ui``: serve MLflow's pages for the store of recorded runs."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 SWEEP = "gdexp.sweep_id"
 HOST, PORT = "127.0.0.1", 5000
-TRIED = 100  # ports, from the first one on
-LONGEST = 100  # runs that one address can name
-PATIENCE = 2  # seconds for the requests under way when the server is stopped
+TRIED = 100  # number of ports to try, from PORT on
+LONGEST = 100  # runs that one URL can name
+PATIENCE = 2  # seconds that a stopping server waits for requests to finish
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the command line; the result is its exit code, 0 if Ctrl-C ended it."""
+    """Run the command and return its exit code, 0 if Ctrl-C ended it."""
     parser = common.parser("ui")
     parser.add_argument("--port", type=_port, metavar="N", help=f"default: {PORT}, or the next")
     parser.add_argument("--open", action="store_true", help="also open the browser")
@@ -66,7 +66,7 @@ def _show(args: argparse.Namespace) -> int:
             ).start()
 
     if store.uri.startswith("http"):
-        announce(re.sub("//[^/]*@", "//", store.uri.rstrip("/")))  # no password in sight
+        announce(re.sub("//[^/]*@", "//", store.uri.rstrip("/")))  # without the password
         return 0
     with listen(args.port) as listener:
         base = f"http://{HOST}:{listener.getsockname()[1]}"
@@ -74,11 +74,11 @@ def _show(args: argparse.Namespace) -> int:
 
 
 def addresses(base: str, store: Store, runs: Sequence[RecordedRun]) -> dict[str, str]:
-    """The addresses of the runs table, the curves and the comparison.
+    """The URLs of the runs table, the curves and the comparison.
 
-    The comparison is left out if there are more runs than an address can name.
+    The comparison is left out if there are more runs than a URL can name.
     """
-    workflow = "workflowType=machine_learning"  # another one opens without it
+    workflow = "workflowType=machine_learning"  # without it, MLflow opens its GenAI pages
     table = f"{base}/#/experiments/{store.experiment_id}/runs?{workflow}"
     sweeps = {run.tags.get(SWEEP) for run in runs}
     sweep = sweeps.pop() if len(sweeps) == 1 else None
@@ -94,10 +94,10 @@ def addresses(base: str, store: Store, runs: Sequence[RecordedRun]) -> dict[str,
 
 
 def listen(port: int | None) -> socket.socket:
-    """A listening socket on this port, or on the first free one from 5000 on.
+    """Open a listening socket on this port; None: on the first free one from 5000 on.
 
     Raises:
-        GdexpError: the port asked for is taken, or may not be used, or all are taken.
+        GdexpError: the port is taken or cannot be used, or all are taken.
     """
     for candidate in range(port or PORT, (port or PORT + TRIED - 1) + 1):
         try:
@@ -118,13 +118,13 @@ def listen(port: int | None) -> socket.socket:
 
 
 def serve(store: Store, listener: socket.socket, ready: Callable[[], None]) -> int:
-    """Serve MLflow's pages on the socket until a signal arrives; return 1 if it cannot start.
+    """Serve MLflow's pages on the socket until a signal arrives; returns 1 if it cannot start.
 
-    The server runs in this process, not in a subprocess: it starts in half the time, and none is
-    left behind, however this process ends.
+    The server runs in this process, not in a subprocess: it starts in half the time, and cannot
+    outlive this process.
 
     Raises:
-        Interrupted: Ctrl-C or SIGTERM arrived, the server has been stopped.
+        Interrupted: Ctrl-C or SIGTERM has stopped the server.
     """
     try:
         import uvicorn
@@ -147,7 +147,7 @@ def serve(store: Store, listener: socket.socket, ready: Callable[[], None]) -> i
 
 
 def _application(uri: str) -> Callable[..., object]:
-    """The application that ``mlflow server`` serves, without its job runners and logs."""
+    """The application that ``mlflow server`` runs, without its job runners and logs."""
     from mlflow.server import constants
 
     place = absolute(OUTPUTS) / "artifacts"
@@ -160,7 +160,7 @@ def _application(uri: str) -> Callable[..., object]:
         constants.SERVE_ARTIFACTS_ENV_VAR: "true",
     }
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # deprecations between the server's own parts
+        warnings.simplefilter("ignore")  # deprecations inside the server
         from mlflow.server.fastapi_app import app
         from mlflow.server.handlers import initialize_backend_stores
 

@@ -59,7 +59,7 @@ class Tally:
 
     def _keep(self, job: Job, result: Result) -> None:
         if result.run_id is not None and job.number is not None:
-            from gdexp.tracking.describe import table_row
+            from gdexp.sweep.summary import table_row
 
             self.rows[job.number] = table_row(job, result)
         if self._total <= FEW:

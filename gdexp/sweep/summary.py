@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 from gdexp.config.job import Job
 from gdexp.config.paths import absolute
+from gdexp.descent.result import Result
 from gdexp.errors import ConfigError
 from gdexp.sweep import resume
 from gdexp.sweep.grids.repetitions import summarise
@@ -76,13 +77,10 @@ class Summary:
         }
         record = RunRecord(
             name=self._name,
-            params={"jobs": str(len(self.jobs))},
-            tags=tags | {PROCESS: environment.process()},
-            curves=[],
-            dataset=None,
             status="RUNNING",
             start_ms=int(self._started * 1000),
-            end_ms=None,
+            params={"jobs": str(len(self.jobs))},
+            tags=tags | {PROCESS: environment.process()},
             artifacts={resume.DEFINITION: resume.definition(self.jobs)},
         )
         (self.run_id,) = self.store.write([record])
@@ -128,23 +126,21 @@ class Summary:
         tags["mlflow.note.content"] = f"`{describe.cut(self._command)}`: {took}."
         stamp = int(now * 1000)
         curves = [Curve.point(name, float(v), 0, stamp) for name, v in metrics.items()]
-        news = {"curves": curves, "end_ms": stamp, "artifacts": _files(table)}
-        self.store.write([self._addition(tags, status, **news)])
+        news = self._addition(tags, status, curves=curves, end_ms=stamp, artifacts=_files(table))
+        self.store.write([news])
         return took
 
     def _addition(self, tags: Mapping[str, str], status: str, **news: Any) -> RunRecord:
         """What is new of the run."""
         assert self.run_id is not None
-        values: dict[str, Any] = {"params": {}, "curves": [], "end_ms": None, "artifacts": {}}
         return RunRecord(
             name=self._name,
-            tags=tags,
-            dataset=None,
             status=status,
             start_ms=int(self._started * 1000),
+            tags=tags,
             run_id=self.run_id,
             is_open=True,
-            **values | news,
+            **news,
         )
 
     @property
@@ -156,7 +152,7 @@ class Summary:
         if len(rows) < len(self.jobs):
             recorded = resume.runs_of(self.store, self.sweep_id)
             recorded.sort(key=lambda run: run.status == "FINISHED")  # of two, the one that is done
-            read = {int(run.tags["gdexp.job"]): describe.row_of(run) for run in recorded}
+            read = {int(run.tags["gdexp.job"]): row_of(run) for run in recorded}
             rows = {**read, **rows}
         return [rows[number] for number in sorted(rows)]
 
@@ -186,3 +182,29 @@ def _csv(rows: Sequence[Row]) -> bytes:
     lines.writeheader()
     lines.writerows(rows)
     return text.getvalue().encode()
+
+
+def table_row(job: Job, result: Result) -> dict[str, Any]:
+    """The row of a run that was computed here; equal to :func:`row_of` its record."""
+    last = {name: float(v[-1]) for name, v in result.trajectory.columns().items() if len(v)}
+    return {
+        "job": job.number,
+        "run_id": result.run_id,
+        "name": describe.run_name(job),
+        "outcome": result.outcome,
+        **describe.params(job),
+        **last,
+        **describe.final_metrics(result),
+    }
+
+
+def row_of(run: RecordedRun) -> dict[str, Any]:
+    """The row of a recorded run."""
+    return {
+        "job": int(run.tags["gdexp.job"]),
+        "run_id": run.run_id,
+        "name": run.name,
+        "outcome": run.outcome,
+        **run.params,
+        **run.metrics,
+    }

@@ -1,4 +1,4 @@
-"""The files of runs in a folder of this machine: written whole and synced, read, listed."""
+"""Artifacts on the local disk: written atomically and synced, listed, removed."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-FEW = 30  # files that are synced one by one; of more, the whole file system is
+FEW = 30  # files to sync one by one; for more, one sync of the whole file system is faster
 
 
 def local_path(uri: str) -> Path | None:
-    """The folder that a URI or a path names; None if it is not on this machine.
+    """The local folder that a URI or a path names; None for any other scheme.
 
     >>> local_path("file:///tmp/a%20b"), local_path("/tmp/a"), local_path("s3://bucket/a")
     (PosixPath('/tmp/a b'), PosixPath('/tmp/a'), None)
@@ -27,14 +27,14 @@ def local_path(uri: str) -> Path | None:
 
 
 def write_files(folders: Mapping[Path, Mapping[str, bytes]]) -> None:
-    """Write files and have the disk confirm them.
+    """Write files and sync them to disk.
 
     Args:
-        folders: the content of each file, by its name below a folder.
+        folders: for each folder, the content of each file by its path below the folder.
 
     Raises:
         OSError: a file cannot be written.
-        ValueError: a name leads out of its folder.
+        ValueError: a path leads out of its folder.
     """
     paths = [
         _write(folder, name, content)
@@ -50,7 +50,7 @@ def write_files(folders: Mapping[Path, Mapping[str, bytes]]) -> None:
 
 
 def sync(path: Path) -> None:
-    """Have the disk confirm a file, or the names in a folder."""
+    """Sync a file, or the entries of a folder, to disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -66,18 +66,18 @@ def _write(folder: Path, name: str, content: bytes) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     partial.write_bytes(content)
-    partial.replace(path)  # whole or not there
+    partial.replace(path)  # atomic, so that no partial file has the final name
     return path
 
 
 def remove(folders: Sequence[Path]) -> None:
-    """Free the disk space of runs that have not been recorded."""
+    """Delete folders, as far as possible."""
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def listed(folder: Path, below: str = "") -> list[str]:
-    """What is in a folder, each by its path below the root; nothing if it does not exist."""
+    """The entries of a folder, as paths below the root; none if it does not exist."""
     place = folder / below
     if not place.is_dir():
         return []
@@ -86,7 +86,7 @@ def listed(folder: Path, below: str = "") -> list[str]:
 
 @contextmanager
 def temporary_folder(files: Mapping[str, bytes]) -> Iterator[str]:
-    """A folder with these files, for what only uploads folders."""
+    """A temporary folder with these files, for MLflow calls that upload whole folders."""
     with tempfile.TemporaryDirectory() as folder:
         for name, content in files.items():
             _write(Path(folder), name, content)

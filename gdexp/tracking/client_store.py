@@ -1,4 +1,4 @@
-"""Runs in a tracking server, or in a database whose tables gdexp does not know: MLflow's client."""
+"""Runs written by MLflow's client: to a tracking server, or to tables that gdexp does not know."""
 
 # mypy: allow-untyped-calls
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gdexp.errors import StoreError, WriteError
+from gdexp.errors import StoreError, WriteError, brief
 from gdexp.tracking.artifacts import temporary_folder
 from gdexp.tracking.location import hide_password
 from gdexp.tracking.run_record import PROCESS, DatasetRecord, RecordedRun, RunRecord
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 BATCH = 1000  # metric rows that MLflow takes in one call
-PAGE = 1000  # runs asked for at once
+PAGE = 1000  # runs in one response
 
 
 class ClientStore:
@@ -48,8 +48,7 @@ class ClientStore:
                 written.append(self._add(record) if record.is_open else self._create(record))
             except Exception as error:
                 raise WriteError(
-                    f"A run cannot be written to {hide_password(self.uri)}: "
-                    f"{reason(error).rstrip('.')}."
+                    f"A run cannot be written to {hide_password(self.uri)}: {brief(error)}."
                 ) from error
         return written
 
@@ -64,7 +63,7 @@ class ClientStore:
         try:
             self._log(run_id, record)
         except BaseException:
-            with contextlib.suppress(Exception):  # it may be the store that has vanished
+            with contextlib.suppress(Exception):  # the store may be unreachable
                 self.client.delete_run(run_id)
             raise
         return run_id
@@ -75,13 +74,13 @@ class ClientStore:
         tags = [RunTag(key, value) for key, value in record.tags.items()]
         if tags:
             self.client.log_batch(record.run_id, tags=tags)
-        if PROCESS in record.tags:  # it was over, and goes on
+        if PROCESS in record.tags:  # it had ended, and is resumed
             self.client.update_run(record.run_id, status=record.status)
         self._log(record.run_id, record)
         return record.run_id
 
     def _log(self, run_id: str, record: RunRecord) -> None:
-        """Everything else of a run, its end last."""
+        """Write the params, metrics, data set and artifacts of a run, and its end last."""
         from mlflow.entities import Param
 
         if record.params:
@@ -97,7 +96,7 @@ class ClientStore:
                 self.client.log_artifacts(run_id, folder)
         if record.status != "RUNNING":
             if record.is_open:
-                with contextlib.suppress(Exception):  # it may have none
+                with contextlib.suppress(Exception):  # it may not exist
                     self.client.delete_tag(run_id, PROCESS)
             self.client.set_terminated(run_id, record.status, record.end_ms)
 
@@ -113,11 +112,12 @@ class ClientStore:
             record.schema,
             record.profile,
         )
-        context = record.context
-        tags = [] if context is None else [InputTag("mlflow.data.context", context)]
+        tags = []
+        if record.context is not None:
+            tags.append(InputTag("mlflow.data.context", record.context))
         try:
             self.client.log_inputs(run_id, [DatasetInput(dataset, tags)])
-        except MlflowException:  # another process has just written this data set
+        except MlflowException:  # another process has just created this data set
             self.client.log_inputs(run_id, [DatasetInput(dataset, tags)])
 
     def runs(
@@ -139,7 +139,7 @@ class ClientStore:
             conditions.append(f"attributes.run_id LIKE '{id_prefix}%'")
         experiments = [self.experiment_id]
         if everywhere:
-            experiments = [found.experiment_id for found in self.client.search_experiments()]
+            experiments = [each.experiment_id for each in self.client.search_experiments()]
         pages = self._pages(experiments, " AND ".join(conditions), limit)
         return [_recorded(run) for run in pages]
 
@@ -157,29 +157,29 @@ class ClientStore:
                 return
 
     def delete(self, run_ids: Sequence[str]) -> None:
-        """Mark runs as deleted: they can be restored, and no page shows them."""
+        """Mark runs as deleted; see :class:`gdexp.tracking.store.Store`."""
         for run_id in run_ids:
             self.client.delete_run(run_id)
 
     def fail(self, run_ids: Mapping[str, str]) -> None:
-        """Turn runs that claim to be FINISHED into FAILED ones, each with the reason."""
+        """Mark runs as FAILED; see :class:`gdexp.tracking.store.Store`."""
         for run_id, reason in run_ids.items():
             self.client.set_tag(run_id, "gdexp.outcome", "failed")
             self.client.set_tag(run_id, "gdexp.reason", reason)
             self.client.update_run(run_id, status="FAILED")
 
     def files(self, run: RecordedRun, below: str = "") -> list[str]:
-        """The names of a run's files in a folder of its artifacts."""
+        """The files of a run; see :class:`gdexp.tracking.store.Store`."""
         entries = self.client.list_artifacts(run.run_id, below or None)
         return sorted(entry.path for entry in entries)
 
     def read(self, run: RecordedRun, name: str) -> bytes:
-        """The content of one of a run's files."""
+        """The content of one file."""
         with tempfile.TemporaryDirectory() as folder:
             return Path(self.client.download_artifacts(run.run_id, name, folder)).read_bytes()
 
     def analyze_after(self, written: int) -> None:
-        """Nothing: a server is its owner's to tune."""
+        """Do nothing: a server is tuned by its administrator."""
 
 
 def _metrics(record: RunRecord) -> Iterator[Any]:
@@ -205,29 +205,24 @@ def _recorded(run: Run) -> RecordedRun:
 
 
 def _quoted(text: str) -> str:
-    """A string as MLflow's filters read it.
+    """A string quoted for MLflow's filter syntax.
 
     Raises:
-        StoreError: it holds both kinds of quotes, which they cannot read.
+        StoreError: it contains both kinds of quotes, which that syntax cannot express.
     """
     if "'" in text and '"' in text:
-        raise StoreError(f"{text!r} holds both kinds of quotes, which MLflow cannot search for")
+        raise StoreError(f"{text!r} contains both kinds of quotes: MLflow cannot search for it.")
     return f'"{text}"' if "'" in text else f"'{text}'"
 
 
-def reason(error: Exception) -> str:
-    """What went wrong, on one line and without SQL."""
-    return " ".join(str(getattr(error, "orig", None) or error).split())[:300]
-
-
 def quiet() -> None:
-    """No telemetry, no migration log on stderr, and retries that end within seconds."""
+    """Turn off telemetry and logs on stderr, and make retries end within seconds."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
-    import mlflow  # noqa: F401  (sets its loggers up, so ours is the last word)
+    import mlflow  # noqa: F401  (configures its loggers, so it must come before ours)
 
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)

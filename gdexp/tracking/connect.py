@@ -1,4 +1,4 @@
-"""Opening the store that the settings name: made if need be, or as it is."""
+"""Opening the store that the settings name: for writing, created if need be, or for reading."""
 
 # mypy: allow-untyped-calls
 from __future__ import annotations
@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gdexp.config.paths import OUTPUTS, absolute, check_writable
-from gdexp.errors import GdexpError, StoreError, did_you_mean, first_line
+from gdexp.errors import GdexpError, StoreError, brief, did_you_mean
 from gdexp.tracking import empty_store, location
-from gdexp.tracking.database import Connection, Database, Postgres, Sqlite
+from gdexp.tracking.database import Connection, Database, Postgres, Row, Sqlite
 from gdexp.tracking.location import SERVERS, experiment_name, hide_password, kind_of, resolve
 from gdexp.tracking.sql_schema import Schema, schema_of
 from gdexp.tracking.sql_store import SqlStore
@@ -27,15 +27,17 @@ from gdexp.tracking.store import Store
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+RUN_FIRST = "run python -m gdexp first."
+
 
 def connect(settings: Mapping[str, Any]) -> Store:
-    """The store that the tracking settings name, created if it is the embedded one.
+    """Open the store that the tracking settings name; a missing SQLite file is created.
 
     Args:
         settings: the tracking group: ``uri`` and ``experiment``, either may be None.
 
     Raises:
-        StoreError: it is malformed, unreachable or cannot be written.
+        StoreError: the URI is malformed, or the store is unreachable or cannot be written.
     """
     return _connect(resolve(settings.get("uri")), experiment_name(settings.get("experiment")))
 
@@ -51,9 +53,9 @@ def _connect(uri: str, experiment: str) -> Store:
         check_writable(absolute(OUTPUTS), "outputs")
         absolute(OUTPUTS).mkdir(parents=True, exist_ok=True)
     try:
-        # Two processes that create the tables of one store at once break it for good.
-        with _lock(uri, kind):
-            return _open(uri, kind, experiment)
+        # Two processes that create the tables of one store at the same time break it for good.
+        with _lock(uri):
+            return _open(uri, experiment)
     except StoreError:
         raise
     except ModuleNotFoundError as error:
@@ -64,49 +66,39 @@ def _connect(uri: str, experiment: str) -> Store:
     except Exception as error:
         raise StoreError(
             f"tracking.uri: {hide_password(uri)} cannot be opened as an MLflow store: "
-            f"{first_line(error)[:300].rstrip('.')}."
+            f"{brief(error)}."
         ) from error
 
 
-def _open(uri: str, kind: str, experiment: str) -> Store:
-    database = database_of(uri)
+def _open(uri: str, experiment: str) -> Store:
+    database = _database(uri)
+    if isinstance(database, Sqlite) and _is_missing(database.path):
+        empty_store.create(database.path)
     if database is not None:
-        if isinstance(database, Sqlite) and is_missing(database.path):
-            empty_store.create(database.path)
-        schema = _schema(database, kind)
+        schema = _schema(database, uri)
         if schema == "empty":
-            client_of(uri)  # makes the tables
-            schema = _schema(database, kind)
-        if schema == "newer":
-            raise StoreError(newer(uri))
+            client_of(uri)  # creates the tables
+            schema = _schema(database, uri)
         if schema == "known":
             return _sql_store(database, uri, experiment)
         print(
-            "gdexp: the tables of this store are unknown to gdexp; MLflow's client writes them, "
+            "gdexp: the tables of this store have an unknown schema; MLflow's client writes them, "
             "which is slower",
             file=sys.stderr,
         )
-    return _client_store(uri, kind, experiment)
+    return _client_store(client_of(uri), uri, experiment)
 
 
-def newer(uri: str) -> str:
-    """The sentence about a store that the installed MLflow must not touch."""
-    return (
-        f"tracking.uri: {hide_password(uri)} was made by a newer MLflow than the installed one. "
-        "Type pip install --upgrade mlflow, or name another store."
-    )
-
-
-def is_missing(path: Path) -> bool:
+def _is_missing(path: Path) -> bool:
     """Whether there is no file, or an empty one."""
     return not path.exists() or (path.is_file() and not path.stat().st_size)
 
 
-def database_of(uri: str) -> Database | None:
-    """A database that gdexp can speak to by itself; None for any other store."""
+def _database(uri: str) -> Database | None:
+    """The database, if gdexp can write it without MLflow; else None."""
     kind = kind_of(uri)
     if os.environ.get("MLFLOW_ENABLE_WORKSPACES", "").lower() in ("true", "1"):
-        return None  # conditions on what may be written, which MLflow knows
+        return None  # workspaces restrict what may be written, by rules that only MLflow knows
     if kind == "sqlite":
         return Sqlite(location.sqlite_path(uri))
     if kind == "postgresql" and importlib.util.find_spec("psycopg"):
@@ -114,9 +106,20 @@ def database_of(uri: str) -> Database | None:
     return None
 
 
-def _schema(database: Database, kind: str) -> Schema:
+def _schema(database: Database, uri: str) -> Schema:
+    """The schema of a database.
+
+    Raises:
+        StoreError: a newer MLflow made it, so the installed one must not touch it.
+    """
     with database.reading() as connection:
-        return schema_of(connection, kind)
+        schema = schema_of(connection, kind_of(uri))
+    if schema == "newer":
+        raise StoreError(
+            f"tracking.uri: {hide_password(uri)} was made by a newer MLflow than the installed "
+            "one. Type pip install --upgrade mlflow, or name another store."
+        )
+    return schema
 
 
 def _sql_store(database: Database, uri: str, name: str) -> SqlStore:
@@ -124,23 +127,21 @@ def _sql_store(database: Database, uri: str, name: str) -> SqlStore:
         rows = _experiment(connection, name)
     if not rows:
         with database.transaction() as connection:
-            if not _experiment(connection, name):
-                _create_experiment(connection, name)
-            rows = _experiment(connection, name)
+            rows = _experiment(connection, name) or _create_experiment(connection, name)
     ((experiment_id, place, stage),) = rows
     _check_active(name, str(experiment_id), stage)
     return SqlStore(database, uri, name, str(experiment_id), place)
 
 
-def _experiment(connection: Connection, name: str) -> list[tuple[Any, ...]]:
+def _experiment(connection: Connection, name: str) -> list[Row]:
     return connection.query(
         "SELECT experiment_id, artifact_location, lifecycle_stage FROM experiments WHERE name = ?",
         (name,),
     )
 
 
-def _create_experiment(connection: Connection, name: str) -> None:
-    """An experiment with its artifacts under ``outputs/``, beside MLflow's own "Default"."""
+def _create_experiment(connection: Connection, name: str) -> list[Row]:
+    """Create an experiment with its artifacts under ``outputs/``, and MLflow's own "Default"."""
     now, place = int(time.time() * 1000), (absolute(OUTPUTS) / "artifacts").as_uri()
     columns = (
         *("name", "artifact_location", "lifecycle_stage", "creation_time"),
@@ -150,6 +151,7 @@ def _create_experiment(connection: Connection, name: str) -> None:
         default = (0, "Default", f"{place}/0", "active", now, now)
         connection.insert("experiments", ("experiment_id", *columns), [default])
     connection.insert("experiments", columns, [(name, place, "active", now, now)])
+    return _experiment(connection, name)
 
 
 def _check_active(name: str, experiment_id: str, stage: str) -> None:
@@ -161,34 +163,34 @@ def _check_active(name: str, experiment_id: str, stage: str) -> None:
 
 
 def client_of(uri: str) -> MlflowClient:
-    """MLflow's own client, set up to be quiet."""
+    """MLflow's own client, set up to be quiet; the tables of a database are created."""
     from gdexp.tracking.client_store import quiet
 
     quiet()
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri=uri)
-    client.search_experiments(max_results=1)  # a database's tables are made now
+    client.search_experiments(max_results=1)  # creates the tables
     return client
 
 
-def _client_store(uri: str, kind: str, name: str) -> Store:
+def _client_store(client: MlflowClient, uri: str, name: str) -> Store:
     from gdexp.tracking.client_store import ClientStore
 
-    client = client_of(uri)
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
-        # A server keeps artifacts where it likes; ours belong under outputs/.
-        place = None if kind in SERVERS else (absolute(OUTPUTS) / "artifacts").as_uri()
+        # A server decides where artifacts go; those of a database go under outputs/.
+        is_server = kind_of(uri) in SERVERS
+        place = None if is_server else (absolute(OUTPUTS) / "artifacts").as_uri()
         return ClientStore(client, uri, name, client.create_experiment(name, place))
     _check_active(name, experiment.experiment_id, experiment.lifecycle_stage)
     return ClientStore(client, uri, name, str(experiment.experiment_id))
 
 
-def _lock(uri: str, kind: str) -> AbstractContextManager[Any]:
+def _lock(uri: str) -> AbstractContextManager[Any]:
     from filelock import FileLock
 
-    if kind == "sqlite":
+    if kind_of(uri) == "sqlite":
         path = location.sqlite_path(uri)
         path.parent.mkdir(parents=True, exist_ok=True)
         return FileLock(path.with_name(f".{path.name}.lock"), timeout=120)
@@ -197,14 +199,14 @@ def _lock(uri: str, kind: str) -> AbstractContextManager[Any]:
 
 
 def open_existing(uri: str | None, experiment: str | None) -> Store:
-    """The store that runs are recorded in, as it is: nothing is created by looking.
+    """Open a store for reading; nothing is created.
 
     Args:
         uri: the store; None: MLFLOW_TRACKING_URI, else ``outputs/mlflow.db``.
         experiment: its experiment; None: MLFLOW_EXPERIMENT_NAME, else gdexp.
 
     Raises:
-        StoreError: it is malformed, unreachable or not an MLflow store.
+        StoreError: the URI is malformed, or the store is unreachable or not an MLflow store.
         GdexpError: nothing is recorded in it yet, or it has no such experiment.
     """
     uri, name = resolve(uri), experiment_name(experiment)
@@ -216,36 +218,27 @@ def open_existing(uri: str | None, experiment: str | None) -> Store:
         raise
     except Exception as error:
         raise StoreError(
-            f"{hide_password(uri)} cannot be read as an MLflow store: "
-            f"{first_line(error)[:300].rstrip('.')}."
+            f"{hide_password(uri)} cannot be read as an MLflow store: {brief(error)}."
         ) from error
 
 
 def _existing(uri: str, name: str) -> Store:
-    database, kind = database_of(uri), kind_of(uri)
+    database = _database(uri)
     if isinstance(database, Sqlite) and not database.path.exists():
         path = database.path
-        place = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-        raise GdexpError(f"nothing recorded yet: {place} is not there; run python -m gdexp first.")
-    schema = _schema(database, kind) if database is not None else "unknown"
+        shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+        raise GdexpError(f"nothing recorded yet: {shown} does not exist; {RUN_FIRST}")
+    schema = _schema(database, uri) if database is not None else "unknown"
     if schema == "empty":
-        raise GdexpError(
-            "nothing recorded yet: the store is an empty database; run python -m gdexp first."
-        )
-    if schema == "newer":
-        raise StoreError(newer(uri))
+        raise GdexpError(f"nothing recorded yet: the store is an empty database; {RUN_FIRST}")
     if database is None or schema == "unknown":
-        from gdexp.tracking.client_store import ClientStore
-
         client = client_of(uri)
-        known = {found.name: found.experiment_id for found in client.search_experiments()}
-        _check_experiment(name, list(known))
-        return ClientStore(client, uri, name, known[name])
+        _check_experiment(name, [each.name for each in client.search_experiments()])
+        return _client_store(client, uri, name)
     with database.reading() as connection:
         names = connection.query("SELECT name FROM experiments WHERE lifecycle_stage = 'active'")
-        _check_experiment(name, [known for (known,) in names])
-        ((experiment_id, place, _),) = _experiment(connection, name)
-    return SqlStore(database, uri, name, str(experiment_id), place)
+    _check_experiment(name, [known for (known,) in names])
+    return _sql_store(database, uri, name)
 
 
 def _check_experiment(name: str, known: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""Curves of so many points, and files with every number: Parquet without pandas."""
+"""Thinning curves to a number of points, and writing Parquet files without pandas."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gdexp.descent.trajectory import Trajectory
 
 
 def curve_epochs(iters: int, points: int) -> NDArray[np.int64]:
-    """The epochs a curve shows: all of them, or as many as points, first and last included.
+    """The epochs of a curve: all, or this many, evenly spaced, with the first and the last.
 
     >>> curve_epochs(5, 1000)
     array([1, 2, 3, 4, 5])
@@ -26,18 +26,18 @@ def curve_epochs(iters: int, points: int) -> NDArray[np.int64]:
 
 
 def epoch_times(epochs: NDArray[np.int64], started: float, pace: float) -> NDArray[np.int64]:
-    """When epochs were reached, in ms since 1970: interpolated, for the loop reads no clock.
+    """When epochs were reached, in ms since 1970: interpolated, as the loop reads no clock.
 
     Args:
         epochs: the epochs.
         started: when the first began, in seconds since 1970.
-        pace: seconds for an epoch.
+        pace: seconds per epoch.
     """
     return ((started + pace * epochs) * 1000).astype(np.int64)
 
 
 def parquet(trajectory: Trajectory) -> bytes:
-    """Every epoch in one Parquet file: epoch, train/loss, param/<name>, grad/<name>."""
+    """Every epoch as a Parquet file: epoch, train/loss, param/<name>, grad/<name>."""
     import pyarrow as pa
 
     arrays = {"epoch": _numbers(trajectory.epochs, pa.int64())}
@@ -47,7 +47,7 @@ def parquet(trajectory: Trajectory) -> bytes:
 
 
 def table_parquet(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    """Rows as a Parquet file: a column of numbers where all are, else of strings; null: missing."""
+    """Rows as a Parquet file: all-number columns as float64, others as strings, missing as null."""
     import pyarrow as pa
 
     arrays = {}

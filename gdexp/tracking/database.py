@@ -1,4 +1,4 @@
-"""A SQLite file or a PostgreSQL database, spoken to by its own driver."""
+"""A SQLite file or a PostgreSQL database, through its own driver."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ from typing import Any, Protocol, TypeAlias
 
 Row: TypeAlias = tuple[Any, ...]
 
-PATIENCE = 60.0  # seconds to wait for the other writers of a SQLite file
-PAUSE = 0.02  # seconds between two tries
-MANY = 1000  # rows in one INSERT: a third faster than one by one
+PATIENCE = 60.0  # seconds to wait for other writers of a SQLite file
+PAUSE = 0.02  # seconds between attempts
+MANY = 1000  # rows per INSERT: a third faster than one by one
 
 
 class Connection(Protocol):
-    """An open connection, within a transaction or not."""
+    """An open connection, inside a transaction or not."""
 
     def query(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
-        """The rows of a SELECT; ``?`` marks a value."""
+        """The rows of a statement; ``?`` is the placeholder of a value."""
 
     def insert(self, table: str, columns: Sequence[str], rows: list[Row], ending: str = "") -> None:
-        """Insert rows; the ending says what a conflict does."""
+        """Insert rows; the ending is the ON CONFLICT clause."""
 
     def analyze(self, tables: Sequence[str]) -> None:
-        """Measure tables, so that the database picks fast plans."""
+        """Update the statistics of tables, so that the database picks fast plans."""
 
 
 class Database(Protocol):
-    """A database whose tables gdexp writes itself."""
+    """A database that gdexp writes without MLflow."""
 
     def reading(self) -> Any:
-        """A context with a :class:`Connection`; what it changes is lost."""
+        """A context with a :class:`Connection` for queries."""
 
     def transaction(self) -> Any:
-        """A context with a :class:`Connection`: all that happens in it, or nothing."""
+        """A context with a :class:`Connection`, committed as a whole or rolled back."""
 
 
 class Sqlite:
-    """A SQLite file. A connection is opened for each use, so threads and forks may share this.
+    """A SQLite file. Each use opens a connection, so threads and forked processes may share this.
 
     Args:
         path: the file; it must exist.
@@ -51,31 +51,31 @@ class Sqlite:
 
     @contextmanager
     def reading(self) -> Iterator[_SqliteConnection]:
-        """A connection that is not in a transaction.
+        """A connection outside a transaction.
 
-        It may write all the same: after a crash, reading begins with undoing what was half done.
+        It must be able to write: after a crash, SQLite first rolls back the unfinished transaction.
         """
         with closing(self._connect()) as connection:
             yield _SqliteConnection(connection)
 
     @contextmanager
     def transaction(self) -> Iterator[_SqliteConnection]:
-        """All of it, or nothing; waits for other writers."""
+        """A connection in a transaction; waits for other writers."""
         with closing(self._connect()) as connection:
             _patiently(connection, "PRAGMA foreign_keys = ON")
             _patiently(connection, "PRAGMA cache_size = -262144")  # 256 MiB, so nothing spills
-            # At once, or two writers may each wait for the other to stop reading.
+            # IMMEDIATE: two deferred transactions could each wait for the other to stop reading.
             _patiently(connection, "BEGIN IMMEDIATE")
             try:
                 yield _SqliteConnection(connection)
             except BaseException:
-                if connection.in_transaction:  # a full disk has ended it already
+                if connection.in_transaction:  # a full disk has already ended it
                     connection.execute("ROLLBACK")
                 raise
-            _patiently(connection, "COMMIT")  # a reader may hold it up
+            _patiently(connection, "COMMIT")  # waits for readers
 
     def _connect(self) -> sqlite3.Connection:
-        # mode=rw: a file that has gone is not made again, empty
+        # mode=rw does not recreate a file that was deleted
         return sqlite3.connect(
             f"{self.path.as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=0
         )
@@ -84,7 +84,10 @@ class Sqlite:
 def _patiently(
     connection: sqlite3.Connection, statement: str, values: Sequence[Any] = ()
 ) -> list[Row]:
-    """Execute it as soon as others let go; the waiting is done here, where signals are heard."""
+    """Execute a statement, retrying while the file is locked.
+
+    SQLite's own busy timeout would block signals while it waits.
+    """
     deadline = time.monotonic() + PATIENCE
     while True:
         try:
@@ -118,10 +121,10 @@ class _SqliteConnection:
 
 
 class Postgres:
-    """A PostgreSQL database, by psycopg.
+    """A PostgreSQL database, through psycopg.
 
     Args:
-        uri: the database; SQLAlchemy's ``postgresql+driver://`` is understood.
+        uri: the database; SQLAlchemy's ``postgresql+driver://`` is accepted.
     """
 
     def __init__(self, uri: str) -> None:
@@ -130,7 +133,7 @@ class Postgres:
 
     @contextmanager
     def reading(self) -> Iterator[_PostgresConnection]:
-        """A connection whose changes are lost."""
+        """A connection that is rolled back at the end."""
         import psycopg
 
         with psycopg.connect(self._uri, connect_timeout=10) as connection:
@@ -139,7 +142,7 @@ class Postgres:
 
     @contextmanager
     def transaction(self) -> Iterator[_PostgresConnection]:
-        """All of it, or nothing."""
+        """A connection in a transaction."""
         import psycopg
 
         with psycopg.connect(self._uri, connect_timeout=10) as connection:
@@ -155,7 +158,7 @@ class _PostgresConnection:
         return list(cursor.fetchall()) if cursor.description else []
 
     def insert(self, table: str, columns: Sequence[str], rows: list[Row], ending: str = "") -> None:
-        """By COPY where nothing may be there yet, else through a table of its own."""
+        """Insert by COPY, and through a temporary table if conflicts are possible."""
         if not rows:
             return
         names = ", ".join(columns)

@@ -1,7 +1,7 @@
-"""How a run is described in MLflow: its name, params, tags, note, curves, metrics and files.
+"""Describing a run for MLflow: its name, params, tags, note, curves, metrics and files.
 
-The one place where a job and its result become a :class:`RunRecord`, whether the run was computed
-alone or with others. Nothing here touches a store.
+The only place where a job and its result become a :class:`RunRecord`, for single and vectorized
+runs alike. Nothing here touches a store.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -23,24 +23,28 @@ from gdexp.descent.result import Result
 from gdexp.descent.trajectory import Trajectory
 from gdexp.tracking import environment
 from gdexp.tracking.curves import curve_epochs, epoch_times, parquet
-from gdexp.tracking.run_record import PROCESS, Curve, DatasetRecord, RecordedRun, RunRecord
+from gdexp.tracking.run_record import PROCESS, Curve, DatasetRecord, RunRecord
 
-CHECKPOINTS = "checkpoints"  # the folder among a run's files
+CHECKPOINTS = "checkpoints"  # folder of the checkpoints among the artifacts
 LONGEST_NAME = 250
 LONGEST_VALUE = 6000
 STATUS = {"failed": "FAILED", "interrupted": "KILLED"}
-_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # the one in C where it is built
+_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # in C, if PyYAML was built with libyaml
 
 
-def record(job: Job, result: Result, *, after: int = 0) -> RunRecord:
-    """A run that has ended.
+def record(job: Job, result: Result, *, run_id: str | None = None, after: int = 0) -> RunRecord:
+    """Describe a run that has ended.
 
     Args:
-        job: what was run.
-        result: what came of it.
-        after: the last epoch whose points the store has already.
+        job: the run.
+        result: its result.
+        run_id: its id, if it is open in the store; the record then adds to it.
+        after: the last epoch whose points the store already has.
     """
     assert result.data is not None
+    rest: dict[str, Any] = {"params": params(job), "dataset": dataset(result.data)}
+    if run_id is not None:
+        rest = {"run_id": run_id, "is_open": True}
     end = result.started + result.seconds
     metrics = (
         Curve.point(name, value, result.trajectory.length, int(end * 1000))
@@ -49,64 +53,37 @@ def record(job: Job, result: Result, *, after: int = 0) -> RunRecord:
     ended = (result.started, result.seconds)
     return RunRecord(
         name=run_name(job),
-        params=params(job),
-        tags=tags(job) | final_tags(job, result),
-        curves=[*curves(job, result.trajectory, *ended, after=after, ended=True), *metrics],
-        dataset=dataset(result.data),
         status=STATUS.get(result.outcome, "FINISHED"),
         start_ms=int(result.started * 1000),
         end_ms=int(end * 1000),
+        tags=tags(job) | final_tags(job, result),
+        curves=[*curves(job, result.trajectory, *ended, after=after, ended=True), *metrics],
         artifacts=files(job, result),
+        **rest,
     )
 
 
 def opening(job: Job, data: Prepared, started: float) -> RunRecord:
-    """A run that is under way, with the process it belongs to.
+    """Describe a run that is under way, with the process that owns it.
 
     Args:
-        job: what is run.
-        data: what it is fitted to.
+        job: the run.
+        data: the data it is fitted to.
         started: when it started, in seconds since 1970.
     """
     return RunRecord(
         name=run_name(job),
-        params=params(job),
-        tags=tags(job) | {PROCESS: environment.process()},
-        curves=[],
-        dataset=dataset(data),
         status="RUNNING",
         start_ms=int(started * 1000),
-        end_ms=None,
+        params=params(job),
+        tags=tags(job) | {PROCESS: environment.process()},
+        dataset=dataset(data),
         artifacts={"config.yaml": config_text(job).encode()},
     )
 
 
-def addition(
-    job: Job,
-    run_id: str,
-    started: float,
-    *,
-    curves: Sequence[Curve] = (),
-    artifacts: Mapping[str, bytes] | None = None,
-) -> RunRecord:
-    """What is new of a run that is under way."""
-    return RunRecord(
-        name=run_name(job),
-        params={},
-        tags={},
-        curves=curves,
-        dataset=None,
-        status="RUNNING",
-        start_ms=int(started * 1000),
-        end_ms=None,
-        artifacts=artifacts or {},
-        run_id=run_id,
-        is_open=True,
-    )
-
-
 def run_name(job: Job) -> str:
-    """The overrides as typed, the step always among them."""
+    """The overrides as typed, preceded by the step if they do not name one."""
     words = [word for word in job.typed if not word.startswith(("hydra", "tracking"))]
     if not any(word.lstrip("+").startswith("step=") for word in words):
         words.insert(0, f"step={job.choices['step']}")
@@ -115,7 +92,7 @@ def run_name(job: Job) -> str:
 
 def params(job: Job) -> dict[str, str]:
     """The choices, the run-level settings and every component's settings, flat."""
-    return {key: _shown(value) for key, value in job.flat().items()}
+    return {key: cut(schema.shown(value).strip("'")) for key, value in job.flat().items()}
 
 
 def config_text(job: Job) -> str:
@@ -125,22 +102,18 @@ def config_text(job: Job) -> str:
 
 @functools.lru_cache(maxsize=10_000)
 def _yaml(key: str, value: str) -> str:
-    """One setting as YAML; the runs of a sweep share most of theirs."""
+    """One setting as YAML, cached because the runs of a sweep share most of their settings."""
     loaded = {key: json.loads(value)}
     return yaml.dump(loaded, Dumper=_DUMPER, sort_keys=False, allow_unicode=True)
 
 
-def _shown(value: Any) -> str:
-    return cut(schema.shown(value).strip("'"))
-
-
 def cut(text: str, longest: int = LONGEST_VALUE) -> str:
-    """A text of at most so many characters."""
+    """The text, truncated with an ellipsis to at most ``longest`` characters."""
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 def tags(job: Job) -> dict[str, str]:
-    """What is known of a run when it starts."""
+    """The tags of a run that are known when it starts."""
     texts = {
         "gdexp.kind": "run",
         "gdexp.overrides": " ".join(job.typed),
@@ -153,7 +126,7 @@ def tags(job: Job) -> dict[str, str]:
 
 
 def source_tags() -> dict[str, str]:
-    """What is known of any run of this process."""
+    """The tags that all runs of this process share."""
     return {
         "gdexp.version": __version__,
         "mlflow.source.name": "gdexp",
@@ -164,7 +137,7 @@ def source_tags() -> dict[str, str]:
 
 
 def final_tags(job: Job, result: Result) -> dict[str, str]:
-    """How the run ended, and the note that says it in a sentence."""
+    """The outcome, the reason and the note of a run that has ended."""
     texts = {
         "gdexp.outcome": result.outcome,
         "gdexp.reason": result.reason,
@@ -174,7 +147,7 @@ def final_tags(job: Job, result: Result) -> dict[str, str]:
 
 
 def note(job: Job, result: Result) -> str:
-    """Command and result in a sentence or two."""
+    """The command and the result in a sentence or two."""
     loss = result.trajectory.loss
     text = f"`{job.command}` {result.outcome}: {result.reason}"
     if len(loss):
@@ -183,7 +156,7 @@ def note(job: Job, result: Result) -> str:
 
 
 def final_metrics(result: Result) -> dict[str, float]:
-    """One number each, of the epochs that were finite; never infinite, never NaN."""
+    """The metrics with one value per run, taken from the finite epochs: all are finite."""
     loss = result.trajectory.loss
     if not len(loss):
         return {}
@@ -215,8 +188,8 @@ def curves(
         trajectory: its epochs.
         started: when the first one began, in seconds since 1970.
         seconds: how long all of them took.
-        after: the last epoch that the store has already.
-        ended: whether the last epoch is the run's, which is always kept.
+        after: the last epoch that the store already has.
+        ended: whether the run has ended; its last epoch is always kept.
     """
     length = trajectory.length
     epochs = curve_epochs(job.settings["iters"], job.settings["tracking"]["max_points"])
@@ -230,7 +203,7 @@ def curves(
 
 
 def files(job: Job, result: Result) -> dict[str, bytes]:
-    """The files of a run that has ended; a predictor that can be rebuilt from them is left out."""
+    """The artifacts of a run that has ended; its predictor only if they cannot rebuild it."""
     contents = {
         "config.yaml": config_text(job).encode(),
         "transcript.txt": result.transcript.encode(),
@@ -242,7 +215,7 @@ def files(job: Job, result: Result) -> dict[str, bytes]:
 
 
 def dataset(data: Prepared) -> DatasetRecord:
-    """The data set with its name, shape and digest, as MLflow's data set of a run."""
+    """The data set of a run as MLflow describes it: name, digest, shapes."""
     table, shape = data.fitted, [data.rows]
     inputs = shape if table.width == 1 else [data.rows, table.width]
     return DatasetRecord(
@@ -261,29 +234,3 @@ def _tensors(inputs: list[int], targets: list[int]) -> dict[str, str]:
         return json.dumps([{"type": "tensor", "tensor-spec": inner}])
 
     return {"features": spec(inputs), "targets": spec(targets)}
-
-
-def table_row(job: Job, result: Result) -> dict[str, Any]:
-    """A run in the table of its sweep; :func:`row_of` reads the same back from the store."""
-    last = {name: float(v[-1]) for name, v in result.trajectory.columns().items() if len(v)}
-    return {
-        "job": job.number,
-        "run_id": result.run_id,
-        "name": run_name(job),
-        "outcome": result.outcome,
-        **params(job),
-        **last,
-        **final_metrics(result),
-    }
-
-
-def row_of(run: RecordedRun) -> dict[str, Any]:
-    """A recorded run in the table of its sweep."""
-    return {
-        "job": int(run.tags["gdexp.job"]),
-        "run_id": run.run_id,
-        "name": run.name,
-        "outcome": run.outcome,
-        **run.params,
-        **run.metrics,
-    }

@@ -1,8 +1,8 @@
-"""A new SQLite store: a copy of an empty one that the installed MLflow has made.
+"""Creating a SQLite store: a copy of an empty store made by the installed MLflow.
 
-MLflow takes seconds to make its tables, and never again opens a file in which it was interrupted.
-So an empty store is made once for each version of MLflow, kept in the user's cache folder, and
-copied. ``python -m gdexp.tracking.empty_store FILE`` makes one, in a process of its own.
+MLflow takes seconds to create its tables, and cannot open a file if it was interrupted meanwhile.
+So an empty store is made once per version of MLflow, cached in the user's cache folder, and copied.
+``python -m gdexp.tracking.empty_store FILE`` makes one in a separate process.
 """
 
 # mypy: allow-untyped-calls
@@ -22,16 +22,14 @@ from gdexp.tracking.sql_schema import is_sound, is_store
 
 
 def create(path: Path) -> None:
-    """Create a store, whole before it gets its name; the caller holds the store's lock.
+    """Create a store atomically; the caller holds the store's lock.
 
     Raises:
-        StoreError: MLflow cannot make one.
+        StoreError: MLflow cannot create its tables.
     """
     draft = path.with_name(f".{path.name}.new")
-    for left in (draft, draft.with_name(f"{draft.name}-journal")):
-        left.unlink(missing_ok=True)
-    for stale in (f"{path.name}-journal", f"{path.name}-wal"):
-        path.with_name(stale).unlink(missing_ok=True)  # of a file that is gone
+    for name in (draft.name, f"{draft.name}-journal", f"{path.name}-journal", f"{path.name}-wal"):
+        path.with_name(name).unlink(missing_ok=True)  # left by an interrupted or deleted store
     cached = _cached()
     if cached is None:
         _make(draft)
@@ -43,7 +41,7 @@ def create(path: Path) -> None:
 
 
 def _cached() -> Path | None:
-    """The cached empty store, made if need be; None if the cache folder cannot be written."""
+    """The cached empty store, created if missing; None if the cache folder cannot be written."""
     from filelock import FileLock
 
     folder = _cache_folder()
@@ -71,8 +69,8 @@ def _cache_folder() -> Path:
 
 
 def _version() -> str:
-    """Of the installed MLflow, whichever of its distributions that is."""
-    from importlib import metadata  # slow to import, and of use for a new store alone
+    """The version of the installed MLflow, as mlflow-skinny or mlflow."""
+    from importlib import metadata  # slow to import, and only needed for a new store
 
     for name in ("mlflow-skinny", "mlflow"):
         try:
@@ -93,8 +91,8 @@ def _make(path: Path) -> None:
     command = [sys.executable, "-W", "ignore", "-m", "gdexp.tracking.empty_store", str(path)]
     made = subprocess.run(command, capture_output=True, text=True, start_new_session=True)
     if made.returncode:
-        last = [*made.stderr.strip().splitlines(), "no reason given"][-1 if made.stderr else 0]
-        raise StoreError(f"MLflow cannot make its tables: {last}.")
+        last = (made.stderr.strip() or "no reason given").splitlines()[-1]
+        raise StoreError(f"MLflow cannot create its tables: {last}.")
 
 
 def _main(path: str) -> None:

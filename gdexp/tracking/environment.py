@@ -1,4 +1,4 @@
-"""What is known of the process that runs: its user, its git commit, the machine, the versions."""
+"""The user, the git commit and the identity of this process."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def user() -> str:
 
 @functools.cache
 def git() -> dict[str, str]:
-    """The commit of the folder one works in, and whether it has changes; nothing outside git."""
+    """Tags with the commit of the working directory and whether it is dirty; none outside git."""
     command = ["git", "status", "--porcelain=v2", "--branch"]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=5)
@@ -38,7 +38,7 @@ def git() -> dict[str, str]:
 
 
 def process() -> str:
-    """What tells this process from any other, on any host and after any restart, as JSON."""
+    """A JSON object that identifies this process across hosts and reboots."""
     return json.dumps(
         {
             "host": socket.gethostname(),
@@ -50,7 +50,7 @@ def process() -> str:
 
 
 def _started() -> str:
-    """When this process started, in clock ticks since the machine did, as Linux counts."""
+    """When this process started, in clock ticks since boot (Linux), else in seconds since 1970."""
     fields = _text("/proc/self/stat").rpartition(")")[2].split()
     return fields[19] if len(fields) > 19 else f"{time.time() - time.process_time():.0f}"
 

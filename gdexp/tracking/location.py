@@ -1,4 +1,4 @@
-"""Where a store is: its URI, and whether anything answers there."""
+"""Store URIs: which one is meant, what it names, and whether it can be reached."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gdexp.errors import StoreError, did_you_mean
 
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 SERVERS = ("http", "https")
-PATIENCE = 5.0  # seconds a server may take to answer before a run starts
+PATIENCE = 5.0  # seconds to wait for a server to answer
 PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433, "http": 80, "https": 443}
 
 
@@ -20,7 +20,7 @@ def resolve(uri: str | None) -> str:
     """The store's URI: the setting, else MLFLOW_TRACKING_URI, else ``outputs/mlflow.db``.
 
     Raises:
-        StoreError: it is not a store's URI.
+        StoreError: it is not a store URI.
     """
     source = "tracking.uri" if uri else "MLFLOW_TRACKING_URI"
     uri = uri or os.environ.get("MLFLOW_TRACKING_URI")
@@ -58,16 +58,16 @@ def experiment_name(setting: str | None) -> str:
 
 
 def hide_password(uri: str) -> str:
-    """The URI as it may be shown: ``postgresql://user:***@host/name``."""
+    """The URI without its password: ``postgresql://user:***@host/name``."""
     parts = urllib.parse.urlsplit(uri)
     return uri.replace(f":{parts.password}@", ":***@") if parts.password else uri
 
 
 def check_reachable(uri: str) -> None:
-    """Ask for an answer now: MLflow itself would try for minutes.
+    """Check that a server or database answers: MLflow itself would retry for minutes.
 
     Raises:
-        StoreError: none came within five seconds.
+        StoreError: the URI is malformed, or no answer came within five seconds.
     """
     shown, kind = hide_password(uri), kind_of(uri)
     try:
@@ -75,7 +75,7 @@ def check_reachable(uri: str) -> None:
         address = (parts.hostname or "localhost", parts.port or PORTS[kind])
         if kind in SERVERS:
             _ask(uri)
-        elif "host=" not in parts.query:  # a socket folder given in the query is not ours to dial
+        elif "host=" not in parts.query:  # else the query names a socket folder, which has no port
             socket.create_connection(address, timeout=PATIENCE).close()
     except ValueError as error:
         raise StoreError(f"tracking.uri: {shown} is malformed: {error}.") from error
@@ -87,7 +87,7 @@ def check_reachable(uri: str) -> None:
 
 
 def _reason(error: OSError) -> str:
-    """What went wrong, without the wrapping: "Connection refused"."""
+    """The message of the innermost error: "Connection refused"."""
     inner = getattr(error, "reason", error)
     return str(getattr(inner, "strerror", None) or inner)
 

@@ -1,4 +1,4 @@
-"""Artifacts that are not on this machine, through MLflow's own repositories (S3, …)."""
+"""Artifacts in remote storage (S3, …), through MLflow's artifact repositories."""
 
 # mypy: allow-untyped-calls
 from __future__ import annotations
@@ -13,13 +13,13 @@ from gdexp.tracking.sql_rows import artifact_uri
 
 
 def upload(location: str, run_id: str, files: Mapping[str, bytes]) -> None:
-    """Put a run's files where its experiment keeps them."""
+    """Upload a run's files below its experiment's artifact location."""
     with temporary_folder(files) as folder:
         _repository(artifact_uri(location, run_id)).log_artifacts(folder)
 
 
 def listed(uri: str, below: str) -> list[str]:
-    """What is in a folder of a run's artifacts."""
+    """The entries of a folder of a run's artifacts."""
     entries = _repository(uri).list_artifacts(below or None)
     return sorted(entry.path for entry in entries)
 

@@ -1,6 +1,6 @@
-"""The fitted predictor as an MLflow model, written through the store's own client.
+"""Logging the fitted predictor as an MLflow model, through MLflow's client.
 
-MLflow's ``log_model`` would take the store and the run from global state; the client is told both.
+MLflow's ``log_model`` would take the store and the run from global state.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ def log_model(
     params: Mapping[str, str],
     epoch: int,
 ) -> None:
-    """Keep a run's fitted predictor as its model.
+    """Log a run's fitted predictor as its model.
 
     Args:
-        store: the store the run is in.
-        run_id: the run.
+        store: the store that has the run.
+        run_id: the run's id.
         fitted: its predictor.
-        data: what it was fitted to, for the input example.
-        params: of the run, which its model shares.
-        epoch: the last one.
+        data: the data it was fitted to, for the input example.
+        params: the run's params, which become the model's.
+        epoch: the run's last epoch.
     """
     client = client_of(store.uri)
     made = client.create_logged_model(store.experiment_id, NAME, run_id, params=dict(params))
@@ -67,9 +67,9 @@ def save(path: Path, fitted: Fitted, example: NDArray[np.float64], made: LoggedM
     """Write the folder that MLflow loads a model from.
 
     Args:
-        path: the folder, which does not exist.
+        path: the folder, which must not exist.
         fitted: the predictor.
-        example: some inputs in the data's own units, shape (n, d).
+        example: some inputs in the data's original units, shape (n, d).
         made: the model's entry in the store.
     """
     from pandas import DataFrame
@@ -77,7 +77,7 @@ def save(path: Path, fitted: Fitted, example: NDArray[np.float64], made: LoggedM
     source = path.with_name(FILE)
     source.write_bytes(fitted.packed())
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # MLflow's, about its own types and pandas' future
+        warnings.simplefilter("ignore")  # MLflow warns about its own use of pandas
         from mlflow import pyfunc
         from mlflow.models import Model, ModelSignature
 
@@ -98,7 +98,7 @@ def save(path: Path, fitted: Fitted, example: NDArray[np.float64], made: LoggedM
 
 
 def example_of(data: Prepared) -> NDArray[np.float64]:
-    """The first rows in the data's own units, shape (n, d); their means where no row was kept."""
+    """The first rows in the original units, shape (n, d); the means if no rows were kept."""
     x = data.means if data.table is None else data.table.x[:ROWS]
     return np.asarray(x, np.float64).reshape(-1, data.fitted.width)
 

@@ -1,4 +1,4 @@
-"""A choice of recorded runs: the last sweep, the newest, those of a sweep, or by their ids."""
+"""Selecting recorded runs: those of a sweep, the newest, or by their ids."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gdexp.errors import GdexpError, did_you_mean
 from gdexp.tracking.run_record import RecordedRun
 from gdexp.tracking.store import Store
 
-NEWEST = 20  # runs shown if the newest one belongs to no sweep
+NEWEST = 20  # runs selected if the newest run belongs to no sweep
 KIND, SWEEP, JOB = "gdexp.kind", "gdexp.sweep_id", "gdexp.job"
 IS_RUN = {KIND: "run"}  # other kinds summarise runs
 
@@ -22,29 +22,32 @@ def select(
     last: int | None = None,
     everything: bool = False,
 ) -> list[RecordedRun]:
-    """The runs named: ids in the order given, others in the order they were started in.
+    """Select runs; by default, the last sweep if the newest run belongs to one, else the newest.
 
     Args:
-        store: where to look.
-        ids: ids of runs, or their beginnings.
+        store: the store.
+        ids: ids of runs, or prefixes of ids; they are returned in this order.
         sweep: the id of a sweep, its folder, or ``last``.
-        last: how many of the newest runs.
+        last: the number of newest runs.
         everything: all runs of the experiment.
+
+    Returns:
+        The runs in the order in which they started, unless they are selected by id.
 
     Raises:
         GdexpError: there is no such run or sweep, or no run at all.
     """
     if ids:
-        return [_named(store, beginning) for beginning in dict.fromkeys(ids)]
+        return [_by_id(store, prefix) for prefix in dict.fromkeys(ids)]
     if everything:
-        return _ordered(_some(store, store.runs(IS_RUN)))
+        return _ordered(_not_empty(store, store.runs(IS_RUN)))
     if last is not None:
-        return _ordered(_some(store, _newest(store, last)))
+        return _ordered(_not_empty(store, _newest(store, last)))
     if sweep in (None, "last"):
         newest = store.runs(IS_RUN | ({SWEEP: None} if sweep else {}), limit=1)
         if sweep and not newest:
             raise GdexpError(f"--sweep: experiment {store.experiment} has no sweep yet.")
-        sweep = _some(store, newest)[0].tags.get(SWEEP)
+        sweep = _not_empty(store, newest)[0].tags.get(SWEEP)
         if sweep is None:
             return _ordered(store.runs(IS_RUN, limit=NEWEST))
     return _ordered(_of_sweep(store, Path(sweep).name))
@@ -53,13 +56,13 @@ def select(
 def _newest(store: Store, count: int) -> list[RecordedRun]:
     """The newest runs; of runs that started in the same millisecond, the later jobs.
 
-    The store may cut in the middle of those, so more are asked for until it has not.
+    The store orders those arbitrarily, so the limit is doubled until they are all included.
     """
-    wanted = count
+    limit = count
     while True:
-        wanted *= 2
-        runs = store.runs(IS_RUN, limit=wanted)
-        if len(runs) < wanted or runs[-1].start_ms < runs[count - 1].start_ms:
+        limit *= 2
+        runs = store.runs(IS_RUN, limit=limit)
+        if len(runs) < limit or runs[-1].start_ms < runs[count - 1].start_ms:
             return sorted(runs, key=lambda run: (run.start_ms, _number(run)))[-count:]
 
 
@@ -67,7 +70,7 @@ def _number(run: RecordedRun) -> int:
     return int(run.tags.get(JOB, 0))
 
 
-def _some(store: Store, runs: list[RecordedRun]) -> list[RecordedRun]:
+def _not_empty(store: Store, runs: list[RecordedRun]) -> list[RecordedRun]:
     if not runs:
         raise GdexpError(
             f"experiment {store.experiment} has no runs yet; run python -m gdexp first."
@@ -87,24 +90,24 @@ def _of_sweep(store: Store, sweep: str) -> list[RecordedRun]:
     return runs
 
 
-def _named(store: Store, beginning: str) -> RecordedRun:
-    """The run with this id, in whichever experiment it is."""
-    runs = store.runs(limit=2, id_prefix=beginning, everywhere=True)
+def _by_id(store: Store, prefix: str) -> RecordedRun:
+    """The run whose id has this prefix, in any experiment."""
+    runs = store.runs(limit=2, id_prefix=prefix, everywhere=True)
     if not runs:
         raise GdexpError(
-            f"there is no run {beginning!r} in this store. python -m gdexp compare --all lists "
+            f"there is no run {prefix!r} in this store. python -m gdexp compare --all lists "
             "the runs."
         )
     if len(runs) > 1:
-        raise GdexpError(f"{beginning!r} begins the ids of several runs. Type more of it.")
+        raise GdexpError(f"the ids of several runs start with {prefix!r}. Type more characters.")
     kind = runs[0].tags.get(KIND)
     if kind != "run":
-        raise GdexpError(f"{beginning!r} is not a run of gdexp (its tag gdexp.kind is {kind!r}).")
+        raise GdexpError(f"{prefix!r} is not a gdexp run (its tag gdexp.kind is {kind!r}).")
     return runs[0]
 
 
 def _ordered(runs: list[RecordedRun]) -> list[RecordedRun]:
-    """By start, the jobs of a sweep together and by their number."""
+    """Sort runs by start time, keeping the jobs of a sweep together, by number."""
     began: dict[str, int] = {}
     for run in runs:
         key = run.tags.get(SWEEP, run.run_id)

@@ -1,10 +1,9 @@
-"""Writing runs: many that have ended in one transaction, and one that lasts as it goes."""
+"""Writing runs: short ones together when they have ended, a long one also on the way."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 from gdexp.config.job import Job
@@ -17,26 +16,26 @@ from gdexp.tracking.run_record import RunRecord
 from gdexp.tracking.store import Store
 
 LASTING = 1.0  # seconds after which a run is opened in the store
-EVERY = 5.0  # seconds between two writes of a run that goes on
-ROWS = 200_000  # in one transaction: about a second of SQLite
-BYTES = 64 * 2**20  # of files in one transaction
-RUNS = 2000  # in one transaction; each touches all of the indexes
-DELAY = 2.0  # seconds that a run waits for others to be written with
+EVERY = 5.0  # seconds between two writes of a run under way
+ROWS = 200_000  # per transaction: about a second in SQLite
+BYTES = 64 * 2**20  # of artifacts per transaction
+RUNS = 2000  # per transaction; each run updates every index
+DELAY = 2.0  # seconds that a run waits for others to share its transaction
 
 
 class Recording:
-    """A run under way: opened in the store once it lasts, and fed with points.
+    """A run under way: opened in the store when it takes long, and then updated.
 
     Args:
         store: where it is recorded.
         job: the run.
-        data: what it is fitted to.
+        data: the data it is fitted to.
     """
 
     def __init__(self, store: Store, job: Job, data: Prepared) -> None:
         self.job = job
         self.run_id: str | None = None  # once it is open
-        self.sent = 0  # epochs that the store has
+        self.sent = 0  # the number of epochs that the store has
         self._store, self._data = store, data
         self._started = time.time()
         self._written = time.perf_counter()
@@ -49,21 +48,20 @@ class Recording:
                 self._feed(trajectory)
 
     def keep(self, name: str, content: bytes) -> str:
-        """Keep a checkpoint among the run's files; the answer is what continue_from takes."""
+        """Store a checkpoint as an artifact; returns the value for continue_from."""
         run_id = self._open()
         with shielded():
             self._write(artifacts={f"{describe.CHECKPOINTS}/{name}": content})
         return run_id
 
     def keep_model(self, result: Result) -> None:
-        """Keep the fitted predictor as an MLflow model, which needs the run to be there."""
+        """Log the fitted predictor as an MLflow model, opening the run if need be."""
         if result.fitted is None:
             return
         from gdexp.tracking.model import log_model  # imports much of MLflow
 
-        run_id, params = self._open(), describe.params(self.job)
-        epoch = result.trajectory.length
-        log_model(self._store, run_id, result.fitted, self._data, params, epoch)
+        params, epoch = describe.params(self.job), result.trajectory.length
+        log_model(self._store, self._open(), result.fitted, self._data, params, epoch)
 
     def _open(self) -> str:
         with shielded():
@@ -82,7 +80,15 @@ class Recording:
 
     def _write(self, **news: Any) -> None:
         assert self.run_id is not None
-        self._store.write([describe.addition(self.job, self.run_id, self._started, **news)])
+        addition = RunRecord(
+            name=describe.run_name(self.job),
+            status="RUNNING",
+            start_ms=int(self._started * 1000),
+            run_id=self.run_id,
+            is_open=True,
+            **news,
+        )
+        self._store.write([addition])
 
 
 class _Pending(NamedTuple):
@@ -96,12 +102,10 @@ class Recorder:
 
     Args:
         store: the store.
-        on_written: is told of every run once it is in the store.
+        on_written: called with each run after it has been written; or None.
     """
 
-    def __init__(
-        self, store: Store, on_written: Callable[[Job, Result], None] | None = None
-    ) -> None:
+    def __init__(self, store: Store, on_written: Callable[[Job, Result], None] | None) -> None:
         self.store = store
         self._on_written = on_written
         self._pending: list[_Pending] = []
@@ -109,11 +113,11 @@ class Recorder:
         self._since = 0.0
 
     def begin(self, job: Job, data: Prepared) -> Recording:
-        """A run that is about to start; nothing is written yet."""
+        """Start recording a run; nothing is written yet."""
         return Recording(self.store, job, data)
 
     def end(self, recording: Recording, result: Result) -> None:
-        """Record how a run has ended."""
+        """Record the end of a run."""
         try:
             if recording.job.settings["tracking"].get("log_model"):
                 recording.keep_model(result)
@@ -121,17 +125,12 @@ class Recorder:
             result.outcome, result.reason = "failed", f"the model could not be logged: {error}"
             raise
         finally:
-            self._add(recording.job, result, self._ended(recording, result))
-
-    def _ended(self, recording: Recording, result: Result) -> RunRecord:
-        record = describe.record(recording.job, result, after=recording.sent)
-        if recording.run_id is not None:
-            news: dict[str, Any] = {"params": {}, "dataset": None, "is_open": True}
-            return replace(record, run_id=recording.run_id, **news)
-        return record
+            job, run_id = recording.job, recording.run_id
+            record = describe.record(job, result, run_id=run_id, after=recording.sent)
+            self._add(job, result, record)
 
     def add(self, job: Job, result: Result) -> None:
-        """Record a run that was computed elsewhere."""
+        """Record a run that has been computed, with others or in another process."""
         self._add(job, result, describe.record(job, result))
 
     def _add(self, job: Job, result: Result, record: RunRecord) -> None:
@@ -145,10 +144,10 @@ class Recorder:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is pending; a signal waits until this is done.
+        """Write the pending runs; signals wait until they are written.
 
         Raises:
-            WriteError: the store refuses.
+            WriteError: the store cannot be written.
         """
         with shielded():
             pending, self._pending = self._pending, []
@@ -163,7 +162,7 @@ class Recorder:
                         self._on_written(one.job, one.result)
 
     def close(self) -> None:
-        """Write what is pending, and let a database with many new runs measure its tables."""
+        """Write the pending runs; after many, let the database update its statistics."""
         self.flush()
         if self._count:
             self.store.analyze_after(self._count)

@@ -1,4 +1,4 @@
-"""What can be rebuilt from the files of a recorded run: its predictor, its newest checkpoint."""
+"""Reading the artifacts of a recorded run: its newest checkpoint and its predictor."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from gdexp.descent.fitted import FILE, Fitted, is_told
 from gdexp.descent.fitted_files import read_config, read_fitted, read_last_epoch
-from gdexp.errors import ConfigError, GdexpError, first_line
+from gdexp.errors import ConfigError, GdexpError, brief
 from gdexp.tracking.describe import CHECKPOINTS
 from gdexp.tracking.location import hide_password
 from gdexp.tracking.run_record import RecordedRun
@@ -18,7 +18,10 @@ CONFIG, TRAJECTORY = "config.yaml", "trajectory.parquet"
 
 
 def newest_checkpoint(store: Store, run_id: str) -> tuple[str, bytes]:
-    """The newest checkpoint of a run: its name and its content.
+    """The newest checkpoint of a run.
+
+    Returns:
+        (label, content)
 
     Raises:
         ConfigError: there is no such run, or it has no checkpoint.
@@ -26,27 +29,27 @@ def newest_checkpoint(store: Store, run_id: str) -> tuple[str, bytes]:
     runs = store.runs(id_prefix=run_id, limit=1, everywhere=True) if run_id.isalnum() else []
     if not runs or runs[0].run_id != run_id:
         raise ConfigError(
-            f"continue_from: {run_id!r} is neither a file here nor a run in "
+            f"continue_from: {run_id!r} is neither a file nor a run in "
             f"{hide_password(store.uri)}. python -m gdexp compare --all lists the runs."
         )
     names = store.files(runs[0], CHECKPOINTS)
     if not names:
         raise ConfigError(
-            f"continue_from: run {run_id} has no checkpoint. Runs with checkpoint.every have."
+            f"continue_from: run {run_id} has no checkpoint. Only runs with checkpoint.every have."
         )
     return f"{max(names)} of run {run_id}", store.read(runs[0], max(names))
 
 
 def fitted_of(store: Store, run: RecordedRun) -> Fitted:
-    """The predictor of a run: as it was kept, or rebuilt from its configuration and trajectory.
+    """The predictor of a run, read from its file or rebuilt from configuration and trajectory.
 
     Raises:
-        GdexpError: the run diverged, has not kept what is needed, or it is damaged.
+        GdexpError: the run diverged, or the artifacts that this needs are missing or damaged.
     """
     run_id = run.run_id
     if run.outcome == "diverged":
         reason = run.tags.get("gdexp.reason")
-        raise GdexpError(f"run {run_id} diverged: {reason}. Name a run that did not.")
+        raise GdexpError(f"run {run_id} diverged: {reason}. Choose a run that did not diverge.")
     with _reading("the artifacts", run_id):
         names = set(store.files(run))
     if FILE in names:
@@ -59,16 +62,16 @@ def fitted_of(store: Store, run: RecordedRun) -> Fitted:
             if last := _last_epoch(store, run, settings):
                 return Fitted.told(settings, last)
     raise GdexpError(
-        f"run {run_id} ({run.outcome}) has not kept its predictor: there is no {FILE} among its "
-        "artifacts. Run it again, to its end."
+        f"run {run_id} ({run.outcome}) has no {FILE} among its artifacts, so its predictor is "
+        "lost. Run it again, to its end."
     )
 
 
 def _last_epoch(store: Store, run: RecordedRun, settings: Mapping[str, Any]) -> dict[str, float]:
-    """The parameters after the last epoch, if they tell the predictor; else none.
+    """The final parameters by name, if the predictor can be rebuilt from them; else {}.
 
     Raises:
-        ValueError: the trajectory does not end where the run's curves in the store do.
+        ValueError: the trajectory ends with other values than the store has.
     """
     if not is_told(settings):
         return {}
@@ -76,21 +79,21 @@ def _last_epoch(store: Store, run: RecordedRun, settings: Mapping[str, Any]) -> 
     for name, value in last.items():
         recorded = run.metrics.get(f"param/{name}", value)
         if value != recorded and run.outcome in ("completed", "converged"):
-            raise ValueError(f"it ends with {name} = {value}, and the store has {recorded}")
+            raise ValueError(f"it ends with {name} = {value}, but the store has {recorded}")
     return last
 
 
 @contextmanager
 def _reading(name: str, run_id: str) -> Iterator[None]:
-    """Turn what is wrong with a run's file into a sentence that names both."""
+    """Turn errors in reading an artifact into sentences that name the artifact and the run."""
     what = f"{name} of run {run_id}"
     try:
         yield
-    except ConfigError as error:  # of a component, which may have changed since the run
+    except ConfigError as error:  # from a component that has changed since the run
         reason = str(error).rstrip(".")
         raise GdexpError(f"{what} cannot be rebuilt: {reason}. Run it again.") from error
     except ValueError as error:
         reason = str(error).rstrip(".")
         raise GdexpError(f"{what} is damaged: {reason}. Run it again.") from error
-    except Exception as error:  # MLflow's own, or the disk's
-        raise GdexpError(f"{what} cannot be read: {first_line(error).rstrip('.')}.") from error
+    except Exception as error:  # from MLflow or the disk
+        raise GdexpError(f"{what} cannot be read: {brief(error)}.") from error

@@ -1,4 +1,4 @@
-"""A run as plain values: everything MLflow shall hold of it, before any store is involved."""
+"""A run as plain values: everything that MLflow stores of it, whichever store that is."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 STATUSES = ("RUNNING", "FINISHED", "FAILED", "KILLED")
-PROCESS = "gdexp.process"  # tag of a run that is under way: the process that owns it
+PROCESS = "gdexp.process"  # tag of a run under way: the process that owns it
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Curve:
 
     Attributes:
         name: the metric's name.
-        values: one float64 for each point; infinities and NaN are allowed.
+        values: one float64 per point; infinities and NaN are allowed.
         steps: the epoch of each point.
         timestamps: when each point was reached, in ms since 1970.
 
@@ -36,7 +36,7 @@ class Curve:
         if not len(self.values) == len(self.steps) == len(self.timestamps):
             raise ValueError(
                 f"{self.name} has {len(self.values)} values, {len(self.steps)} steps and "
-                f"{len(self.timestamps)} timestamps. Give as many of each."
+                f"{len(self.timestamps)} timestamps. Give the same number of each."
             )
 
     @classmethod
@@ -47,11 +47,11 @@ class Curve:
 
 @dataclass(frozen=True)
 class DatasetRecord:
-    """A data set as MLflow lists it under a run.
+    """A data set as MLflow shows it with a run.
 
     Attributes:
-        name: what it is called.
-        digest: tells it from other data of that name.
+        name: its name.
+        digest: distinguishes it from other data of the same name.
         source_type: the kind of its source.
         source: where it comes from, as JSON.
         schema: its columns, as JSON.
@@ -69,39 +69,39 @@ class DatasetRecord:
 
 
 def new_run_id() -> str:
-    """32 random hexadecimal digits, as MLflow makes them."""
+    """32 random hexadecimal digits, as in MLflow."""
     return uuid4().hex
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A run, or what is new of a run that is in the store already.
+    """A run, or an addition to a run that is already in the store.
 
     Attributes:
         name: the run's name.
-        params: what was chosen.
-        tags: what else is known of the run; ``mlflow.user`` becomes its user.
-        curves: its metrics, those with a single value included.
-        dataset: the data it was computed on.
         status: RUNNING, FINISHED, FAILED or KILLED.
         start_ms: when it started, in ms since 1970.
         end_ms: when it ended; None while it is RUNNING.
+        params: the chosen options and settings.
+        tags: its tags; ``mlflow.user`` also becomes its user.
+        curves: its metrics, including those with a single value.
+        dataset: the data it was computed on.
         artifacts: its files, by their path below the run's artifact folder.
-        run_id: its id in a database; a tracking server chooses one itself.
-        is_open: whether the run is in the store already, RUNNING, and this adds to it.
+        run_id: its id in a database; a tracking server assigns its own.
+        is_open: whether the run is already in the store, as RUNNING, and this adds to it.
 
     Raises:
-        ValueError: there is no name, or the status is unknown.
+        ValueError: the name is empty, or the status is unknown.
     """
 
     name: str
-    params: Mapping[str, str]
-    tags: Mapping[str, str]
-    curves: Sequence[Curve]
-    dataset: DatasetRecord | None
     status: str
     start_ms: int
-    end_ms: int | None
+    end_ms: int | None = None
+    params: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    curves: Sequence[Curve] = ()
+    dataset: DatasetRecord | None = None
     artifacts: Mapping[str, bytes] = field(default_factory=dict)
     run_id: str = field(default_factory=new_run_id)
     is_open: bool = False
@@ -116,25 +116,25 @@ class RunRecord:
 
     @property
     def size(self) -> int:
-        """About how many rows it takes in a database."""
+        """The approximate number of database rows it takes."""
         points = sum(len(curve.values) + 1 for curve in self.curves)
         return points + len(self.params) + len(self.tags) + 4
 
 
 @dataclass(frozen=True)
 class RecordedRun:
-    """A run as it was read back from a store.
+    """A run as read back from a store.
 
     Attributes:
         run_id: its id.
-        experiment_id: of the experiment it belongs to.
+        experiment_id: the id of its experiment.
         name: its name.
         status: RUNNING, FINISHED, FAILED or KILLED.
         start_ms: when it started, in ms since 1970.
         artifact_uri: where its files are.
-        params: by key.
-        tags: by key.
-        metrics: the latest value of each, by key.
+        params: its params, by key.
+        tags: its tags, by key.
+        metrics: the latest value of each metric, by key.
     """
 
     run_id: str
@@ -149,5 +149,5 @@ class RecordedRun:
 
     @property
     def outcome(self) -> str:
-        """How it ended: its tag, or its status where it has none."""
+        """How it ended: the tag ``gdexp.outcome``, or the status if it has no such tag."""
         return self.tags.get("gdexp.outcome", self.status.lower())

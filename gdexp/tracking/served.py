@@ -1,7 +1,7 @@
-"""What MLflow loads and serves: a fitted predictor, asked with a table and answering with one.
+"""The model that MLflow loads and serves: a fitted predictor that maps a table to a table.
 
 MLflow imports this module by its name, so gdexp must be installed where a model is loaded, and so
-must be a predictor or a loss of one's own.
+must the package of a custom predictor or loss.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Served:
-    """A fitted predictor as MLflow asks it.
+    """A fitted predictor with the interface of an MLflow pyfunc.
 
     Args:
         fitted: the predictor.
@@ -29,11 +29,11 @@ class Served:
         self.fitted = fitted
 
     def predict(self, table: DataFrame, params: dict[str, Any] | None = None) -> DataFrame:
-        """Predictions for rows in the data's own units.
+        """Predict for rows in the data's original units.
 
         Args:
-            table: a column for each feature.
-            params: nothing; MLflow hands it on.
+            table: one column per feature.
+            params: unused; part of MLflow's interface.
 
         Returns:
             ``prediction``: a number, the probability of class 1, or a class; with several classes
@@ -46,5 +46,5 @@ class Served:
 
 
 def _load_pyfunc(path: str) -> Served:
-    """MLflow's entry: the model whose ``predictor.npz`` is at this path."""
+    """MLflow's entry point: load the model from the path of its ``predictor.npz``."""
     return Served(read_fitted(Path(path).read_bytes()))

@@ -1,4 +1,4 @@
-"""Runs read back from a database, newest first."""
+"""Reading runs back from a database."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from gdexp.tracking.database import Connection
 from gdexp.tracking.run_record import RecordedRun
 
-AT_ONCE = 500  # ids in one query
+AT_ONCE = 500  # ids per query
 RUN = ("run_uuid", "experiment_id", "name", "status", "start_time", "artifact_uri")
 
 
@@ -25,10 +25,10 @@ def matching_ids(
 
     Args:
         connection: the database.
-        tags: each with its value; None: whatever its value is.
-        experiment: the experiment they are in; None: any.
-        limit: how many at most; None: all.
-        id_prefix: how their ids begin.
+        tags: required tags with their values; None: any value.
+        experiment: the experiment; None: any.
+        limit: the maximum number; None: all.
+        id_prefix: a prefix of the ids; None: any.
     """
     joins, where, values = "", "r.lifecycle_stage = 'active'", list[Any]()
     for i, (key, value) in enumerate(tags.items()):
@@ -52,7 +52,7 @@ def matching_ids(
 
 
 def recorded_runs(connection: Connection, ids: Sequence[str]) -> list[RecordedRun]:
-    """The runs with these ids, in their order."""
+    """The runs with these ids, in the same order."""
     runs = {row[0]: row for row in _of_runs(connection, f"SELECT {', '.join(RUN)} FROM runs", ids)}
     params = _by_run(connection, "SELECT run_uuid, key, value FROM params", ids)
     tags = _by_run(connection, "SELECT run_uuid, key, value FROM tags", ids)

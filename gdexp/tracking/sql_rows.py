@@ -1,7 +1,7 @@
-"""The rows that MLflow's own client writes for the same runs.
+"""The table rows of run records, equal to those that MLflow's client writes.
 
-Compare ``create_run``, ``log_batch`` and ``set_terminated`` in MLflow's sqlalchemy_store.py; a test
-holds every row against the client's.
+See ``create_run``, ``log_batch`` and ``set_terminated`` in MLflow's sqlalchemy_store.py; a test
+compares every row with the client's.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ import numpy as np
 from gdexp.errors import StoreError
 from gdexp.tracking.run_record import DatasetRecord, RunRecord
 
-LARGEST = np.finfo(np.float64).max  # MLflow stores it for infinity
-LONGEST_KEY, LONGEST_PARAM, LONGEST_TAG = 250, 6000, 8000  # characters, as MLflow has them
+LARGEST = np.finfo(np.float64).max  # what MLflow stores for infinity
+LONGEST_KEY, LONGEST_PARAM, LONGEST_TAG = 250, 6000, 8000  # characters, MLflow's limits
 
 Row = tuple[Any, ...]
 Rows = dict[str, list[Row]]
@@ -49,7 +49,7 @@ _KEY = re.compile(r"[/\w.\- :]*")
 
 
 def rows_of(records: Sequence[RunRecord], experiment: int, location: str) -> Rows:
-    """The rows of each table, in an order that suits the foreign keys; data sets are left out.
+    """The rows of each table except those of data sets, in the order the foreign keys require.
 
     Raises:
         StoreError: MLflow does not allow a key.
@@ -59,7 +59,7 @@ def rows_of(records: Sequence[RunRecord], experiment: int, location: str) -> Row
         "runs": [_run(run, experiment, location) for run in records if not run.is_open],
         "tags": list(chain.from_iterable(map(_tags, records))),
         "params": [
-            (_checked(key), _cut(value, LONGEST_PARAM), run.run_id)
+            (_checked(key), value[:LONGEST_PARAM], run.run_id)
             for run in records
             for key, value in run.params.items()
         ],
@@ -69,13 +69,13 @@ def rows_of(records: Sequence[RunRecord], experiment: int, location: str) -> Row
 
 
 def dataset_row(dataset: DatasetRecord, experiment: int) -> Row:
-    """A data set of an experiment."""
+    """The row of a data set."""
     d = dataset
     return (uuid4().hex, experiment, d.name, d.digest, d.source_type, d.source, d.schema, d.profile)
 
 
 def artifact_uri(location: str, run_id: str) -> str:
-    """Where a run's files are, below its experiment's location."""
+    """The URI of a run's artifacts, below its experiment's location."""
     base, query, options = location.partition("?")
     return f"{base.rstrip('/')}/{run_id}/artifacts{query}{options}"
 
@@ -89,12 +89,7 @@ def _run(run: RunRecord, experiment: int, location: str) -> Row:
 
 def _tags(run: RunRecord) -> Iterable[Row]:
     tags = run.tags if run.is_open else {**run.tags, "mlflow.runName": run.name}
-    return [(_checked(key), _cut(value, LONGEST_TAG), run.run_id) for key, value in tags.items()]
-
-
-def _cut(value: str, longest: int) -> str:
-    """A value as long as MLflow allows."""
-    return value[:longest]
+    return [(_checked(key), value[:LONGEST_TAG], run.run_id) for key, value in tags.items()]
 
 
 @functools.lru_cache(4096)
@@ -102,19 +97,19 @@ def _checked(key: str) -> str:
     """The key, if MLflow allows it.
 
     Raises:
-        StoreError: it is too long, has other characters, or reads as another path.
+        StoreError: it is too long, has other characters, or is not a normalised relative path.
     """
     is_path = key == posixpath.normpath(key) != "." and not key.startswith(("..", "/"))
     if len(key) > LONGEST_KEY or not (_KEY.fullmatch(key) and is_path):
         raise StoreError(
-            f"MLflow allows no key {key[:60]!r}: a key has at most {LONGEST_KEY} letters, digits, "
-            "spaces and _ - . : /"
+            f"MLflow does not allow the key {key[:60]!r}: a key has at most {LONGEST_KEY} letters, "
+            "digits, spaces and _ - . : /"
         )
     return key
 
 
 def _metrics(records: Sequence[RunRecord]) -> tuple[list[Row], list[Row]]:
-    """Every point, and each metric's most recent one."""
+    """The rows of all points, and of the most recent point of each metric."""
     curves = [(run, curve) for run in records for curve in run.curves if len(curve.values)]
     if not curves:
         return [], []

@@ -1,4 +1,4 @@
-"""Which tables a database has: those that gdexp knows how to write, others, or none."""
+"""The schema of a database: empty, one that gdexp can write, or another one."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ Schema: TypeAlias = Literal["empty", "known", "unknown", "newer"]
 
 
 def schema_of(connection: Connection, dialect: str) -> Schema:
-    """What is in a database.
+    """Classify the tables of a database.
 
     Returns:
-        "empty": no table of MLflow; "known": gdexp can write it; "unknown": MLflow's client can;
-        "newer": made by a newer MLflow than the installed one, which must not touch it.
+        "empty": it has no MLflow tables; "known": gdexp can write them; "unknown": only MLflow's
+        client can; "newer": a newer MLflow made them, so the installed one must not touch them.
     """
     if dialect == "sqlite":
         present = connection.query("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'")
@@ -45,7 +45,7 @@ def schema_of(connection: Connection, dialect: str) -> Schema:
 
 
 def fingerprint(connection: Connection, dialect: str) -> str:
-    """A digest of the nine tables' columns, checks and triggers, in whatever order they are."""
+    """A digest of the nine tables' columns, checks and triggers, independent of their order."""
     names = ", ".join(f"'{name}'" for name in TABLES)
     facts = _sqlite_facts if dialect == "sqlite" else _postgresql_facts
     lines = sorted(" ".join(map(str, row)) for row in facts(connection, names))
@@ -83,7 +83,7 @@ def _postgresql_facts(connection: Connection, names: str) -> list[Row]:
 
 @functools.cache
 def revisions() -> frozenset[str]:
-    """Every revision of the tables that the installed MLflow knows, without importing it."""
+    """Every schema revision that the installed MLflow knows, read without importing MLflow."""
     return frozenset(path.name.partition("_")[0] for path in _migrations().glob("[!_]*_*.py"))
 
 
@@ -94,12 +94,12 @@ def _migrations() -> Path:
 
 
 def is_store(path: Path) -> bool:
-    """Whether a SQLite file holds MLflow's tables."""
+    """Whether a SQLite file has MLflow's tables."""
     with Sqlite(path).reading() as connection:
         return schema_of(connection, "sqlite") != "empty"
 
 
 def is_sound(path: Path) -> bool:
-    """Whether SQLite finds nothing missing or broken in a file."""
+    """Whether a SQLite file passes ``PRAGMA quick_check``."""
     with Sqlite(path).reading() as connection:
         return bool(connection.query("PRAGMA quick_check") == [("ok",)])

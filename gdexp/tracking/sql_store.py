@@ -1,7 +1,7 @@
-"""Runs in a SQLite or PostgreSQL database, by SQL: many in one transaction, without MLflow.
+"""Runs written to SQLite or PostgreSQL by SQL: many in one transaction, without MLflow.
 
-Row for row what MLflow's client writes. A run costs the client some forty statements and five
-commits; here many runs cost one statement for each table, and one commit.
+The rows equal those of MLflow's client. The client takes some forty statements and five commits per
+run; here many runs take one statement per table, and one commit.
 """
 
 from __future__ import annotations
@@ -10,10 +10,9 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from uuid import uuid4
 
-from gdexp.errors import StoreError, WriteError, first_line
+from gdexp.errors import StoreError, WriteError, brief
 from gdexp.tracking import artifacts
 from gdexp.tracking.database import Connection, Database
 from gdexp.tracking.location import hide_password
@@ -23,7 +22,7 @@ from gdexp.tracking.sql_rows import COLUMNS, dataset_row, rows_of
 
 KEEP = " ON CONFLICT DO NOTHING"
 REPLACE = " ON CONFLICT (key, run_uuid) DO UPDATE SET "
-ENDINGS = {  # where the client keeps the first row, or the last
+ENDINGS = {  # of rows with the same key, MLflow's client keeps the first, or the last
     "metrics": KEEP,
     "params": KEEP,
     "datasets": KEEP,
@@ -31,18 +30,18 @@ ENDINGS = {  # where the client keeps the first row, or the last
     "latest_metrics": REPLACE
     + ", ".join(f"{name} = excluded.{name}" for name in ("value", "timestamp", "step", "is_nan")),
 }
-MANY = 1000  # runs from which a database without statistics picks slow plans
+MANY = 1000  # runs above which a database without statistics picks slow plans
 
 
 class SqlStore:
-    """A store whose tables are known.
+    """A database whose tables gdexp knows.
 
     Args:
         database: the database.
         uri: its URI.
         experiment: the name of the experiment that runs go to.
         experiment_id: its id.
-        location: where the experiment keeps artifacts.
+        location: where the experiment stores artifacts.
     """
 
     atomic = True
@@ -67,9 +66,9 @@ class SqlStore:
         return [record.run_id for record in records]
 
     def _write_rows(self, records: Sequence[RunRecord]) -> None:
-        # Neighbours in the indexes are inserted together: 1.3 times faster.
+        # Sorted by id, the inserts go to neighbouring index pages: 1.3 times faster.
         ordered = sorted(records, key=lambda record: record.run_id)
-        rows = rows_of(ordered, int(self.experiment_id), self._location)  # before the lock is taken
+        rows = rows_of(ordered, int(self.experiment_id), self._location)  # before taking the lock
         with self._database.transaction() as connection:
             self._check_experiment(connection)
             for table, values in rows.items():
@@ -98,12 +97,12 @@ class SqlStore:
             raise StoreError(f"the experiment {self.experiment!r} has been deleted")
 
     def _insert_datasets(self, connection: Connection, records: Sequence[RunRecord]) -> None:
-        """Data sets and their links to runs; an experiment holds each data set once."""
+        """Insert data sets and link runs to them; an experiment has each data set once."""
         unique: dict[tuple[str, str], DatasetRecord] = {}
         for dataset in (record.dataset for record in records if record.dataset):
-            unique.setdefault((dataset.name, dataset.digest), dataset)  # the first describes it
+            unique.setdefault((dataset.name, dataset.digest), dataset)  # the first is kept
         experiment = int(self.experiment_id)
-        # in one order, so that two writers cannot deadlock
+        # sorted, so that two writers cannot deadlock
         rows = [dataset_row(unique[key], experiment) for key in sorted(unique)]
         connection.insert("datasets", COLUMNS["datasets"], rows, KEEP)
         ids = {
@@ -125,24 +124,21 @@ class SqlStore:
         connection.insert("input_tags", COLUMNS["input_tags"], tags)
 
     def _write_files(self, records: Sequence[RunRecord]) -> None:
-        kept = [record for record in records if record.artifacts]
-        if self._root is not None:
+        files = {record.run_id: record.artifacts for record in records if record.artifacts}
+        root = self._root
+        if root is not None:
             for record in records:
-                if not record.is_open and (self._root / record.run_id).exists():
-                    raise StoreError(f"there is a run {record.run_id} already")
-            artifacts.write_files({self._folder(r.run_id): r.artifacts for r in kept})
+                if not record.is_open and (root / record.run_id).exists():
+                    raise StoreError(f"run {record.run_id} already exists")
+            artifacts.write_files({root / run_id / "artifacts": files[run_id] for run_id in files})
             return
         from gdexp.tracking import mlflow_files
 
-        for record in kept:
-            mlflow_files.upload(self._location, record.run_id, record.artifacts)
-
-    def _folder(self, run_id: str) -> Path:
-        assert self._root is not None
-        return self._root / run_id / "artifacts"
+        for run_id, contents in files.items():
+            mlflow_files.upload(self._location, run_id, contents)
 
     def _clean_up(self, records: Sequence[RunRecord]) -> None:
-        """Free what a failed write has left; a commit may succeed although its answer is lost."""
+        """Undo a failed write; the commit may still have succeeded, if its answer was lost."""
         with suppress(Exception), self._database.transaction() as connection:
             written = {
                 run_id
@@ -155,22 +151,20 @@ class SqlStore:
                 lost = [r.run_id for r in records if r.run_id not in written]
                 artifacts.remove([self._root / run_id for run_id in lost])
             for record in records:
-                if not record.is_open or record.status != "RUNNING":  # its owner gives it up
+                if not record.is_open or record.status != "RUNNING":  # its owner will not end it
                     self._end(connection, record)
 
     def _end(self, connection: Connection, record: RunRecord) -> None:
-        """End a run whose last rows could not be written: FAILED, whatever it has come to."""
+        """Mark a run as FAILED whose last rows could not be written, whatever its outcome."""
         is_running = "SELECT 1 FROM runs WHERE run_uuid = ? AND status = 'RUNNING'"
         if connection.query(is_running, (record.run_id,)):
             self._update(connection, replace(record, status="FAILED"))
-            reason = "its last rows could not be written"
-            self._say_why(connection, {record.run_id: reason})
+            self._tag_failed(connection, {record.run_id: "its last rows could not be written"})
 
     def _failure(self, records: Sequence[RunRecord], error: Exception) -> StoreError:
         count = "A run" if len(records) == 1 else f"{len(records)} runs"
         return WriteError(
-            f"{count} cannot be written to {hide_password(self.uri)}: "
-            f"{first_line(error)[:300].rstrip('.')}."
+            f"{count} cannot be written to {hide_password(self.uri)}: {brief(error)}."
         )
 
     def runs(
@@ -188,7 +182,7 @@ class SqlStore:
             return recorded_runs(connection, ids)
 
     def delete(self, run_ids: Sequence[str]) -> None:
-        """Mark runs as deleted: they can be restored, and no page shows them."""
+        """Mark runs as deleted; see :class:`gdexp.tracking.store.Store`."""
         with self._database.transaction() as connection:
             for run_id in run_ids:
                 connection.query(
@@ -198,14 +192,14 @@ class SqlStore:
                 )
 
     def fail(self, run_ids: Mapping[str, str]) -> None:
-        """Turn runs that claim to be FINISHED into FAILED ones, each with the reason."""
+        """Mark runs as FAILED; see :class:`gdexp.tracking.store.Store`."""
         with self._database.transaction() as connection:
             for run_id in run_ids:
                 connection.query("UPDATE runs SET status = 'FAILED' WHERE run_uuid = ?", (run_id,))
-            self._say_why(connection, run_ids)
+            self._tag_failed(connection, run_ids)
 
-    def _say_why(self, connection: Connection, reasons: Mapping[str, str]) -> None:
-        """Say of runs that they failed, and why."""
+    def _tag_failed(self, connection: Connection, reasons: Mapping[str, str]) -> None:
+        """Set the outcome of runs to failed, and the reason of each."""
         rows = [
             row
             for run_id, reason in reasons.items()
@@ -214,7 +208,7 @@ class SqlStore:
         connection.insert("tags", COLUMNS["tags"], rows, ENDINGS["tags"])
 
     def files(self, run: RecordedRun, below: str = "") -> list[str]:
-        """The names of a run's files in a folder of its artifacts."""
+        """The files of a run; see :class:`gdexp.tracking.store.Store`."""
         folder = artifacts.local_path(run.artifact_uri)
         if folder is not None:
             return artifacts.listed(folder, below)
@@ -223,7 +217,7 @@ class SqlStore:
         return mlflow_files.listed(run.artifact_uri, below)
 
     def read(self, run: RecordedRun, name: str) -> bytes:
-        """The content of one of a run's files."""
+        """The content of one file."""
         folder = artifacts.local_path(run.artifact_uri)
         if folder is not None:
             return (folder / name).read_bytes()
@@ -232,10 +226,7 @@ class SqlStore:
         return mlflow_files.download(run.artifact_uri, name)
 
     def analyze_after(self, written: int) -> None:
-        """Let the database measure its tables, if that many new runs make it worth while.
-
-        Without statistics a database searches thousands of runs slowly.
-        """
+        """Update the database's statistics after many new runs; fast queries need them."""
         with suppress(Exception), self._database.transaction() as connection:
             ((total,),) = connection.query("SELECT count(*) FROM runs")
             doubled = total.bit_length() > (total - written).bit_length()

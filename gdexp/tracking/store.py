@@ -1,4 +1,4 @@
-"""What can be asked of an MLflow store, whatever kind it is."""
+"""The interface of every MLflow store."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from gdexp.tracking.run_record import RecordedRun, RunRecord
 
 
 class Store(Protocol):
-    """An open store and the experiment in it that runs go to.
+    """An open store, and the experiment that runs go to.
 
     Attributes:
-        uri: where it is.
+        uri: the store's URI.
         experiment: the experiment's name.
         experiment_id: its id.
-        atomic: whether runs written together are all there or none.
+        atomic: whether runs written together are either all stored or none.
     """
 
     uri: str
@@ -24,13 +24,16 @@ class Store(Protocol):
     atomic: bool
 
     def write(self, records: Sequence[RunRecord]) -> list[str]:
-        """Write runs with all that belongs to them; the ids, in their order.
+        """Write runs with everything that belongs to them.
 
-        A database gets all of them in one transaction, after their files, so that a run in it is
-        whole; a server gets them one by one.
+        A database gets the artifacts first and then all runs in one transaction, so that every run
+        in it is complete; a server gets the runs one by one.
+
+        Returns:
+            The ids of the runs, in the same order.
 
         Raises:
-            WriteError: the store refuses. What a database was given is then not in it.
+            WriteError: the store cannot be written. A database then has none of the runs.
         """
 
     def runs(
@@ -41,26 +44,26 @@ class Store(Protocol):
         id_prefix: str | None = None,
         everywhere: bool = False,
     ) -> list[RecordedRun]:
-        """The newest runs, newest first.
+        """Find runs, newest first.
 
         Args:
-            tags: each with its value; None: whatever its value is.
-            limit: how many at most.
-            id_prefix: how their ids begin.
-            everywhere: in any experiment.
+            tags: required tags with their values; None: any value.
+            limit: the maximum number; None: all.
+            id_prefix: a prefix of the ids; None: any.
+            everywhere: search all experiments.
         """
 
     def delete(self, run_ids: Sequence[str]) -> None:
-        """Mark runs as deleted: they can be restored, and no page shows them."""
+        """Mark runs as deleted: MLflow hides them, and can restore them."""
 
     def fail(self, run_ids: Mapping[str, str]) -> None:
-        """Turn runs that claim to be FINISHED into FAILED ones, each with the reason."""
+        """Mark FINISHED runs as FAILED, each with the reason."""
 
     def files(self, run: RecordedRun, below: str = "") -> list[str]:
-        """The names of a run's files in a folder of its artifacts."""
+        """The files and folders in a folder of a run's artifacts, by path."""
 
     def read(self, run: RecordedRun, name: str) -> bytes:
-        """The content of one of a run's files."""
+        """The content of one of a run's artifacts."""
 
     def analyze_after(self, written: int) -> None:
-        """Let a database measure its tables, if that many new runs make it worth while."""
+        """Let a database update its statistics, if enough runs have been written."""

@@ -184,7 +184,7 @@ def test_summaries_of_sweeps_are_no_runs(
     assert len(objects(run("--json", "--all"))) == 4
     code, out, err = run(summary)
     assert (code, out) == (2, "")
-    assert err == (f"gdexp: {summary!r} is not a run of gdexp (its tag gdexp.kind is 'sweep').\n")
+    assert err == (f"gdexp: {summary!r} is not a gdexp run (its tag gdexp.kind is 'sweep').\n")
 
 
 def test_jobs_stand_in_their_order_though_started_in_another(
@@ -260,7 +260,7 @@ def test_settings_that_only_some_runs_have() -> None:
         (["--experiment", "Default", "--sweep", "last"], "--sweep: experiment Default has no sweep "
                                                          "yet."),
         (["--uri", "runs.db"], "'runs.db' is not a store URI. Type sqlite:///runs.db"),
-        (["--uri", "sqlite:///elsewhere.db"], "nothing recorded yet: elsewhere.db is not there; "
+        (["--uri", "sqlite:///elsewhere.db"], "nothing recorded yet: elsewhere.db does not exist; "
                                               "run python -m gdexp first."),
         (["--uri", "http://127.0.0.1:9"], "http://127.0.0.1:9 does not answer"),
     ],
@@ -278,7 +278,7 @@ def test_an_ambiguous_beginning(sweep: Path, run: Compare, others: Callable[...,
     first = next(i[0] for i in ids if sum(j[0] == i[0] for j in ids) > 1)
     code, _, err = run(first)
     assert code == 2
-    assert err == f"gdexp: {first!r} begins the ids of several runs. Type more of it.\n"
+    assert err == f"gdexp: the ids of several runs start with {first!r}. Type more characters.\n"
 
 
 @pytest.mark.parametrize(
@@ -321,7 +321,8 @@ def test_looking_creates_nothing(
     assert run() == (
         2,
         "",
-        "gdexp: nothing recorded yet: outputs/mlflow.db is not there; run python -m gdexp first.\n",
+        "gdexp: nothing recorded yet: outputs/mlflow.db does not exist; "
+        "run python -m gdexp first.\n",
     )
     assert not list(tmp_path.iterdir())
 

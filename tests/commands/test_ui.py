@@ -182,7 +182,8 @@ def test_looking_creates_nothing(tmp_path: Path) -> None:
     done = process("ui", cwd=tmp_path)
     assert (done.code, done.out) == (2, "")
     assert done.err == (
-        "gdexp: nothing recorded yet: outputs/mlflow.db is not there; run python -m gdexp first.\n"
+        "gdexp: nothing recorded yet: outputs/mlflow.db does not exist; "
+        "run python -m gdexp first.\n"
     )
     assert not list(tmp_path.iterdir())
 

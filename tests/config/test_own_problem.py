@@ -170,7 +170,7 @@ def test_stderr_lists_what_the_transcript_does_not(
     assert len(cli(*few, "data.features=2", "data.standardize=true").err.splitlines()) == 4
     saved = cli(*few, "data.features=2", "checkpoint.every=10").err
     (folder,) = Path("outputs/checkpoints").iterdir()
-    expected = f"go on from its newest checkpoint with: continue_from={folder.absolute()}\n"
+    expected = f"continue from its newest checkpoint with: continue_from={folder.absolute()}\n"
     assert saved == expected
 
 
@@ -182,4 +182,4 @@ def test_a_fit_that_diverged_is_told_of_standardizing(
     ended = cli(*words, f"data.standardize={str(standardize).lower()}")
     assert ended.code == 0
     assert "diverged: " in ended.err
-    assert ended.err.count("note: data.standardize=true brings all features to one scale") == said
+    assert ended.err.count("note: data.standardize=true gives all features the same scale") == said

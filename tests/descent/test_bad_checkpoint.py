@@ -174,10 +174,10 @@ def test_what_is_no_checkpoint_at_all(workdir: Path, cli: CLI) -> None:
 def test_a_run_id_that_is_unknown_or_has_no_checkpoint(store: Path, cli: CLI) -> None:
     made = run("iters=2")
     assert refuse(cli, f"continue_from={made.run_id}") == (
-        f"continue_from: run {made.run_id} has no checkpoint. Runs with checkpoint.every have."
+        f"continue_from: run {made.run_id} has no checkpoint. Only runs with checkpoint.every have."
     )
     assert refuse(cli, "continue_from=abc") == (
-        "continue_from: 'abc' is neither a file here nor a run in "
+        "continue_from: 'abc' is neither a file nor a run in "
         f"sqlite:///{store}/outputs/mlflow.db. "
         "python -m gdexp compare --all lists the runs."
     )

@@ -90,7 +90,7 @@ def test_other_commands_pass_a_summary_over(whole: Path) -> None:
     kinds = {r.tags["gdexp.kind"] for r in chosen.select(store, everything=True)}
     assert kinds == {"run"}
     assert len(chosen.select(store)) == 12  # the last sweep
-    with pytest.raises(Exception, match="is not a run of gdexp") as refused:
+    with pytest.raises(Exception, match="is not a gdexp run") as refused:
         chosen.select(store, [summary(client(whole)).info.run_id])
     assert "gdexp.kind is 'sweep'" in str(refused.value)
 

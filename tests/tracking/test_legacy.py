@@ -199,7 +199,7 @@ def test_a_run_that_was_killed_has_nothing_to_predict_with(kept: Path) -> None:
     (kept / "x.csv").write_text("x\n5\n")
     ended = process("predict", run.info.run_id, "x.csv", cwd=kept)
     assert (ended.code, ended.out) == (2, "")
-    assert f"run {run.info.run_id} (running) has not kept its predictor" in ended.err
+    assert f"run {run.info.run_id} (running) has no predictor.npz among its artifacts" in ended.err
 
 
 def test_a_logged_model_is_loaded(kept: Path) -> None:

@@ -228,7 +228,7 @@ def test_what_cannot_be_predicted_is_said_in_a_sentence(
     assert "line 2, column 'a': '' is not a finite" in refused("a,b,c\n,2,3\n")
     assert "line 3 has 2 cells, and the first line names 3" in refused("a,b,c\n1,2,3\n1,2\n")
     assert "two columns are called 'a'" in refused("a,b,a,c\n1,2,3,4\n")
-    assert "has a column 'prediction' already" in refused("a,b,c,prediction\n1,2,3,4\n")
+    assert "already has a column 'prediction'" in refused("a,b,c,prediction\n1,2,3,4\n")
     assert "new.csv is empty" in refused("")
     assert "--out: new.csv already exists" in refused("a,b,c\n", "--out", "new.csv")
     assert "nowhere does not exist." in refused("a,b,c\n", "--out", "nowhere/out.csv")
@@ -256,7 +256,7 @@ def test_a_run_without_a_predictor_is_refused(
     folder = opened().get_run(result.run_id).info.artifact_uri.removeprefix("file://")
     Path(folder, "predictor.npz").unlink()
     said = told(predict.main, capsys, str(result.run_id), "x.csv")
-    assert "(completed) has not kept its predictor" in said
+    assert "(completed) has no predictor.npz among its artifacts" in said
 
 
 def test_a_file_to_write_to_gets_what_stdout_would_have(

@@ -191,7 +191,7 @@ def test_tables_that_gdexp_does_not_know_are_written_by_mlflow(
     ended = cli("iters=5")
     assert ended.code == 0, ended.err
     sentence = (
-        "gdexp: the tables of this store are unknown to gdexp; MLflow's client writes them, "
+        "gdexp: the tables of this store have an unknown schema; MLflow's client writes them, "
         "which is slower\n"
     )
     assert ended.err.count(sentence) == 1

@@ -58,10 +58,13 @@ def test_artifacts_go_through_mlflow_where_there_is_no_folder(
 
 OTHER = replace(DATASET, digest="other", source_type=cast(str, None))
 REFUSED = {
-    "a name": ({"params": {"a,b": "1"}}, "MLflow allows no key 'a,b': a key has at most 250"),
-    "a metric": ({"curves": [curve("a//b", [1.0])]}, "MLflow allows no key 'a//b'"),
-    "a long key": ({"tags": {"x" * 251: ""}}, "MLflow allows no key 'xxx"),
-    "a way up": ({"params": {"../a": ""}}, "MLflow allows no key '../a'"),
+    "a name": (
+        {"params": {"a,b": "1"}},
+        "MLflow does not allow the key 'a,b': a key has at most 250",
+    ),
+    "a metric": ({"curves": [curve("a//b", [1.0])]}, "MLflow does not allow the key 'a//b'"),
+    "a long key": ({"tags": {"x" * 251: ""}}, "MLflow does not allow the key 'xxx"),
+    "a way up": ({"params": {"../a": ""}}, "MLflow does not allow the key '../a'"),
     "a file": ({"artifacts": {"../x": b""}}, "'../x' is not the name of a file below a run's"),
     "a value": ({"tags": {"x": object()}}, "'object' object is not subscriptable"),
     "the last table": ({"dataset": OTHER}, "NOT NULL constraint failed"),
@@ -147,7 +150,7 @@ def test_an_id_is_written_once(sqlite: SqlStore) -> None:
         sqlite.write([run, replace(run, name="other")])
     assert sqlite.runs() == []
     sqlite.write([run])
-    with pytest.raises(WriteError, match=f"^A run cannot .*: there is a run {run.run_id} already"):
+    with pytest.raises(WriteError, match=f"^A run cannot .*: run {run.run_id} already exists"):
         sqlite.write([replace(run, artifacts={"config.yaml": b"overwritten"})])
     (recorded,) = sqlite.runs()
     assert sqlite.read(recorded, "config.yaml") == b"lr: 0"
