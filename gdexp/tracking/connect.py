@@ -53,9 +53,7 @@ def _connect(uri: str, experiment: str) -> Store:
         check_writable(absolute(OUTPUTS), "outputs")
         absolute(OUTPUTS).mkdir(parents=True, exist_ok=True)
     try:
-        # Two processes that create the tables of one store at the same time break it for good.
-        with _lock(uri):
-            return _open(uri, experiment)
+        return _open(uri, experiment)
     except StoreError:
         raise
     except ModuleNotFoundError as error:
@@ -72,21 +70,29 @@ def _connect(uri: str, experiment: str) -> Store:
 
 def _open(uri: str, experiment: str) -> Store:
     database = _database(uri)
-    if isinstance(database, Sqlite) and _is_missing(database.path):
-        empty_store.create(database.path)
-    if database is not None:
-        schema = _schema(database, uri)
-        if schema == "empty":
-            client_of(uri)  # creates the tables
-            schema = _schema(database, uri)
-        if schema == "known":
-            return _sql_store(database, uri, experiment)
-        print(
-            "gdexp: the tables of this store have an unknown schema; MLflow's client writes them, "
-            "which is slower",
-            file=sys.stderr,
-        )
-    return _client_store(client_of(uri), uri, experiment)
+    if database is not None and _is_known(database, uri):
+        return _sql_store(database, uri, experiment)  # the usual case needs no lock
+    # Two processes that create the tables of one store at the same time break it for good.
+    with _lock(uri):
+        if isinstance(database, Sqlite) and _is_missing(database.path):
+            empty_store.create(database.path)
+        if database is not None:
+            if _schema(database, uri) == "empty":
+                client_of(uri)  # creates the tables
+            if _is_known(database, uri):
+                return _sql_store(database, uri, experiment)
+            print(
+                "gdexp: the tables of this store have an unknown schema; MLflow's client writes "
+                "them, which is slower",
+                file=sys.stderr,
+            )
+        return _client_store(client_of(uri), uri, experiment)
+
+
+def _is_known(database: Database, uri: str) -> bool:
+    """Whether the database is there, with tables that gdexp can write."""
+    is_there = not (isinstance(database, Sqlite) and _is_missing(database.path))
+    return is_there and _schema(database, uri) == "known"
 
 
 def _is_missing(path: Path) -> bool:
