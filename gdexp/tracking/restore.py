@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from gdexp.descent.fitted import FILE, Fitted, is_told
+from gdexp.descent.fitted import FILE, Fitted, is_rebuildable
 from gdexp.descent.fitted_files import read_config, read_fitted, read_last_epoch
 from gdexp.errors import ConfigError, GdexpError, first_line
 from gdexp.tracking.describe import CHECKPOINTS
@@ -57,7 +57,7 @@ def fitted_of(store: Store, run: RecordedRun) -> Fitted:
             settings = read_config(store.read(run, CONFIG))
         with _reading(TRAJECTORY, run_id):
             if last := _last_epoch(store, run, settings):
-                return Fitted.told(settings, last)
+                return Fitted.rebuilt(settings, last)
     raise GdexpError(
         f"run {run_id} ({run.outcome}) has not kept its predictor: there is no {FILE} among its "
         "artifacts. Run it again, to its end."
@@ -65,12 +65,12 @@ def fitted_of(store: Store, run: RecordedRun) -> Fitted:
 
 
 def _last_epoch(store: Store, run: RecordedRun, settings: Mapping[str, Any]) -> dict[str, float]:
-    """The parameters after the last epoch, if they tell the predictor; else none.
+    """The parameters after the last epoch, if they suffice to rebuild the predictor; else none.
 
     Raises:
         ValueError: the trajectory does not end where the run's curves in the store do.
     """
-    if not is_told(settings):
+    if not is_rebuildable(settings):
         return {}
     last = read_last_epoch(store.read(run, TRAJECTORY), settings["iters"])
     for name, value in last.items():
