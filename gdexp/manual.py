@@ -1,8 +1,8 @@
 """Tutorial step 1 on one page: all four families by hand.
 
 The formulas are the tutorial's own one-liners on plain operators, so they work on NumPy arrays and
-on torch tensors alike; with NumPy alone, torch is never imported. y has shape (n,); x has shape
-(n,) for one feature, and (n, d) for more. The attributes of a class declare what it can do.
+on torch tensors; with NumPy alone, torch is never imported. y has shape (n,); x has shape (n,) for
+one feature, and (n, d) for more. The class attributes declare what a class can do.
 """
 
 from __future__ import annotations
@@ -21,15 +21,16 @@ Share: TypeAlias = Annotated[float, Ge(0), Le(1)]
 
 
 class Predictor:
-    """``f(x) = w * x``, or ``w * x + b`` with a bias; of several features, ``f(x) = x @ w + b``.
+    """``f(x) = w * x``, or ``w * x + b`` with a bias; for several features, ``f(x) = x @ w + b``.
 
-    With one feature w and b start as Python floats, in double precision, whatever the precision of
-    x: as in the notebook, and what its printed digits need. With d features, w has shape (d,).
+    With one feature, w and b start as Python floats, in double precision whatever the precision of
+    x: so they do in the notebook, and its printed digits depend on it. With d features, w has shape
+    (d,).
 
     Args:
         bias: whether there is a ``b``.
-        init: the start value of every parameter, or "torch" for torch's own initialisation.
-        features: how many features x has, d.
+        init: the start value of every parameter, or "torch" for torch's random initialization.
+        features: the number of features of x, d.
     """
 
     linear = True
@@ -60,16 +61,16 @@ class Loss:
 
 
 class Logistic:
-    """Cross-entropy of a yes-or-no target y, 1 or 0, ``L = 1/n * sum(log(1 + e**z) - y * z)``.
+    """Cross-entropy of a binary target y, 0 or 1, ``L = 1/n * sum(log(1 + e**z) - y * z)``.
 
-    The prediction z is the logit: it stands for the probability ``1 / (1 + e**-z)`` of y = 1.
+    The prediction z is the logit of y = 1, whose probability is ``1 / (1 + e**-z)``.
     """
 
     task = "binary"
     measures = "the cross-entropy of the logits"
 
     def __call__(self, y_pred: Array, y: Array) -> Array:
-        """The loss, one number; no exponential overflows, however large z is."""
+        """The loss, one number; no exponential overflows, even for large z."""
         z = y_pred
         softplus = np.logaddexp(0, z) if isinstance(z, np.ndarray) else z.logaddexp(z.new_zeros(()))
         return (softplus - y * z).mean()
@@ -78,7 +79,7 @@ class Logistic:
 class Gradient:
     """The derivative of the mean squared error of a linear predictor.
 
-    ``dL/dw = 1/n * sum(2 * x * (y_pred - y))`` and ``dL/db = 1/n * sum(2 * (y_pred - y))``; of
+    ``dL/dw = 1/n * sum(2 * x * (y_pred - y))`` and ``dL/db = 1/n * sum(2 * (y_pred - y))``; for
     several features, ``dL/dw = 2/n * x.T @ (y_pred - y)``.
     """
 
@@ -89,7 +90,7 @@ class Gradient:
     def __call__(
         self, parameters: Parameters, x: Array, y: Array, y_pred: Array, loss: Array
     ) -> Parameters:
-        """The gradient of w and, where there is one, of b."""
+        """The gradient by w and, with a bias, by b."""
         residual = y_pred - y
         if x.ndim == 1:
             gradients = {"w": _number((2 * x * residual).mean())}
@@ -101,11 +102,11 @@ class Gradient:
 
 
 class GradientSum(Gradient):
-    """The formula as the tutorial's first step published it: n times the derivative.
+    """The formula that the tutorial's first step published: n times the derivative.
 
-    ``np.dot(2*x, y_pred - y).mean()`` takes the mean of one number, which the dot product has
-    summed already, so the 1/n of the mean squared error is missing. The sum is written out here,
-    because the last digits of a BLAS dot product depend on the processor.
+    ``np.dot(2*x, y_pred - y).mean()`` is the mean of one number, since the dot product has already
+    summed over the rows, so the 1/n of the mean squared error is missing. The sum is written out
+    here, because the last digits of a BLAS dot product depend on the processor.
     """
 
     derived_for = Loss.measures
@@ -115,7 +116,7 @@ class GradientSum(Gradient):
     def __call__(
         self, parameters: Parameters, x: Array, y: Array, y_pred: Array, loss: Array
     ) -> Parameters:
-        """N times the gradient of w and, where there is one, of b."""
+        """N times the gradient by w and, with a bias, by b."""
         residual = y_pred - y
         gradients = {"w": _number((2 * x * residual).sum()) if x.ndim == 1 else 2 * x.T @ residual}
         if "b" in parameters:
@@ -126,8 +127,8 @@ class GradientSum(Gradient):
 class LogisticGradient(Gradient):
     """The derivative of the cross-entropy of a linear predictor's logits z.
 
-    ``dL/dw = 1/n * sum(x * (p - y))`` and ``dL/db = 1/n * sum(p - y)``, where
-    ``p = 1 / (1 + e**-z)``: half of what it is for the mean squared error of the predictions p.
+    ``dL/dw = 1/n * sum(x * (p - y))`` and ``dL/db = 1/n * sum(p - y)`` with the probability
+    ``p = 1 / (1 + e**-z)``: half the formula for the mean squared error of the predictions p.
     """
 
     derived_for = Logistic.measures
@@ -136,7 +137,7 @@ class LogisticGradient(Gradient):
     def __call__(
         self, parameters: Parameters, x: Array, y: Array, y_pred: Array, loss: Array
     ) -> Parameters:
-        """The gradient of w and, where there is one, of b."""
+        """The gradient by w and, with a bias, by b."""
         z = y_pred
         p = np.exp(-np.logaddexp(0, -z)) if isinstance(z, np.ndarray) else z.sigmoid()
         doubled = super().__call__(parameters, x, y, p, loss)
@@ -157,27 +158,27 @@ class Updater:
         self.lr = lr
 
     def __call__(self, parameters: Parameters, gradients: Parameters) -> None:
-        """One step downhill for every parameter, in place."""
+        """Update every parameter, in place."""
         for name, gradient in gradients.items():
             parameters[name] -= self.lr * gradient
 
     def state(self) -> dict[str, Any]:
-        """Everything the next update depends on, as it is now: numbers, and arrays by parameter."""
+        """A copy of everything the next update depends on: numbers, and arrays by parameter."""
         return copy.deepcopy(vars(self))
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state."""
+        """Restore a state."""
         vars(self).update(copy.deepcopy(dict(state)))
 
 
 class Momentum(Updater):
-    """Gradient descent that keeps its speed, ``v = momentum * v + dL/dw; w = w - lr * v``.
+    """Gradient descent with momentum, ``v = momentum * v + dL/dw; w = w - lr * v``.
 
     Polyak, "Some methods of speeding up the convergence of iteration methods", 1964.
 
     Args:
         lr: the learning rate.
-        momentum: the share of v that is kept, below 1 to come to rest.
+        momentum: the decay of v; it must be below 1 for v to come to rest.
     """
 
     proportional = True
@@ -188,30 +189,30 @@ class Momentum(Updater):
         self.v: Parameters = {}
 
     def __call__(self, parameters: Parameters, gradients: Parameters) -> None:
-        """One step along v for every parameter, in place."""
+        """Update every parameter, in place."""
         for name, gradient in gradients.items():
             v = self.v[name] = self.momentum * self.v.get(name, 0.0) + gradient
             parameters[name] -= self.lr * v
 
 
 class Nesterov(Momentum):
-    """Momentum that looks ahead, ``v = momentum * v + g; w = w - lr * (g + momentum * v)``.
+    """Nesterov's momentum, ``v = momentum * v + g; w = w - lr * (g + momentum * v)``.
 
     g is dL/dw. Nesterov, "A method for solving the convex programming problem with convergence rate
-    O(1/k**2)", 1983, in the form that :class:`torch.optim.SGD` has.
+    O(1/k**2)", 1983, in the form of :class:`torch.optim.SGD`.
     """
 
     proportional = True
 
     def __call__(self, parameters: Parameters, gradients: Parameters) -> None:
-        """One step for every parameter, in place."""
+        """Update every parameter, in place."""
         for name, gradient in gradients.items():
             v = self.v[name] = self.momentum * self.v.get(name, 0.0) + gradient
             parameters[name] -= self.lr * (gradient + self.momentum * v)
 
 
 class Adam(Updater):
-    """Steps of about lr, whatever the size of the gradient.
+    """Adam: steps of about lr, whatever the size of the gradient.
 
     With the gradient g, in step t::
 
@@ -223,12 +224,12 @@ class Adam(Updater):
 
     Args:
         lr: the learning rate.
-        beta1: the share of m that is kept, below 1.
-        beta2: the share of v that is kept, below 1.
+        beta1: the decay of m, below 1.
+        beta2: the decay of v, below 1.
         eps: keeps the denominator above 0.
 
     Raises:
-        ValueError: beta1 or beta2 is 1, so that no gradient would ever count.
+        ValueError: if beta1 or beta2 is 1, so that gradients would have no effect.
     """
 
     def __init__(
@@ -242,7 +243,7 @@ class Adam(Updater):
         self.v: Parameters = {}
 
     def __call__(self, parameters: Parameters, gradients: Parameters) -> None:
-        """One step for every parameter, in place."""
+        """Update every parameter, in place."""
         self.t += 1
         beta1, beta2 = self.betas
         for name, g in gradients.items():
@@ -253,7 +254,7 @@ class Adam(Updater):
 
 
 def _number(value: Array) -> Array:
-    """A NumPy scalar as a Python float, for updates in double precision; tensors pass.
+    """A NumPy scalar as a Python float, for updates in double precision; tensors are unchanged.
 
     NumPy 2, unlike NumPy 1, multiplies a float32 scalar by a Python float in float32.
     """

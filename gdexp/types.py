@@ -1,9 +1,9 @@
-"""The words the framework is made of: four families, an iteration, and what they pass around.
+"""The framework's types: the four families, an iteration, and the values they pass around.
 
-An option of a family is any class that has the shape of its Protocol here; nothing has to be
-inherited. What it can do beyond that, it may declare (:mod:`gdexp.config.capabilities`). Numbers
-travel as NumPy arrays and Python floats, or as torch tensors when one of the four choices is
-torch's; the families by hand use plain operators and work on both.
+An option of a family is any class that matches its Protocol here, without inheriting from it. It
+may declare further capabilities (:mod:`gdexp.config.capabilities`). Numbers are NumPy arrays and
+Python floats, or torch tensors if one of the four choices is torch's; the families by hand use
+plain operators and work on both.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ Array: TypeAlias = Any
 """A NumPy array, a torch tensor or, for a single number, a Python float."""
 
 Parameters: TypeAlias = dict[str, Array]
-"""Parameters (or their gradients) by name; a linear predictor has ``w`` and, with a bias, ``b``."""
+"""Parameters or their gradients by name; a linear predictor has ``w`` and, with a bias, ``b``."""
 
 Task: TypeAlias = Literal["regression", "binary", "classes"]
-"""What a loss is for: a number, one of two classes, or one of several."""
+"""What a loss is for: predicting a number, one of two classes, or one of several."""
 
 Start: TypeAlias = float | Literal["torch"]
-"""Where a parameter starts: a number, or torch's own random initialisation."""
+"""Where a parameter starts: a number, or torch's random initialization."""
 
 
 class Iteration(NamedTuple):
-    """One update, as the loop saw it.
+    """One update of the loop.
 
-    ``loss`` and ``gradients`` of epoch k are taken before update k, ``parameters`` after it, as the
-    tutorial prints them. Nothing is copied: read the values before asking for the next iteration.
+    ``loss`` and ``gradients`` of epoch k are computed before update k, ``parameters`` after it, as
+    the tutorial prints them. Nothing is copied: read the values before the next iteration.
     """
 
     epoch: int
@@ -37,12 +37,12 @@ class Iteration(NamedTuple):
 
 
 class Predictor(Protocol):
-    """Family 1, ``y_pred = f(x)``: parameters and inputs to predictions."""
+    """Family 1, ``y_pred = f(x)``: from parameters and inputs to predictions."""
 
     parameters: Parameters
 
     def __call__(self, x: Array) -> Array:
-        """Predictions for the inputs x, shape (n,) to shape (n,)."""
+        """Predictions for the inputs x, shape (n,) or (n, d): shape (n,), or (n, k) for classes."""
 
 
 class Gradient(Protocol):
@@ -55,14 +55,14 @@ class Gradient(Protocol):
 
 
 class Loss(Protocol):
-    """Family 3, predictions and targets to one number."""
+    """Family 3, from predictions and targets to one number."""
 
     def __call__(self, y_pred: Array, y: Array) -> Array:
-        """The loss of the predictions y_pred against the targets y, both of shape (n,)."""
+        """The loss of the predictions y_pred against the targets y, shape (n,)."""
 
 
 class Updater(Protocol):
-    """Family 4, moves the parameters by their gradients, in place."""
+    """Family 4, updates the parameters by their gradients, in place."""
 
     def __call__(self, parameters: Parameters, gradients: Parameters) -> None:
-        """One update of every parameter."""
+        """Update every parameter."""

@@ -13,7 +13,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from gdexp.descent.checkpoint import unpack
+from gdexp.descent.archive import unpack
 from gdexp.tracking.artifacts import local_path
 
 ONLY_A_MEMBER_HAS = {"gdexp.sweep_id", "gdexp.job"}

@@ -1,4 +1,4 @@
-"""Data sources: each yields a Dataset of NumPy arrays, or a Source that reads one from a file."""
+"""Data sources: functions that return a Dataset in memory, or a Source that reads one."""
 
 from __future__ import annotations
 

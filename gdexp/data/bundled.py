@@ -1,4 +1,4 @@
-"""Tables that need no file: measured ones that come with scikit-learn, and made ones."""
+"""Tables that need no file: scikit-learn's diabetes data and a synthetic linear relation."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from gdexp.data.dataset import CHUNK, Dataset
 from gdexp.errors import ConfigError
 
 DIABETES = ("age", "sex", "bmi", "bp", "s1", "s2", "s3", "s4", "s5", "s6")
-MOST = 200_000_000  # numbers in a made table: 1.6 GB
+MOST = 200_000_000  # numbers in a synthetic table: 1.6 GB
 
 
 def diabetes() -> Dataset:
-    """442 patients: ten measurements, in their own units, and how far the disease has come.
+    """442 diabetes patients: ten measurements in their own units, and the disease's progression.
 
-    Age in years, sex as 1 and 2, body mass index, blood pressure and six blood serum values; the
-    target is a measure of the disease a year later (Efron et al. 2004). The files are
-    scikit-learn's; NumPy reads them, because importing scikit-learn takes over a second.
+    The features are age in years, sex as 1 and 2, body mass index, blood pressure and six blood
+    serum values; the target measures the progression a year later (Efron et al. 2004). NumPy reads
+    scikit-learn's files, because importing scikit-learn takes over a second.
     """
-    package = importlib.util.find_spec("sklearn")  # does not import it
+    package = importlib.util.find_spec("sklearn")  # without importing it
     folder = Path((package and package.origin) or "").parent / "datasets" / "data"
     files = [folder / f"diabetes_{name}.csv.gz" for name in ("data_raw", "target")]
     if all(file.is_file() for file in files):
@@ -47,21 +47,21 @@ def synthetic(
 ) -> Dataset:
     """A linear relation with normal noise, ``y = X @ w + bias + noise``.
 
-    The true weights are ``w_j = j``, counted from 1. X has columns of mean 0 and ``X = sqrt(n) *
-    U @ diag(s) @ V'`` with orthonormal U and V, drawn at random, and s from 1 down to ``1 /
-    condition`` in equal ratios. So the second derivative of the mean squared error has eigenvalues
-    ``2 * s**2``, and gradient descent converges for every lr < 1.
+    The true weights are ``w_j = j``, j = 1 … d. The columns of X have mean 0, and ``X = sqrt(n) * U
+    @ diag(s) @ V'`` with random orthonormal U and V, and s from 1 to ``1 / condition`` in geometric
+    progression. So the second derivative of the mean squared error has the eigenvalues ``2 *
+    s**2``, and gradient descent converges for every lr < 1.
 
     Args:
         rows: n.
         features: d, less than n.
         noise: the standard deviation of the noise.
-        condition: the largest singular value of X over the smallest.
-        bias: the value of y at x = 0.
-        seed: of every draw.
+        condition: the condition number of X, its largest singular value over its smallest.
+        bias: the value of y at x = 0, without noise.
+        seed: the seed of all draws.
 
     Raises:
-        ConfigError: X would need more rows, or more memory, or has one column and no condition.
+        ConfigError: if X needs more rows or too much memory, or has one column and condition > 1.
     """
     if features >= rows:
         raise ConfigError(
@@ -83,7 +83,7 @@ def synthetic(
     x -= x.mean(axis=0)
     values = np.geomspace(1, 1 / condition, features)
     rotation = np.linalg.qr(rng.standard_normal((features, features)))[0]
-    # X = Q R with R well conditioned, so X @ inverse(R) is orthonormal to nearly all digits
+    # X = Q R with a well-conditioned R, so X @ inverse(R) is orthonormal to nearly all digits.
     shape = np.linalg.solve(triangular(x), np.sqrt(rows) * values[:, None] * rotation.T)
     y = np.empty(rows)
     for start in range(0, rows, CHUNK):

@@ -1,4 +1,4 @@
-"""Which columns of a file are fitted: the target, the features, and sentences about both."""
+"""Find a data file, and choose the target and the features among its columns."""
 
 from __future__ import annotations
 
@@ -15,61 +15,69 @@ ENCODE = "Encode classes as numbers 0, 1, …, or name the columns to use, as in
 
 
 def find(path: str | None, ending: str) -> Path:
-    """The file at a path relative to the working folder.
+    """The absolute path of a data file; a relative one starts from the working folder.
 
     Raises:
-        ConfigError: no path is given, or there is no such file.
+        ConfigError: if no path is given or the file does not exist.
     """
     if not path:
         raise ConfigError(f"data.path: name the file to read, as in data.path=table.{ending}.")
-    found = Path(path).expanduser().absolute()
-    if found.is_dir():
-        raise ConfigError(f"data.path: {found} is a folder. Name a file in it.")
-    if not found.is_file():
-        names = [entry.name for entry in found.parent.iterdir()] if found.parent.is_dir() else []
-        nearest = did_you_mean(found.name, names, prefix=f"data.path={_folder(path)}")
-        raise ConfigError(f"data.path: there is no file {found}.{nearest}")
-    return found
+    file = Path(path).expanduser().absolute()
+    if file.is_dir():
+        raise ConfigError(f"data.path: {file} is a folder. Name a file in it.")
+    if not file.is_file():
+        names = [entry.name for entry in file.parent.iterdir()] if file.parent.is_dir() else []
+        folder = path[: path.rfind("/") + 1]  # as typed
+        nearest = did_you_mean(file.name, names, prefix=f"data.path={folder}")
+        raise ConfigError(f"data.path: there is no file {file}.{nearest}")
+    return file
 
 
 def choose(
     columns: Sequence[str], target: str | int | None, features: Sequence[Any] | None
 ) -> tuple[str, tuple[str, ...]]:
-    """The target and the features among the columns of a file.
+    """The names of the target and the features.
 
     Args:
-        columns: every column of the file.
-        target: the one to predict.
-        features: those to predict it from; None: all others.
+        columns: all columns of the file.
+        target: the column to predict.
+        features: the columns to predict it from; None for all others.
 
     Raises:
-        ConfigError: a name is missing, unknown or there twice, or nothing is left to predict from.
+        ConfigError: if a name is missing, unknown or duplicated, or there are no features.
     """
-    twice = [name for name, count in Counter(columns).items() if count > 1 and name]
-    if twice:
-        raise ConfigError(f"data.path: two columns are called {twice[0]!r}. Rename one of them.")
+    duplicates = [name for name, count in Counter(columns).items() if count > 1 and name]
+    if duplicates:
+        raise ConfigError(
+            f"data.path: two columns are named {duplicates[0]!r}. Rename one of them."
+        )
     if target is None:
         raise ConfigError(
             f"data.target: name the column to predict, as in data.target={columns[-1]}. "
-            + _there(columns)
+            + _list_columns(columns)
         )
     target = str(target)
-    _known("data.target", target, columns)
+    _check_known("data.target", target, columns)
     others = [name for name in columns if name != target]
-    chosen = others if features is None else _listed(features)
+    if isinstance(features, str) or not isinstance(features, Sequence | None):
+        raise ConfigError(
+            f"data.features: {features!r} is not a list of columns. Type "
+            f"data.features=[{features}]."
+        )
+    chosen = others if features is None else [str(name) for name in features]
     if "" in chosen:
         raise ConfigError(
             f"data.features: column {columns.index('') + 1} of the file has no name. Give it one, "
             "or name the columns to use, as in data.features=[a,b]."
         )
     for name in chosen:
-        _known("data.features", name, columns)
+        _check_known("data.features", name, columns)
         if name == target:
             raise ConfigError(
                 f"data.features: {name!r} is the column to predict, data.target. Leave it out."
             )
         if chosen.count(name) > 1:
-            raise ConfigError(f"data.features: {name!r} is named twice. Name it once.")
+            raise ConfigError(f"data.features: {name!r} is listed twice. List it once.")
     if not chosen:
         raise ConfigError(
             f"data.features: {target!r} is the file's only column, so there is nothing to predict "
@@ -81,34 +89,20 @@ def choose(
 
 
 def cut(value: Any) -> str:
-    """A cell as it stands in the file, cut where it is long."""
+    """A cell as it is in the file, truncated if it is long."""
     text = str(value)
     return repr(text if len(text) <= LONGEST else text[: LONGEST - 1] + "…")
 
 
-def _listed(features: Any) -> list[str]:
-    if isinstance(features, str) or not isinstance(features, Sequence):
-        raise ConfigError(
-            f"data.features: {features!r} is not a list of columns. Type "
-            f"data.features=[{features}]."
-        )
-    return [str(name) for name in features]
-
-
-def _known(key: str, name: str, columns: Sequence[str]) -> None:
+def _check_known(key: str, name: str, columns: Sequence[str]) -> None:
     if name not in columns:
         raise ConfigError(
-            f"{key}: the file has no column {name!r}. {_there(columns)}"
+            f"{key}: the file has no column {name!r}. {_list_columns(columns)}"
             + did_you_mean(name, columns)
         )
 
 
-def _there(columns: Sequence[str]) -> str:
+def _list_columns(columns: Sequence[str]) -> str:
     names = ", ".join(columns[:SHOWN])
     more = len(columns) - SHOWN
     return f"It has: {names}{f' and {more} more' if more > 0 else ''}."
-
-
-def _folder(path: str) -> str:
-    """What is typed before a file's name."""
-    return path[: path.rfind("/") + 1]

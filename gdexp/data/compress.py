@@ -1,9 +1,9 @@
-"""A long table replaced by a short one that has the same mean squared error, everywhere.
+"""Replace a long table by a short one with the same mean squared error for all parameters.
 
-The mean squared error of a linear predictor depends on the table A = [1, X, y] through A'A alone,
+The mean squared error of a linear predictor depends on the table A = [1, X, y] only through A'A,
 and the triangular factor R of A = QR has R'R = A'A in d + 2 rows. So every loss, every gradient and
-every descent with the full batch is that of the whole table, at a cost that does not depend on n.
-R is found by orthogonal transformations, piece by piece; A'A itself is never formed, as that would
+every descent with the full batch is that of the whole table, at a cost that does not depend on n. R
+is computed by orthogonal transformations, chunk by chunk. A'A itself is never formed: that would
 lose half of the digits, and with them the loss near its minimum.
 """
 
@@ -20,20 +20,20 @@ from numpy.typing import NDArray
 from gdexp.data.dataset import CHUNK, Chunk, Dataset
 from gdexp.data.transforms import Scaling
 
-BLOCK = 512  # rows factored at once: few calls, and they fit into the processor's cache
+BLOCK = 512  # rows factored at once: few calls, small enough for the processor's cache
 
 Matrix = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Compressed:
-    """A table of m rows in place of n.
+    """A table of m rows that replaces one of n.
 
     Attributes:
-        x: inputs, shape (m,) for one feature, (m, d) for d of them.
+        x: inputs, shape (m,) for one feature, (m, d) for d features.
         y: targets, shape (m,).
-        rows: n, the rows that these stand for.
-        scaling: what the features were standardised with, or None.
+        rows: n.
+        scaling: the standardization of the features, or None.
     """
 
     x: Matrix
@@ -45,24 +45,24 @@ class Compressed:
 def compress(
     chunks: Iterable[Chunk], features: tuple[str, ...], *, bias: bool, standardize: bool
 ) -> Compressed:
-    """The shortest table on which every linear predictor has the loss it has on the whole one.
+    """The shortest table on which every linear predictor has the same loss as on the whole table.
 
-    With R the triangular factor of the n rows, the m rows are ``sqrt(m / n) * R``: their mean is
-    then the mean of the n. A bias is a column of ones, of which R leaves ``(sqrt(m), 0, …, 0)``; a
-    reflection turns it back into ones and changes no scalar product, so ``x @ w + b`` is right as
-    it stands.
+    With the triangular factor R of the n rows, the m rows are ``sqrt(m / n) * R``, so that their
+    mean squared error is that of the n rows. A bias is a column of ones, which R turns into
+    ``(sqrt(m), 0, …, 0)``. A reflection turns it back into ones and preserves all scalar products,
+    so ``x @ w + b`` still holds.
 
     Args:
-        chunks: the table in pieces, of finite numbers.
+        chunks: the table in chunks of finite numbers.
         features: the names of its d features.
-        bias: whether the predictor has one; what is made without serves predictors without only.
+        bias: whether the predictor has a bias. A table made without is wrong for one that has.
         standardize: whether to give every feature mean 0 and standard deviation 1.
 
     Returns:
-        d + 1 rows, or d + 2 with a bias or standardised; a table that has no more, as it is.
+        d + 1 rows, or d + 2 with a bias or standardized; a table without more rows is unchanged.
 
     Raises:
-        ConfigError: a feature to standardise is constant.
+        ConfigError: if a feature to standardize is constant.
     """
     d, ones = len(features), bias or standardize
     m, chunks = d + 1 + ones, iter(chunks)
@@ -70,10 +70,9 @@ def compress(
     while len(y) <= m and (more := next(chunks, None)) is not None:
         x, y = np.concatenate([x, more[0]]), np.concatenate([y, more[1]])
     if len(y) <= m:
-        return _as_it_is(_table((x, y)), features, standardize)
-    # Less a typical value, a column far from 0 keeps its digits, and a constant one is exactly 0.
-    typical = np.median(_table((x[:BLOCK], y[:BLOCK])), axis=0)
-    offset = typical if ones else np.zeros(d + 1)
+        return _uncompressed(_table((x, y)), features, standardize)
+    # Minus the median, a column far from 0 keeps its digits, and a constant one is exactly 0.
+    offset = np.median(_table((x[:BLOCK], y[:BLOCK])), axis=0) if ones else np.zeros(d + 1)
     r, n = _factor(itertools.chain([(x, y)], chunks), offset, ones)
     scaling = None
     if ones:
@@ -92,13 +91,13 @@ def compress(
 
 
 def triangular(matrix: Matrix) -> Matrix:
-    """R of a tall matrix, shape (n, d) to (d, d)."""
+    """The triangular factor R of a tall matrix, shape (n, d) to (d, d)."""
     pieces = (matrix[start : start + CHUNK] for start in range(0, len(matrix), CHUNK))
     columns = ((piece[:, :-1], piece[:, -1]) for piece in pieces)
     return _factor(columns, np.zeros(matrix.shape[1]), ones=False)[0]
 
 
-def _as_it_is(table: Matrix, features: tuple[str, ...], standardize: bool) -> Compressed:
+def _uncompressed(table: Matrix, features: tuple[str, ...], standardize: bool) -> Compressed:
     """A table too short to be compressed."""
     n, d = len(table), len(features)
     dataset = Dataset(table[:, :-1].reshape((n, d) if d > 1 else n), table[:, -1], "", features)
@@ -108,17 +107,17 @@ def _as_it_is(table: Matrix, features: tuple[str, ...], standardize: bool) -> Co
 
 
 def _table(chunk: Chunk) -> Matrix:
-    """[X, y] of some rows, shape (k, d + 1)."""
+    """[X, y] of a chunk, shape (k, d + 1)."""
     x, y = chunk
     return np.column_stack([x, y]).astype(np.float64, copy=False)
 
 
 def _factor(chunks: Iterator[Chunk], offset: Matrix, ones: bool) -> tuple[Matrix, int]:
-    """The triangular factor of [1, X, y] or [X, y], less the offset, and the number of rows."""
+    """R of [1, X, y] or [X, y], with X and y minus the offset, and the number of rows."""
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     r, n = np.empty((0, len(offset) + ones)), 0
-    with threadpool_limits(1, user_api="blas"):  # in blocks this small, threads only wait
+    with threadpool_limits(1, user_api="blas"):  # threads only wait on blocks this small
         for x, y in chunks:
             block = np.empty((len(y), r.shape[1]))
             block[:, : int(ones)] = 1
@@ -130,7 +129,7 @@ def _factor(chunks: Iterator[Chunk], offset: Matrix, ones: bool) -> tuple[Matrix
 
 
 def _reduced(block: Matrix) -> Matrix:
-    """Fewer rows with the same scalar products: R of every few hundred rows."""
+    """Fewer rows with the same scalar products: R of each few hundred rows."""
     k, width = block.shape
     size = max(BLOCK, 4 * width)
     whole = k - k % size
@@ -141,23 +140,23 @@ def _reduced(block: Matrix) -> Matrix:
 
 
 def _r(matrix: Matrix) -> Matrix:
-    """R of a matrix, or of each in a stack."""
-    found: Matrix = np.linalg.qr(matrix, mode="r")  # type: ignore[assignment]  # numpy's stub
-    return found
+    """R of a matrix, or of each matrix in a stack."""
+    r: Matrix = np.linalg.qr(matrix, mode="r")  # type: ignore[assignment]  # numpy's stub
+    return r
 
 
 def _reflected(rows: Matrix) -> Matrix:
-    """H @ rows, with the reflection H that takes (sqrt(m), 0, …, 0) to (1, …, 1)."""
+    """H @ rows with the reflection H that maps (sqrt(m), 0, …, 0) to (1, …, 1)."""
     v = np.full(len(rows), -1.0)
     v[0] += np.sqrt(len(rows))
     return rows - np.outer(2 / (v @ v) * v, v @ rows)
 
 
 class Digest:
-    """Eight hex digits of SHA-256 that tell one table from another.
+    """Eight hex digits of SHA-256 that identify a table.
 
-    Every number counts as float64, row by row, so neither the format of a file nor the size of the
-    pieces matters.
+    It hashes every number as float64, row by row, so it depends neither on the file's format nor on
+    the size of the chunks.
 
     Args:
         width: the number of features.
@@ -167,7 +166,7 @@ class Digest:
         self._sha = hashlib.sha256(f"{width} features\n".encode())
 
     def reading(self, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
-        """The same chunks, each taken into account as it passes."""
+        """Yield the same chunks, and hash them."""
         for chunk in chunks:
             self._sha.update(np.ascontiguousarray(_table(chunk), dtype="<f8").data)
             yield chunk
@@ -178,7 +177,7 @@ class Digest:
 
 def digest(dataset: Dataset) -> str:
     """The digest of a table in memory."""
-    found = Digest(dataset.width)
-    for _ in found.reading(dataset.chunks()):
+    sha = Digest(dataset.width)
+    for _ in sha.reading(dataset.chunks()):
         pass
-    return str(found)
+    return str(sha)

@@ -1,4 +1,4 @@
-"""The cells of a CSV file as numbers, and the place in the file of a cell that is not one."""
+"""Read a CSV file as numbers, and locate cells that are not numbers."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ TRUTH = {"True": "1", "TRUE": "1", "true": "1", "False": "0", "FALSE": "0", "fal
 
 
 class CsvFile:
-    """An open CSV file in UTF-8 with the names of its columns in the first line.
+    """An open CSV file in UTF-8 whose first line names the columns.
 
     Args:
-        path: the file.
-        text: the same file, open; every read goes through it, so the file is opened once.
-        separator: one of SEPARATORS, by name.
+        path: the file's path.
+        text: the open file; every read goes through it, so the file is opened once.
+        separator: a name in SEPARATORS.
 
     Raises:
-        ConfigError: it is empty, or something else separates its cells.
+        ConfigError: if the file is empty or has another separator.
     """
 
     def __init__(self, path: Path, text: TextIO, separator: str) -> None:
@@ -55,16 +55,16 @@ class CsvFile:
         """Open the file.
 
         Raises:
-            ConfigError: it cannot be read, is not UTF-8 text, or is not CSV.
+            ConfigError: if it cannot be read, is not UTF-8 text, or is not CSV.
         """
         with _refusing(path), path.open(encoding="utf-8-sig", newline="") as text:
             yield cls(path, text, separator)
 
     def read(self, columns: tuple[str, ...], rows: int) -> Iterator[NDArray[np.float64]]:
-        """These columns in pieces of so many rows; an empty cell is NaN.
+        """Read columns in chunks of at most ``rows`` rows; an empty cell is NaN.
 
         Raises:
-            ConfigError: a cell is a text, or a line has more cells than there are names.
+            ConfigError: if a cell is not a number, or a line has more cells than the first.
         """
         import pandas
 
@@ -72,12 +72,12 @@ class CsvFile:
         indices = [self.columns.index(name) for name in columns]
         seen = 0
         self._text.seek(0)
-        # Every column is read: told which to use, pandas cuts lines that are too long.
+        # All columns are read: given usecols, pandas truncates lines that are too long.
         with pandas.read_csv(
             self._text,
             sep=self._separator,
             skipinitialspace=True,
-            low_memory=False,  # one type for a column throughout a piece
+            low_memory=False,  # one type for a column throughout a chunk
             chunksize=rows,
         ) as frames:
             for frame in frames:
@@ -88,13 +88,13 @@ class CsvFile:
                 seen += len(frame)
 
     def place(self, row: int, column: str) -> tuple[str, str]:
-        """Where a row, counted from 0, is in the file, and how its cell in a column reads there."""
+        """The line of a row, counted from 0, and its cell in a column as written in the file."""
         line, cells = self._line(row + 1)
         index = self.columns.index(column)
         return f"line {line}", cut(cells[index] if index < len(cells) else "")
 
     def _check_first_row(self) -> None:
-        """Pandas takes the cells a first row has too many as names of the rows, silently."""
+        """Refuse a first row with too many cells: pandas would silently take them as row names."""
         line, cells = self._line(1)
         if len(cells) > len(self.columns):
             raise ConfigError(
@@ -118,7 +118,7 @@ class CsvFile:
         return numbers.to_numpy(np.float64)
 
     def _line(self, number: int) -> tuple[int, list[str]]:
-        """A line's number in the file and its cells; 0 is the names', blank lines do not count."""
+        """The line number and the cells of a line, counted from 0 without blank lines."""
         self._text.seek(0)
         reader = csv.reader(self._text, delimiter=self._separator, skipinitialspace=True)
         filled = (cells for cells in reader if len(cells) > 1 or "".join(cells).strip())
@@ -128,18 +128,18 @@ class CsvFile:
 
 @contextmanager
 def _refusing(path: Path) -> Iterator[None]:
-    """Turn a reader's complaint into a sentence about the file."""
+    """Turn a reader's exception into a ConfigError about the file."""
     from pandas.errors import EmptyDataError, ParserError
 
     try:
         yield
     except UnicodeDecodeError as error:
         raise ConfigError(
-            f"data.path: {path} is no text in UTF-8. Save it as CSV in UTF-8; a Parquet file is "
-            "read by data=parquet."
+            f"data.path: {path} is not UTF-8 text. Save it as CSV in UTF-8; for a Parquet file, "
+            "type data=parquet."
         ) from error
     except (csv.Error, ParserError, EmptyDataError) as error:
         reason = str(error).split("C error: ")[-1].strip().rstrip(".")
-        raise ConfigError(f"data.path: {path} is no CSV file: {reason}.") from error
+        raise ConfigError(f"data.path: {path} is not a CSV file: {reason}.") from error
     except OSError as error:
         raise ConfigError(f"data.path: {path} cannot be read: {error.strerror}.") from error

@@ -1,4 +1,4 @@
-"""The table that is fitted, and the one written out in the configuration."""
+"""A table in memory, and the option that writes it out in the configuration."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from gdexp.errors import ConfigError
 
-CHUNK = 65536  # rows: some MB, which is little memory and few calls
+CHUNK = 65536  # rows: a few MB, so little memory and few calls
 
 Chunk = tuple[NDArray[Any], NDArray[Any]]
 """Some rows of a table: inputs of shape (k,) or (k, d), targets of shape (k,)."""
@@ -21,12 +21,12 @@ Chunk = tuple[NDArray[Any], NDArray[Any]]
 
 @dataclass(frozen=True)
 class Dataset:
-    """A table in memory: inputs x, targets y of shape (n,), and what they are called.
+    """A table in memory.
 
     Attributes:
-        x: shape (n,) for one feature, (n, d) for d of them.
-        y: shape (n,).
-        name: what the table is called in MLflow.
+        x: the inputs, shape (n,) for one feature, (n, d) for d features.
+        y: the targets, shape (n,).
+        name: the table's name in MLflow.
         features: the names of the columns of x.
         target: the name of y.
     """
@@ -43,15 +43,15 @@ class Dataset:
         return len(self.features)
 
     def load(self) -> Dataset:
-        """The table itself: it is in memory already, which a file is not."""
+        """The table itself, like :meth:`gdexp.data.Source.load`."""
         return self
 
     def open(self) -> AbstractContextManager[Dataset]:
-        """The table itself, as :meth:`load`."""
+        """The table itself, like :meth:`gdexp.data.Source.open`."""
         return nullcontext(self)
 
     def chunks(self, rows: int = CHUNK) -> Iterator[Chunk]:
-        """The table in pieces of so many rows, inputs of shape (k, d); nothing is copied."""
+        """The table in chunks of at most ``rows`` rows, inputs of shape (k, d), without a copy."""
         x = self.x.reshape(len(self.y), self.width)
         for start in range(0, len(self.y), rows):
             yield x[start : start + rows], self.y[start : start + rows]
@@ -63,10 +63,10 @@ def points(x: Sequence[float], y: Sequence[float], name: str) -> Dataset:
     Args:
         x: the inputs, n numbers.
         y: the targets, n numbers.
-        name: what the table is called in MLflow.
+        name: the table's name in MLflow.
 
     Raises:
-        ConfigError: the two differ in length, are empty, or hold what is no finite number.
+        ConfigError: if they differ in length, are empty, or contain a value that is not finite.
     """
     for key, values in (("data.x", x), ("data.y", y)):
         if not isinstance(values, Sequence) or isinstance(values, str) or not values:
@@ -83,4 +83,4 @@ def points(x: Sequence[float], y: Sequence[float], name: str) -> Dataset:
     return Dataset(np.array(x, dtype=np.float64), np.array(y, dtype=np.float64), name)
 
 
-vars(points)["inline"] = True  # declared, see gdexp.config.capabilities
+vars(points)["inline"] = True  # a declaration, see gdexp.config.capabilities

@@ -1,4 +1,4 @@
-"""Tables in files, CSV and Parquet, read in pieces of finite numbers."""
+"""Tables in CSV and Parquet files, read in chunks of finite numbers."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ Separator = Annotated[str, Literal["comma", "semicolon", "tab", "space"]]
 
 
 class Cells(Protocol):
-    """An open file whose cells can be read as numbers."""
+    """An open file of numbers: a CsvFile or a ParquetFile."""
 
     path: Path
     columns: list[str]
 
     def read(self, columns: tuple[str, ...], rows: int) -> Iterator[Matrix]:
-        """These columns in pieces of at most so many rows; an empty cell is NaN."""
+        """Read columns in chunks of at most ``rows`` rows; an empty cell is NaN."""
 
     def place(self, row: int, column: str) -> tuple[str, str]:
-        """Where a row, counted from 0, is in the file, and how its cell in a column reads there."""
+        """The place of a row, counted from 0, and its cell in a column, for error messages."""
 
 
 @dataclass(frozen=True)
 class OpenTable:
-    """The table in an open file: its columns have been checked, its cells are as they are read.
+    """A table in an open file; its columns are checked, its cells are checked as they are read.
 
     Attributes:
-        file: the cells.
-        name: what the table is called in MLflow.
-        features: the names of the inputs' columns.
-        target: the name of the column to predict.
-        missing: "refuse" an empty cell, or "drop" its row.
+        file: the open file.
+        name: the table's name in MLflow.
+        features: the columns of the inputs.
+        target: the column to predict.
+        missing: "refuse" empty cells, or "drop" their rows.
     """
 
     file: Cells
@@ -63,18 +63,18 @@ class OpenTable:
             if len(full):
                 yield full[:, :-1], full[:, -1]
         if not kept:
-            which = "no row without an empty cell" if seen else "no row"
-            raise ConfigError(f"data.path: {self.file.path} has {which}, so nothing can be fitted.")
+            why = ": each has an empty cell" if seen else ""
+            raise ConfigError(f"data.path: {self.file.path} has no rows to fit{why}.")
 
     def _finite(self, table: Matrix, before: int) -> Matrix:
-        """The rows without an empty cell; no cell may be infinite."""
+        """The rows without empty cells; raises ConfigError if a cell is infinite."""
         if np.isfinite(table).all():
             return table
         empty = np.isnan(table)
         self._refuse(np.isinf(table), before, "is not finite. Correct it.")
         if self.missing == "refuse":
-            way_out = "is empty. Fill it in, or type data.missing=drop to leave such rows out."
-            self._refuse(empty, before, way_out)
+            why = "is empty. Fill it in, or type data.missing=drop to leave such rows out."
+            self._refuse(empty, before, why)
         return table[~empty.any(axis=1)]
 
     def _refuse(self, cells: NDArray[np.bool_], before: int, why: str) -> None:
@@ -88,14 +88,14 @@ class OpenTable:
 
 @dataclass(frozen=True)
 class Source:
-    """A table in a file that is opened once for each time it is read.
+    """A table in a file; each read opens the file once.
 
     Attributes:
-        open_file: opens it.
-        name: what the table is called in MLflow.
-        target: the column to predict; None is refused.
-        features: the columns to predict it from; None: all others.
-        missing: "refuse" an empty cell, or "drop" its row.
+        open_file: opens the file.
+        name: the table's name in MLflow.
+        target: the column to predict; None is refused when the file is opened.
+        features: the columns to predict it from; None for all others.
+        missing: "refuse" empty cells, or "drop" their rows.
     """
 
     open_file: Callable[[], AbstractContextManager[Cells]]
@@ -109,7 +109,7 @@ class Source:
         """Open the file and check its columns.
 
         Raises:
-            ConfigError: it cannot be read, or there is no such column.
+            ConfigError: if it cannot be read, or a column does not exist.
         """
         with self.open_file() as file:
             target, features = choose(file.columns, self.target, self.features)
@@ -119,8 +119,8 @@ class Source:
         """The whole table.
 
         Raises:
-            ConfigError: as :meth:`open`, or a cell is empty, not a number or infinite, or there
-                is no row.
+            ConfigError: as :meth:`open`, or if a cell is empty, infinite or not a number, or there
+                are no rows.
         """
         with self.open() as table:
             xs, ys = zip(*table.chunks(), strict=True)
@@ -129,10 +129,7 @@ class Source:
         return Dataset(x, np.concatenate(ys), self.name, table.features, table.target)
 
     def chunks(self, rows: int = CHUNK) -> Iterator[Chunk]:
-        """The table in pieces of at most so many rows, float64; the file is never read whole.
-
-        Yields:
-            Inputs, shape (k, d), and targets, shape (k,).
+        """Read the table in chunks of at most ``rows`` rows: inputs (k, d), targets (k,), float64.
 
         Raises:
             ConfigError: as :meth:`load`.
@@ -149,18 +146,18 @@ def csv(
     missing: Missing = "refuse",
     name: str | None = None,
 ) -> Source:
-    """A table in a CSV file in UTF-8, with the columns' names in its first line.
+    """A table in a CSV file in UTF-8 whose first line names the columns.
 
     Args:
-        path: the file, from the working folder.
+        path: the file, relative to the working folder.
         target: the column to predict.
-        features: the columns to predict it from; None: all others.
-        separator: what stands between two cells.
-        missing: "refuse" an empty cell, or "drop" its row.
-        name: what the table is called in MLflow; None: as the file.
+        features: the columns to predict it from; None for all others.
+        separator: the separator of the cells.
+        missing: "refuse" empty cells, or "drop" their rows.
+        name: the table's name in MLflow; None for the file's name.
 
     Raises:
-        ConfigError: there is no such file. What is in it is checked when it is read.
+        ConfigError: if the file does not exist. Its content is checked when it is read.
     """
     file = find(path, "csv")
     opener = partial(CsvFile.open, file, separator)
@@ -174,18 +171,7 @@ def parquet(
     missing: Missing = "refuse",
     name: str | None = None,
 ) -> Source:
-    """A table in a Parquet file.
-
-    Args:
-        path: the file, from the working folder.
-        target: the column to predict.
-        features: the columns to predict it from; None: all others.
-        missing: "refuse" an empty cell, or "drop" its row.
-        name: what the table is called in MLflow; None: as the file.
-
-    Raises:
-        ConfigError: there is no such file. What is in it is checked when it is read.
-    """
+    """A table in a Parquet file; arguments and errors are those of :func:`csv`."""
     file = find(path, "parquet")
     opener = partial(ParquetFile.open, file)
     return Source(opener, name or file.stem, target, features, missing)

@@ -1,4 +1,4 @@
-"""The cells of a Parquet file as numbers."""
+"""Read a Parquet file as numbers."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class ParquetFile:
     """An open Parquet file.
 
     Args:
-        path: the file.
-        file: the same file, open; schema and cells are read through it, so it is opened once.
+        path: the file's path.
+        file: the open file; every read goes through it, so the file is opened once.
     """
 
     def __init__(self, path: Path, file: parquet.ParquetFile) -> None:
@@ -36,7 +36,7 @@ class ParquetFile:
         """Open the file.
 
         Raises:
-            ConfigError: it cannot be read, or is not a Parquet file.
+            ConfigError: if it cannot be read or is not a Parquet file.
         """
         from pyarrow import parquet
 
@@ -44,7 +44,7 @@ class ParquetFile:
             yield cls(path, file)
 
     def _check(self, columns: tuple[str, ...]) -> None:
-        """Refuse columns of strings, dates or lists."""
+        """Raise ConfigError if a column does not hold numbers."""
         from pyarrow import types
 
         numeric = (types.is_floating, types.is_integer, types.is_boolean, types.is_decimal)
@@ -52,15 +52,15 @@ class ParquetFile:
             kind = self._file.schema_arrow.field(name).type
             if not (types.is_null(kind) or any(test(kind) for test in numeric)):
                 raise ConfigError(
-                    f"data.path: {self.path.name}, column {name!r}: its type, {kind}, is no "
-                    f"number's. {ENCODE}"
+                    f"data.path: {self.path.name}, column {name!r}: its type, {kind}, is not "
+                    f"numeric. {ENCODE}"
                 )
 
     def read(self, columns: tuple[str, ...], rows: int) -> Iterator[NDArray[np.float64]]:
-        """These columns in pieces of so many rows; an empty cell is NaN.
+        """Read columns in chunks of at most ``rows`` rows; an empty cell is NaN.
 
         Raises:
-            ConfigError: a column does not hold numbers, or the file cannot be read.
+            ConfigError: if a column does not hold numbers, or the file cannot be read.
         """
         from pyarrow import compute
 
@@ -73,14 +73,14 @@ class ParquetFile:
             yield table
 
     def place(self, row: int, column: str) -> tuple[str, str]:
-        """Where a row, counted from 0, is in the file, and how its cell in a column reads there."""
+        """The number of a row, counted from 0, in words; its cells need not be quoted."""
         del column
         return f"row {row + 1}", "the cell"
 
 
 @contextmanager
 def _refusing(path: Path) -> Iterator[None]:
-    """Turn a reader's complaint into a sentence about the file."""
+    """Turn a reader's exception into a ConfigError about the file."""
     from pyarrow import ArrowException
 
     try:
@@ -88,6 +88,5 @@ def _refusing(path: Path) -> Iterator[None]:
     except (ArrowException, OSError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
         raise ConfigError(
-            f"data.path: {path} is no Parquet file that can be read: {reason}. A CSV file is read "
-            "by data=csv."
+            f"data.path: {path} cannot be read as Parquet: {reason}. For a CSV file, type data=csv."
         ) from error

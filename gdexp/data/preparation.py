@@ -1,4 +1,4 @@
-"""From a data source to the rows that are fitted: split, standardized, compressed as asked for."""
+"""Prepare the rows to fit from a data source: split, standardized or compressed."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ from gdexp.data.transforms import Scaling, check_batch_size, split
 from gdexp.errors import ConfigError
 from gdexp.manual import Loss
 
-# Two, because runs may alternate between two tables, or between two ways to prepare one; with
-# more, tables of gigabytes would stay in memory long after the last run that needs them.
+# Cached tables: two, because runs may alternate between two tables, or between two ways to prepare
+# one. More would keep gigabytes in memory long after the last run that needs them.
 KEPT = 2
 
 File: TypeAlias = tuple[str, int, int, int]
 MakeSource: TypeAlias = Callable[[dict[str, Any]], Any]
-"""From the settings of a data option to a Dataset, or a Source that reads one."""
+"""Makes a Dataset, or a Source that reads one, from the settings of a data option."""
 
 
 class Origin(NamedTuple):
-    """What a table is read from: equal origins give the same table.
+    """Where a table is read from: equal origins give the same table.
 
     Attributes:
-        make: instantiates the settings.
-        loader: what the settings' target is now; another one after its module is reloaded.
-        settings: of the data option, in JSON.
-        files: every file that a setting names: path, mtime in ns, size and inode.
+        make: makes the data source from the settings.
+        loader: the settings' target; it changes when its module is reloaded.
+        settings: the settings of the data option, in JSON.
+        files: each file that a setting names: path, mtime in ns, size and inode.
     """
 
     make: MakeSource
@@ -50,21 +50,21 @@ class Origin(NamedTuple):
 
     @classmethod
     def of(cls, settings: Mapping[str, Any], make: MakeSource) -> Origin:
-        """The origin that these settings of the group data name, at this moment."""
+        """The current origin of the table that these settings of the group data describe."""
         own = {key: value for key, value in settings.items() if key not in vars(Preparation())}
-        texts = [value for value in own.values() if value and isinstance(value, str)]
-        files = tuple(file for file in map(_file, texts) if file is not None)
+        strings = [value for value in own.values() if value and isinstance(value, str)]
+        files = tuple(file for file in map(_file, strings) if file is not None)
         return cls(make, pkgutil.resolve_name(own["_target_"]), json.dumps(own), files)
 
     def source(self) -> Any:
-        """The data set, or what loads one."""
+        """The Dataset, or the Source that reads it."""
         return self.make(json.loads(self.settings))
 
 
-def _file(text: str) -> File | None:
-    """The file of this path and what changes when it is written; None if there is none."""
+def _file(name: str) -> File | None:
+    """A file's path and what changes when it is written; None if there is no such file."""
     with suppress(OSError, ValueError, RuntimeError):  # too long, a null character, no such user
-        path = absolute(Path(text).expanduser())
+        path = absolute(Path(name).expanduser())
         state = path.stat()
         return str(path), state.st_mtime_ns, state.st_size, state.st_ino
     return None
@@ -75,13 +75,14 @@ class Prepared:
     """The data of a run.
 
     Attributes:
-        fitted: the rows that are fitted: standardized, or compressed to fewer.
-        kept: the rows kept out of the fit, standardized like them; None where there are none.
-        scaling: what standardizing did; None where nothing was done.
-        means: of the features over the fitted rows, in the data's own units, shape (d,).
-        rows: how many rows the table has.
-        table: the whole table in its own units; None where it was never in memory.
-        compressed: whether fewer rows stand for the table's.
+        fitted: the rows to fit, standardized or compressed if the settings say so.
+        kept: the validation rows, standardized in the same way; None if there are none.
+        scaling: the standardization of the features; None if there was none.
+        means: the features' means over the rows to fit, in the data's own units, shape (d,).
+        rows: the number of rows of the whole table.
+        table: the whole table in its own units; None if it was never in memory.
+        compressed: whether ``fitted`` replaces the table by fewer rows.
+        read_digest: the digest of a table that was never in memory.
     """
 
     fitted: Dataset
@@ -95,14 +96,14 @@ class Prepared:
 
     @cached_property
     def digest(self) -> str:
-        """Of the whole table, 8 hexadecimal digits."""
+        """The digest of the whole table, 8 hexadecimal digits."""
         return self.read_digest if self.table is None else digest(self.table)
 
     def at(self, x: float) -> NDArray[np.float64]:
-        """Where f is shown: at x, or at the features' means where there are several.
+        """The prepared input at which f is printed: x, or the means of several features.
 
         Returns:
-            One row of inputs as the fit has them, shape (1,) or (1, d).
+            One row, shape (1,) or (1, d).
         """
         point = np.array([x]) if self.fitted.width == 1 else self.means
         if self.scaling is not None:
@@ -111,23 +112,23 @@ class Prepared:
 
 
 def prepare(job: Job, make: MakeSource) -> Prepared:
-    """The data of a job, prepared as its settings ask for.
+    """Prepare the data of a job as its settings say.
 
-    The table and what was made of it are kept for the next jobs: a file is read once as long as
-    neither the settings nor the file change.
+    Tables and prepared data are cached for the next jobs: a file is read once as long as neither
+    the settings nor the file change.
 
     Args:
         job: the job.
-        make: from the data option's settings to a Dataset, or a Source that reads one.
+        make: makes the data source from the settings of the data option.
 
     Raises:
-        ConfigError: the settings leave nothing, do not fit the data, or exclude each other.
+        ConfigError: if the settings leave no rows, do not fit the data, or exclude each other.
     """
     settings = job.settings["data"]
     origin, standardize = Origin.of(settings, make), bool(settings.get("standardize"))
     if settings.get("compress"):
         check_compressible(job)
-        bias = job.settings["predictor"].get("bias", True)  # its rows serve predictors without, too
+        bias = job.settings["predictor"].get("bias", True)  # the rows also suit those without
         return _compressed(origin, bias, standardize)
     fraction = settings.get("validation", 0)
     prepared = _whole(origin, standardize, fraction, job.settings["seed"] if fraction else 0)
@@ -157,10 +158,10 @@ def _whole(origin: Origin, standardize: bool, fraction: float, seed: int) -> Pre
 @lru_cache(maxsize=KEPT)
 def _compressed(origin: Origin, bias: bool, standardize: bool) -> Prepared:
     source = origin.source()
-    table = source if isinstance(source, Dataset) else None  # a file is read once, digest included
+    table = source if isinstance(source, Dataset) else None
     with source.open() as rows:
         features = tuple(rows.features)
-        seen, total = Digest(len(features)), np.zeros(len(features))
+        sha, total = Digest(len(features)), np.zeros(len(features))
 
         def summed(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
             for x, y in chunks:
@@ -169,18 +170,18 @@ def _compressed(origin: Origin, bias: bool, standardize: bool) -> Prepared:
 
         chunks = summed(rows.chunks())
         if table is None:
-            chunks = seen.reading(chunks)
-        found = compress(chunks, features, bias=bias, standardize=standardize)
-    fitted = Dataset(found.x, found.y, rows.name, features, rows.target)
-    means = total / found.rows
-    return Prepared(fitted, None, found.scaling, means, found.rows, table, True, str(seen))
+            chunks = sha.reading(chunks)  # in the same pass: a file is read once
+        short = compress(chunks, features, bias=bias, standardize=standardize)
+    fitted = Dataset(short.x, short.y, rows.name, features, rows.target)
+    means = total / short.rows
+    return Prepared(fitted, None, short.scaling, means, short.rows, table, True, str(sha))
 
 
 def check_compressible(job: Job) -> None:
-    """Refuse to compress where fewer rows would not have the same loss and gradient.
+    """Refuse to compress if fewer rows would not have the same loss and gradient.
 
     Raises:
-        ConfigError: which choice stands against it.
+        ConfigError: names the choice that prevents it.
     """
     settings, data = job.settings, job.settings["data"]
     squares = capabilities.of(settings, "loss", "measures") == Loss.measures
@@ -194,12 +195,12 @@ def check_compressible(job: Job) -> None:
         f"gradient={job.choices['gradient']} is a sum over all rows": (
             capabilities.reduction(settings, "gradient") == "sum"
         ),
-        "data.batch_size takes single rows": data.get("batch_size") is not None,
-        "data.validation keeps single rows": bool(data.get("validation")),
+        "data.batch_size needs single rows": data.get("batch_size") is not None,
+        "data.validation needs single rows": bool(data.get("validation")),
     }
     for reason, holds in reasons.items():
         if holds:
             way_out = "gradient=manual" if "a sum" in reason else "data.compress=false"
             raise ConfigError(
-                f"data.compress: {reason}, so that fewer rows cannot stand for all. Type {way_out}."
+                f"data.compress: {reason}, so fewer rows cannot replace the table. Type {way_out}."
             )

@@ -1,4 +1,4 @@
-"""What happens to a table before it is fitted: rows held back, features scaled, rows shuffled."""
+"""Transforms of a table: validation split, standardized features, minibatches."""
 
 from __future__ import annotations
 
@@ -19,21 +19,25 @@ def split(dataset: Dataset, fraction: float, seed: int) -> tuple[Dataset, Datase
 
     Args:
         dataset: the table, n rows.
-        fraction: the share held back, rounded to whole rows; 0 holds nothing back.
-        seed: of the draw.
+        fraction: the share held back, rounded to whole rows; 0 for none.
+        seed: the seed of the draw.
 
     Returns:
-        The rows to train on, and those held back or None.
+        The training rows, and the validation rows or None.
 
     Raises:
-        ConfigError: one of the two would be empty.
+        ConfigError: if one of the two would be empty.
     """
     n = len(dataset.y)
     held = round(fraction * n)
     if fraction == 0:
         return dataset, None
     if not 0 < held < n:
-        way_out = _shares(n) if n > 1 else "Type 0."
+        way_out = "Type 0."
+        if n > 1:
+            digits = len(str(n)) + 1  # enough for the bounds to differ from 0 and 1
+            low, high = round(1 / n, digits), round(1 - 1 / n, digits)
+            way_out = f"Type a share from {low} to {high}, or 0."
         raise ConfigError(
             f"data.validation: {fraction:g} of {n} row{'s' * (n > 1)} would hold {held} back and "
             f"leave {n - held} to train on; each part needs one. {way_out}"
@@ -46,23 +50,17 @@ def split(dataset: Dataset, fraction: float, seed: int) -> tuple[Dataset, Datase
     return train, validation
 
 
-def _shares(rows: int) -> str:
-    """The shares that leave a row on either side, to as many digits as it takes to say so."""
-    digits = len(str(rows)) + 1
-    return f"Type a share from {round(1 / rows, digits)} to {round(1 - 1 / rows, digits)}, or 0."
-
-
 @dataclass(frozen=True)
 class Scaling:
-    """``(x - mean) / scale``, feature by feature; to be taken from the rows one trains on.
+    """Standardization, ``(x - mean) / scale`` for each feature, of the training rows.
 
     Attributes:
         mean: shape (d,).
-        scale: the standard deviation (of n, not n - 1), shape (d,).
-        features: the names, for the sentence about a constant one.
+        scale: the standard deviation with denominator n, shape (d,).
+        features: the features' names, for error messages.
 
     Raises:
-        ConfigError: a feature is constant, so that no scale gives it standard deviation 1.
+        ConfigError: if a feature is constant, so that its scale is 0.
     """
 
     mean: NDArray[np.float64]
@@ -81,7 +79,7 @@ class Scaling:
     def of(cls, dataset: Dataset) -> Scaling:
         """The scaling that gives the features of this table mean 0 and standard deviation 1."""
         x = dataset.x.reshape(len(dataset.y), dataset.width).astype(np.float64)
-        offset = x[0].copy()  # less one of its values, a constant column is exactly 0
+        offset = x[0].copy()  # with it subtracted, a constant column is exactly 0
         x -= offset
         return cls(offset + x.mean(axis=0), x.std(axis=0), dataset.features)
 
@@ -93,13 +91,13 @@ class Scaling:
         return replace(dataset, x=x.reshape(dataset.x.shape).astype(dataset.x.dtype, copy=False))
 
     def undo(self, w: Any, b: float | None) -> tuple[NDArray[np.float64], float]:
-        """Weights for scaled features as coefficients and intercept in the data's own units.
+        """Coefficients and intercept in the data's own units, from weights for scaled features.
 
         ``coefficient_j = w_j / scale_j`` and ``intercept = b - sum(w_j * mean_j / scale_j)``.
 
         Args:
             w: shape (d,), or one number.
-            b: the bias; None where the predictor has none.
+            b: the bias; None if the predictor has none.
         """
         coefficients = np.asarray(w, dtype=np.float64).reshape(-1) / self.scale
         return coefficients, float((b or 0.0) - coefficients @ self.mean)
@@ -109,7 +107,7 @@ def check_batch_size(size: int, rows: int) -> None:
     """Refuse a minibatch that is larger than the table.
 
     Raises:
-        ConfigError: it is.
+        ConfigError: if size > rows.
     """
     if size > rows:
         raise ConfigError(
@@ -119,16 +117,16 @@ def check_batch_size(size: int, rows: int) -> None:
 
 
 def batches(x: Array, y: Array, size: int, seed: int, epoch: int) -> Iterator[tuple[Array, Array]]:
-    """One epoch: every row once, in an order of its own, so many rows at a time.
+    """The minibatches of one epoch: every row once, in random order.
 
-    The order of epoch k is drawn from (seed, k), so it needs no history. The last batch holds what
-    is left and may be smaller.
+    The order of epoch k is drawn from (seed, k), so a continued run needs no history. The last
+    batch may be smaller.
 
     Args:
         x: inputs, shape (n,) or (n, d), an array or a tensor on any device.
         y: targets, shape (n,).
-        size: rows in a batch.
-        seed: of the run.
+        size: the rows of a batch.
+        seed: the run's seed.
         epoch: k.
     """
     order: Array = np.random.default_rng((seed, epoch)).permutation(len(y))
@@ -136,7 +134,7 @@ def batches(x: Array, y: Array, size: int, seed: int, epoch: int) -> Iterator[tu
         import torch
 
         order = torch.from_numpy(order).to(y.device)
-    for start in range(0, len(y), size):  # a batch's rows stay in the cache until they are used
+    for start in range(0, len(y), size):  # taken batch by batch, the rows stay in the cache
         rows = order[start : start + size]
         if isinstance(y, np.ndarray):
             yield x[rows], y[rows]

@@ -1,1 +1,1 @@
-"""One run: the training loop, its trajectory, when it stops, and what came of it."""
+"""One run: the training loop, its trajectory, its stop rules and its result."""

@@ -1,11 +1,11 @@
-"""Nested plain values as one ``.npz``: arrays and a JSON text, so that reading runs no code."""
+"""Nested plain values in one ``.npz`` file: arrays and JSON, so that loading runs no code."""
 
 from __future__ import annotations
 
 import io
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,14 +15,14 @@ from gdexp.errors import first_line
 
 
 def pack(value: Any) -> bytes:
-    """Nested dicts, lists, tuples, numbers, strings, arrays and tensors as one ``.npz``."""
+    """Pack nested dicts, lists, tuples, numbers, strings, arrays and tensors into a ``.npz``."""
     arrays: dict[str, NDArray[Any]] = {}
 
-    def plain(node: Any) -> Any:
+    def encode(node: Any) -> Any:
         if isinstance(node, Mapping):
-            return {"dict": [[plain(key), plain(inner)] for key, inner in node.items()]}
+            return {"dict": [[encode(key), encode(inner)] for key, inner in node.items()]}
         if isinstance(node, list | tuple):
-            return {type(node).__name__: [plain(inner) for inner in node]}
+            return {type(node).__name__: [encode(inner) for inner in node]}
         name = f"a{len(arrays)}"
         if hasattr(node, "detach"):
             arrays[name] = node.detach().cpu().numpy()
@@ -32,22 +32,22 @@ def pack(value: Any) -> bytes:
             return {"array" if isinstance(node, np.ndarray) else "number": name}
         return node
 
-    arrays["json"] = np.array(json.dumps(plain(value)))
+    arrays["json"] = np.array(json.dumps(encode(value)))
     file = io.BytesIO()
     np.savez(file, allow_pickle=False, **arrays)
     return file.getvalue()
 
 
 def unpack(content: bytes) -> Any:
-    """The value that :func:`pack` has packed.
+    """Unpack what :func:`pack` returned.
 
     Raises:
-        ValueError: the content is damaged or something else; the message says how.
+        ValueError: if the content is damaged or was not made by :func:`pack`.
     """
     try:
         _check_members(content)
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            return _value(json.loads(str(_array(arrays, "json"))), arrays)
+            return _decode(json.loads(str(_array(arrays, "json"))), arrays)
     except zipfile.BadZipFile as error:
         raise ValueError(f"it is not a whole .npz archive ({first_line(error)})") from error
     except json.JSONDecodeError as error:
@@ -56,8 +56,32 @@ def unpack(content: bytes) -> Any:
         raise ValueError(first_line(error)) from error
 
 
+def unpack_parts(content: bytes, names: Sequence[str]) -> list[Any]:
+    """Unpack a dict and return its values of these names.
+
+    Raises:
+        ValueError: as :func:`unpack`, or if it is not a dict or lacks a name.
+    """
+    parts = check_mapping(unpack(content), "it")
+    for name in names:
+        if name not in parts:
+            raise ValueError(f"it has no {name!r}")
+    return [parts[name] for name in names]
+
+
+def check_mapping(value: Any, what: str) -> Mapping[str, Any]:
+    """Return the value.
+
+    Raises:
+        ValueError: if it is not a mapping.
+    """
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{what} is not a mapping")
+    return value
+
+
 def _check_members(content: bytes) -> None:
-    """Refuse an archive whose checksums are wrong, or that is larger unpacked than packed."""
+    """Raise ValueError if a checksum is wrong or the archive unpacks to more than its own size."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         if sum(member.file_size for member in archive.infolist()) > len(content):
             raise ValueError("its members are larger than the file")
@@ -69,12 +93,12 @@ def _array(arrays: Mapping[str, Any], name: Any) -> NDArray[Any]:
     if name not in arrays:
         raise ValueError(f"it has no member {name!r}")
     array = arrays[name]
-    if not isinstance(array, np.ndarray):  # np.load hands out other members as bytes
+    if not isinstance(array, np.ndarray):  # np.load returns other members as bytes
         raise ValueError(f"its member {name!r} is not an array")
     return array
 
 
-def _value(node: Any, arrays: Mapping[str, Any]) -> Any:
+def _decode(node: Any, arrays: Mapping[str, Any]) -> Any:
     if not isinstance(node, dict):
         return node
     if len(node) != 1:
@@ -82,11 +106,11 @@ def _value(node: Any, arrays: Mapping[str, Any]) -> Any:
     ((kind, inner),) = node.items()
     match kind:
         case "dict":
-            return {_value(key, arrays): _value(item, arrays) for key, item in inner}
+            return {_decode(key, arrays): _decode(item, arrays) for key, item in inner}
         case "list":
-            return [_value(item, arrays) for item in inner]
+            return [_decode(item, arrays) for item in inner]
         case "tuple":
-            return tuple(_value(item, arrays) for item in inner)
+            return tuple(_decode(item, arrays) for item in inner)
         case "array":
             return _array(arrays, inner)
         case "number":

@@ -1,4 +1,4 @@
-"""From a checked configuration to what descends."""
+"""Build the data and the four families from a checked configuration."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from gdexp import manual
 from gdexp.config.capabilities import is_linear, task_of
 from gdexp.config.job import Job
 from gdexp.config.validation import is_torch_based
+from gdexp.data.dataset import Dataset
 from gdexp.data.preparation import KEPT, Prepared, prepare
 from gdexp.data.task import check_targets, outputs_of, targets
 from gdexp.data.transforms import batches
@@ -28,19 +29,19 @@ Batches: TypeAlias = Callable[[int], Iterable[tuple[Array, Array]]]
 
 @dataclass
 class Components:
-    """What a configuration has been built into, ready to descend.
+    """The data and the four families of a job, ready to descend.
 
     Attributes:
-        data: the data as prepared, in NumPy.
+        data: the prepared data, in NumPy.
         task: what is predicted.
-        x: the inputs of the fit.
-        y: the targets of the fit.
-        at: where f is shown, one row.
-        kept: inputs and targets kept out of the fit; None where there are none.
-        scheduler: what changes the learning rate from epoch to epoch; None: nothing does.
-        batches: the minibatches of an epoch; None: all rows at once.
+        x: the training inputs.
+        y: the training targets.
+        at: the input at which f(x) is printed, one row.
+        kept: inputs and targets of the validation rows; None if there are none.
+        scheduler: changes the learning rate after each epoch; None if it is constant.
+        batches: the minibatches of an epoch; None for the full batch.
         batch_size: the rows of a minibatch.
-        lr: the learning rate of the last update, where a scheduler changes it.
+        lr: the learning rate of the last update, if there is a scheduler.
     """
 
     data: Prepared
@@ -59,7 +60,7 @@ class Components:
     lr: float = 0.0
 
     def iterations(self, iters: int, first: int = 1) -> Iterator[Iteration]:
-        """The descent from epoch first to epoch iters."""
+        """Descend from epoch ``first`` to epoch ``iters``."""
         families = self.predictor, self.gradient, self.loss
         if self.batches is None:
             families = fuse(self.x, self.y, *families) or families
@@ -76,37 +77,37 @@ class Components:
             yield iteration
 
     def prediction(self) -> float:
-        """``f(predict_at)`` with the parameters as they are now: the first of its numbers."""
+        """``f(predict_at)`` at the current parameters; of several outputs, the first."""
         return float(self.predict(self.at).reshape(-1)[0])
 
     def predict(self, x: Array) -> Any:
-        """What the predictor gives for inputs as the fit has them, as a NumPy array."""
+        """Predictions for inputs prepared like ``x``, as a NumPy array."""
         return predictors.predict(self.predictor, x)
 
     def kept_loss(self) -> Array:
-        """The loss on the rows kept out of the fit."""
+        """The loss on the validation rows."""
         assert self.kept is not None
         x, y = self.kept
-        with predictors.judging(self.predictor, x):
+        with predictors.inference(self.predictor, x):
             return self.loss(self.predictor(x), y)
 
     def state(self) -> dict[str, Any]:
         """Everything the next epoch depends on; see :meth:`load`."""
-        found: dict[str, Any] = {"predictor": predictors.state_of(self.predictor)}
-        parts = {"updater": self.updater, "scheduler": self.scheduler}
-        found |= {name: part.state() for name, part in parts.items() if part is not None}
+        state = {"predictor": predictors.state_of(self.predictor), "updater": self.updater.state()}
+        if self.scheduler is not None:
+            state["scheduler"] = self.scheduler.state()
         if hasattr(self.x, "detach"):
             from gdexp.pytorch import random_state
 
-            found["random"] = random_state()
-        return found
+            state["random"] = random_state()
+        return state
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state; tensors keep their place in memory, which others share."""
-        for name, part in (("updater", self.updater), ("scheduler", self.scheduler)):
-            if name in state:
-                part.load(state[name])
-        predictors.load(self.predictor, state["predictor"])
+        """Restore a state; tensors are overwritten in place, because other objects share them."""
+        self.updater.load(state["updater"])
+        if self.scheduler is not None:
+            self.scheduler.load(state["scheduler"])
+        predictors.load_state(self.predictor, state["predictor"])
         if "random" in state:
             from gdexp.pytorch import set_random_state
 
@@ -114,17 +115,17 @@ class Components:
 
 
 def build(job: Job) -> Components:
-    """Build the data and the four families, as tensors where one of the four is torch's.
+    """Build the data and the four families, as tensors if one of the four is torch's.
 
     Raises:
-        ConfigError: a constructor refuses its settings, or the pieces do not fit together.
+        ConfigError: if a constructor rejects its settings, or the pieces do not fit together.
     """
     settings = job.settings
     task = task_of(settings)
     data = prepare(job, source)
-    known = (data.table or data.fitted).y
-    check_targets(known, task, job.choices["loss"])
-    outputs = outputs_of(known, task)
+    y = (data.table or data.fitted).y
+    check_targets(y, task, job.choices["loss"])
+    outputs = outputs_of(y, task)
     predictor = _predictor(job, data.fitted.width, outputs)
     gradient, loss, updater = (option(job, f) for f in ("gradient", "loss", "updater"))
     at: Array = predictors.cast(data.at(settings["predict_at"]), settings["dtype"])
@@ -140,9 +141,8 @@ def build(job: Job) -> Components:
             updater, gradient = pytorch.adapt(updater, predictor, gradient, loss)
     else:
         predictor = predictors.in_precision(predictor, settings["dtype"])
-    (x, y), *kept = _arrays(data, task, settings["dtype"], device)
-    families = predictor, gradient, loss, updater
-    built = Components(data, task, x, y, at, kept[0] if kept else None, *families)
+    (x, y), kept = _arrays(data, task, settings["dtype"], device)
+    built = Components(data, task, x, y, at, kept, predictor, gradient, loss, updater)
     built.batch_size = size = settings["data"].get("batch_size")
     if size:
         built.batches = partial(batches, x, y, size, settings["seed"])
@@ -157,22 +157,22 @@ def build(job: Job) -> Components:
 
 
 def rebuild(settings: Mapping[str, Any], features: int, outputs: int) -> Predictor:
-    """A run's predictor without its data, at its start and on the CPU: give it a state to load.
+    """Rebuild a run's predictor on the CPU, at its start values, without the run's data.
 
     Args:
-        settings: of the run: the four families, dtype and seed.
-        features: how many numbers an x has.
-        outputs: how many numbers f(x) has.
+        settings: the run's four families, dtype and seed.
+        features: the number of features of x.
+        outputs: the number of outputs of f(x).
 
     Raises:
-        ConfigError: its class cannot be imported, or refuses its settings.
+        ConfigError: if its class cannot be imported or rejects its settings.
     """
     job = Job(dict(settings), {})
     if is_torch_based(job):
         from gdexp import pytorch
 
         return pytorch.adopt(_predictor(job, features, outputs), settings["dtype"], tracked=False)
-    if settings["predictor"].get("init") == "torch":  # whatever it drew, a state takes its place
+    if settings["predictor"].get("init") == "torch":  # the draws will be replaced by a state
         job.settings["predictor"] = {**settings["predictor"], "init": 0.0}
     return predictors.in_precision(_predictor(job, features, outputs), settings["dtype"])
 
@@ -180,38 +180,34 @@ def rebuild(settings: Mapping[str, Any], features: int, outputs: int) -> Predict
 def _check_shape(job: Job, built: Components, outputs: int) -> None:
     x = built.x[:2]
     with refusing("predictor"):
-        found = tuple(built.predict(x).shape)
+        shape = built.predict(x).shape
     expected = (len(x),) if outputs == 1 else (len(x), outputs)
-    if found != expected:
+    if shape != expected:
         raise ConfigError(
             f"predictor={job.choices['predictor']}: inputs of shape {tuple(x.shape)} give "
-            f"predictions of shape {found}, and loss={job.choices['loss']} needs {expected}."
+            f"predictions of shape {shape}, and loss={job.choices['loss']} needs {expected}."
         )
 
 
 @lru_cache(maxsize=KEPT)
 def _arrays(
     data: Prepared, task: Task, dtype: str, device: str | None
-) -> tuple[tuple[Array, Array], ...]:
-    """Inputs and targets of the fit, then of the rows kept out of it where there are any.
+) -> tuple[tuple[Array, Array], tuple[Array, Array] | None]:
+    """Inputs and targets of the training rows, and of the validation rows or None.
 
-    All jobs with the same data share them; NumPy arrays are read-only.
-
-    Args:
-        data: the data as prepared.
-        task: what is predicted.
-        dtype: the precision.
-        device: where the tensors are; None: NumPy arrays.
+    NumPy arrays if the device is None, else tensors on the device. All jobs with the same data
+    share them, so NumPy arrays are read-only.
     """
-    tables = [data.fitted] if data.kept is None else [data.fitted, data.kept]
-    return tuple(
-        (_shared(table.x, dtype, device), _shared(targets(table.y, task), dtype, device))
-        for table in tables
-    )
+
+    def arrays(table: Dataset) -> tuple[Array, Array]:
+        y = targets(table.y, task)
+        return _shared(table.x, dtype, device), _shared(y, dtype, device)
+
+    return arrays(data.fitted), None if data.kept is None else arrays(data.kept)
 
 
 def _check_linear(job: Job, built: Components) -> None:
-    """A class of the user's own that declares ``linear`` has the parameters of a linear one."""
+    """Refuse a user's class that declares ``linear`` without the parameters w and b."""
     names = [*built.predictor.parameters]
     if is_linear(job.settings) and names not in (["w"], ["w", "b"], ["b", "w"]):
         raise ConfigError(

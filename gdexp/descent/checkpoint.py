@@ -1,6 +1,6 @@
-"""The state of a run between two epochs: written down, and taken up again bit for bit.
+"""Checkpoints: the state of a run between two epochs, saved and restored bit for bit.
 
-A checkpoint is a file as :mod:`gdexp.descent.archive` packs it, so that loading one runs no code.
+A checkpoint is packed by :mod:`gdexp.descent.archive`, so that loading one runs no code.
 """
 
 from __future__ import annotations
@@ -17,15 +17,19 @@ from gdexp.config.job import Job
 from gdexp.config.paths import OUTPUTS, absolute
 from gdexp.config.schema import shown
 from gdexp.config.settings import default_of
-from gdexp.descent.archive import pack, unpack
+from gdexp.descent.archive import check_mapping, pack, unpack_parts
 from gdexp.descent.build import Components
 from gdexp.descent.trajectory import FloatArray, Trajectory
 from gdexp.errors import ConfigError, first_line
 
 Fetch: TypeAlias = Callable[[str], tuple[str, bytes]]
-"""Reads the newest checkpoint of a recorded run: what to call it, and its content."""
+"""Reads the newest checkpoint of a recorded run; returns (label, content)."""
 
-FREE = ("iters", "continue_from", "checkpoint", "tracking", "print_every", "stop", "sweep")
+PARTS = ("epoch", "settings", "digest", "table", "state")
+FREE = (  # settings that may differ between a checkpoint and the run that continues it
+    *("iters", "continue_from", "checkpoint", "tracking"),
+    *("print_every", "stop", "sweep"),
+)
 
 
 @dataclass(frozen=True)
@@ -33,9 +37,9 @@ class Saved:
     """A checkpoint that fits the run that continues it.
 
     Attributes:
-        epoch: the last epoch that is in it.
-        table: every epoch so far, as :attr:`gdexp.descent.trajectory.Trajectory.table`.
-        state: of the predictor, the updater, the scheduler and the random draws.
+        epoch: its last epoch.
+        table: its trajectory, as :attr:`gdexp.descent.trajectory.Trajectory.table`.
+        state: the state of the components, as :meth:`gdexp.descent.build.Components.state`.
     """
 
     epoch: int
@@ -43,96 +47,77 @@ class Saved:
     state: Mapping[str, Any]
 
 
-def contents(job: Job, built: Components, seen: Trajectory) -> tuple[str, bytes]:
-    """The checkpoint after the last epoch of a run: the name of its file, and the file."""
-    content = pack(
-        {
-            "epoch": seen.length,
-            "settings": job.settings,
-            "digest": built.data.digest,
-            "table": seen.table,
-            "state": built.state(),
-        }
-    )
-    return f"{seen.length:08d}.npz", content
+def contents(job: Job, built: Components, trajectory: Trajectory) -> tuple[str, bytes]:
+    """The checkpoint after the trajectory's last epoch: (file name, content)."""
+    epoch, digest, table = trajectory.length, built.data.digest, trajectory.table
+    parts = zip(PARTS, (epoch, job.settings, digest, table, built.state()), strict=True)
+    return f"{epoch:08d}.npz", pack(dict(parts))
 
 
 class Folder:
-    """Where a run that is not recorded keeps its checkpoints; created for the first one."""
+    """The folder of an unrecorded run's checkpoints, created with the first one."""
 
     def __init__(self) -> None:
         self._folder = absolute(OUTPUTS) / "checkpoints" / new_stamp()
 
     def keep(self, name: str, content: bytes) -> str:
-        """Write a checkpoint; the answer is what continue_from takes."""
+        """Write a checkpoint; return the value of continue_from that finds it."""
         self._folder.mkdir(parents=True, exist_ok=True)
         partial = self._folder / f".{name}"
         partial.write_bytes(content)
-        partial.replace(self._folder / name)  # whole or not there
+        partial.replace(self._folder / name)  # atomic: no half-written checkpoint
         return str(self._folder)
 
 
-def restore(saved: Saved, built: Components, seen: Trajectory) -> None:
-    """Put everything back as it was after the checkpoint's last epoch."""
-    seen.restore(saved.table)
-    built.load(saved.state)
-
-
 def read(job: Job, built: Components, fetch: Fetch | None) -> Saved | None:
-    """The checkpoint that a job continues; None if it starts from scratch.
+    """Read the checkpoint that a job continues; None if it starts from scratch.
 
     Args:
         job: the job.
         built: its components.
-        fetch: reads the newest checkpoint of a recorded run; None: there is no store.
+        fetch: reads the newest checkpoint of a recorded run; None if there is no store.
 
     Raises:
-        ConfigError: there is none, it is of another configuration or other data, the run would end
-            before it, or the updater does not expose its state.
+        ConfigError: if it does not exist or is damaged, has other settings or other data, is not
+            before the run's last epoch, or if the updater does not expose its state.
     """
     named = job.settings["continue_from"]
     if named is not None or job.settings["checkpoint"]["every"]:
-        _check_state(job, built)
+        _check_updater(job, built)
     if named is None:
         return None
     path, content = _read_file(named, fetch)
     try:
-        parts = unpack(content)
-        if not isinstance(parts, Mapping):
-            raise ValueError("it is not a mapping")
-        saved = Saved(parts["epoch"], parts["table"], parts["state"])
-        other, digest = dict(parts["settings"]), parts["digest"]
-    except Exception as error:  # a damaged file may raise anything
+        epoch, settings, digest, table, state = unpack_parts(content, PARTS)
+        check_mapping(settings, "settings")
+    except ValueError as error:
+        reason = str(error).rstrip(".:")
+        raise ConfigError(f"continue_from: {path} is not a gdexp checkpoint: {reason}.") from error
+    differences = _differences(settings, job.settings)
+    if differences:
         raise ConfigError(
-            f"continue_from: {path} is not a gdexp checkpoint: {_reason(error)}."
-        ) from error
-    differing = list(_differences(other, job.settings))
-    if differing:
-        raise ConfigError(
-            f"continue_from: the checkpoint {path} is of another configuration: "
-            f"{'; '.join(differing)}. Type the same settings."
+            f"continue_from: {path} has other settings: {'; '.join(differences)}. "
+            "Type the same settings."
         )
     if digest != built.data.digest:
         raise ConfigError(f"continue_from: the data have changed since {path} was written.")
+    saved = Saved(epoch, table, state)
     try:
         _check_table(saved, built)
-        _check_load(saved, built)
-    except Exception as error:  # so may torch, on a state that is not its own
-        raise ConfigError(f"continue_from: {path} is damaged: {_reason(error)}.") from error
-    if saved.epoch >= job.settings["iters"]:
+        _check_state(saved, built)
+    except Exception as error:  # torch may raise anything when it loads a state
+        reason = first_line(error).rstrip(".:")
+        raise ConfigError(f"continue_from: {path} is damaged: {reason}.") from error
+    if epoch >= job.settings["iters"]:
         raise ConfigError(
-            f"iters: {job.settings['iters']} epochs are done already, for the checkpoint is of "
-            f"epoch {saved.epoch}. Type for example iters={2 * saved.epoch}."
+            f"iters: the checkpoint is already at epoch {epoch}, so iters must be more than that, "
+            f"not {job.settings['iters']}. Type for example iters={2 * epoch}."
         )
     return saved
 
 
-def _reason(error: Exception) -> str:
-    return f"it has no {error}" if isinstance(error, KeyError) else first_line(error).rstrip(".:")
-
-
 def _check_table(saved: Saved, built: Components) -> None:
-    """Refuse a table that is not of this run's curves, or not of so many epochs."""
+    """Raise ValueError if the table does not have the run's curves and the checkpoint's epochs."""
     curves = 1 + 2 * len(Trajectory(built.predictor.parameters, 0).names)
     curves += (built.kept is not None) + (built.scheduler is not None)
     if type(saved.epoch) is not int or saved.epoch < 1:
@@ -144,10 +129,9 @@ def _check_table(saved: Saved, built: Components) -> None:
         raise ValueError("its table does not hold finite numbers")
 
 
-def _check_load(saved: Saved, built: Components) -> None:
-    """Load the state and put the start back: what cannot be loaded is refused before the run."""
-    if not isinstance(saved.state, Mapping):
-        raise ValueError("its state is not a mapping")
+def _check_state(saved: Saved, built: Components) -> None:
+    """Raise if the state cannot be loaded; the components are left at their start."""
+    check_mapping(saved.state, "its state")
     start = copy.deepcopy(built.state())
     for part in start:
         if part != "random" and part not in saved.state:
@@ -156,26 +140,26 @@ def _check_load(saved: Saved, built: Components) -> None:
     built.load(start)
 
 
-def _check_state(job: Job, built: Components) -> None:
+def _check_updater(job: Job, built: Components) -> None:
     updater = getattr(built.updater, "updater", built.updater)
     if not (hasattr(updater, "state") and hasattr(updater, "load")):
         raise ConfigError(
             f"checkpoint.every: updater={job.choices['updater']} has no state() and load(), so "
-            "a run could not go on from where it was. Give it both, or type checkpoint.every=null."
+            "its runs cannot be continued. Give it both, or type checkpoint.every=null."
         )
 
 
 def _read_file(named: str, fetch: Fetch | None) -> tuple[str, bytes]:
-    """A file by its path, the newest in a folder, or the newest of a run, with what to call it.
+    """Read a file, the newest file in a folder, or a run's newest; returns (label, content).
 
     Raises:
-        ConfigError: there is no such file or run, or it cannot be read.
+        ConfigError: if there is no such file or run, or it cannot be read.
     """
     path = absolute(named)
     if path.is_dir():
         newest = sorted(path.glob("*.npz"))
         if not newest:
-            raise ConfigError(f"continue_from: the folder {path} has no checkpoint, *.npz, in it.")
+            raise ConfigError(f"continue_from: the folder {path} contains no checkpoint, *.npz.")
         path = newest[-1]
     if path.is_file():
         try:
@@ -184,24 +168,24 @@ def _read_file(named: str, fetch: Fetch | None) -> tuple[str, bytes]:
             raise ConfigError(f"continue_from: {path} cannot be read: {error.strerror}.") from error
     if fetch is None:
         raise ConfigError(
-            f"continue_from: there is no file {path}, and with tracking=off no run to look for."
+            f"continue_from: there is no file {path}, and tracking=off rules out recorded runs."
         )
     return fetch(named)
 
 
-def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
-    """The settings that differ; one that an older checkpoint lacks counts as its default."""
-    before, now = _flat(there), _flat(here)
+def _differences(saved: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
+    """The settings that differ; a setting that an older checkpoint lacks counts as its default."""
+    before, now = _flat(saved), _flat(given)
     pairs = {key: (before.get(key, default_of(key)), now.get(key)) for key in before | now}
     return [
-        f"{key}: {shown(old)} there, {shown(new)} here"
+        f"{key} is {shown(old)} in the checkpoint and {shown(new)} here"
         for key, (old, new) in pairs.items()
         if old != new
     ]
 
 
 def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that decide the result, those of a section as ``section.name``."""
+    """The settings that determine the result; those of a section as ``section.name``."""
     flat: dict[str, Any] = {}
     for key, value in settings.items():
         if key not in FREE:

@@ -1,11 +1,11 @@
-"""One job, computed: a loop over the training loop's blocks, from built components to a Result."""
+"""Compute one job: run the training loop in blocks, from built components to a Result."""
 
 from __future__ import annotations
 
 import itertools
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import ExitStack
 from typing import Any, TextIO
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy as np
 from gdexp.config.capabilities import is_linear
 from gdexp.config.job import Job
 from gdexp.descent.build import Components
-from gdexp.descent.checkpoint import Saved, contents, restore
+from gdexp.descent.checkpoint import Saved, contents
 from gdexp.descent.evaluation import coefficients, final_scores, metric_names
 from gdexp.descent.fitted import Fitted
 from gdexp.descent.progress import Progress
@@ -23,16 +23,16 @@ from gdexp.descent.trajectory import Trajectory
 from gdexp.descent.transcript import Transcript
 
 Keep = Callable[[str, bytes], str]
-"""Keeps a checkpoint, by name and content; what continue_from takes to find it again."""
+"""Keeps a checkpoint (name, content); returns the value of continue_from that finds it."""
 
 
 def begin(job: Job, built: Components, stream: TextIO | None = None) -> tuple[Result, Transcript]:
-    """The result of a run before its first epoch, and the transcript that goes with it.
+    """The result and the transcript of a run before its first epoch.
 
     Args:
-        job: the run.
+        job: the job.
         built: its components.
-        stream: where the transcript goes as well, line by line.
+        stream: also receives the transcript, line by line.
     """
     transcript = new_transcript(job, built, stream)
     with np.errstate(over="ignore"):
@@ -44,7 +44,7 @@ def begin(job: Job, built: Components, stream: TextIO | None = None) -> tuple[Re
 
 
 def new_transcript(job: Job, built: Components, stream: TextIO | None = None) -> Transcript:
-    """An empty transcript, with the run's settings."""
+    """An empty transcript for a job."""
     settings = job.settings
     at = settings["predict_at"] if built.data.fitted.width == 1 else None
     return Transcript(at, settings["iters"], settings["print_every"], stream)
@@ -61,37 +61,63 @@ def compute(
     keep: Keep | None = None,
     bar: bool = True,
 ) -> None:
-    """Descend, and fill in the result as far as it is known; :func:`end` completes it.
+    """Descend and fill in the result; :func:`end` completes it.
 
     Args:
-        job: the run.
+        job: the job.
         built: its components.
-        result: of :func:`begin`.
-        transcript: of :func:`begin`.
+        result: from :func:`begin`.
+        transcript: from :func:`begin`.
         saved: the checkpoint to continue.
-        update: is shown the trajectory about ten times a second.
+        update: called with the trajectory about ten times a second.
         keep: keeps a checkpoint.
         bar: whether to show a progress bar.
     """
     result.started = time.time()
-    with _random(job, built):
-        _descend(job, built, result, transcript, saved, update, keep, bar)
+    trajectory, iters = result.trajectory, job.settings["iters"]
+    rules, every = Rules(job.settings["stop"]), job.settings["checkpoint"]["every"]
+    kept = 0  # the epoch of the newest checkpoint
+    transcript.prediction("before", result.prediction)
+    with ExitStack() as stack:
+        if hasattr(built.x, "detach"):
+            from gdexp.pytorch import seeded
+
+            stack.enter_context(seeded(job.settings["seed"]))  # for draws of the predictor: dropout
+        if saved is not None:
+            trajectory.restore(saved.table)
+            built.load(saved.state)
+        with np.errstate(over="ignore", invalid="ignore"), Progress(iters, wanted=bar) as progress:
+            stream = built.iterations(iters, trajectory.length + 1)
+            for is_last in _blocks(stream, trajectory, rules, every):
+                transcript.epochs(trajectory)
+                progress.update(trajectory.length)
+                if update is not None:
+                    update(trajectory)
+                is_due = every and (is_last or trajectory.length % every == 0)
+                if keep and is_due and not trajectory.diverged and trajectory.length != kept:
+                    result.continue_from = keep(*contents(job, built, trajectory))
+                    kept = trajectory.length
+            prediction = built.prediction()
+        conclude(job, built, result, prediction, rules)
+        if result.outcome in ("completed", "converged"):
+            result.fitted = Fitted.of(job, built)
+    transcript.prediction("after", result.prediction)
 
 
 def end(
     job: Job, result: Result, transcript: Transcript, error: BaseException | None = None
 ) -> None:
-    """Complete the result of a run that is over.
+    """Complete the result of a run that has ended.
 
-    The caller holds the shield, so that no signal leaves a result half filled in.
+    Call it within :func:`gdexp.descent.signals.shielded`, so that no signal interrupts it.
 
     Args:
-        job: the run.
-        result: of :func:`begin`.
-        transcript: of :func:`begin`.
+        job: the job.
+        result: from :func:`begin`.
+        transcript: from :func:`begin`.
         error: what ended the run early, or None.
     """
-    result.seconds = max(0.0, time.time() - result.started)  # a clock may be set
+    result.seconds = max(0.0, time.time() - result.started)  # the clock may be set back
     result.transcript = transcript.text
     if error is not None:
         stopped = isinstance(error, KeyboardInterrupt)
@@ -100,51 +126,17 @@ def end(
         result.reason = reached if stopped else f"{type(error).__name__} {reached}: {error}"
 
 
-def _descend(
-    job: Job,
-    built: Components,
-    result: Result,
-    transcript: Transcript,
-    saved: Saved | None,
-    update: Callable[[Trajectory], None] | None,
-    keep: Keep | None,
-    bar: bool,
-) -> None:
-    trajectory, iters = result.trajectory, job.settings["iters"]
-    rules, every = Rules(job.settings["stop"]), job.settings["checkpoint"]["every"]
-    kept = 0  # the epoch of the newest checkpoint
-    transcript.prediction("before", result.prediction)
-    if saved is not None:
-        restore(saved, built, trajectory)
-    with np.errstate(over="ignore", invalid="ignore"), Progress(iters, wanted=bar) as progress:
-        stream = built.iterations(iters, trajectory.length + 1)
-        for is_last in _blocks(stream, trajectory, rules, every):
-            transcript.epochs(trajectory)
-            progress.update(trajectory.length)
-            if update is not None:
-                update(trajectory)
-            is_due = every and (is_last or trajectory.length % every == 0)
-            if keep and is_due and not trajectory.diverged and trajectory.length != kept:
-                result.continue_from = keep(*contents(job, built, trajectory))
-                kept = trajectory.length
-        prediction = built.prediction()
-    conclude(job, built, result, prediction, rules)
-    if result.outcome in ("completed", "converged"):
-        result.fitted = Fitted.of(job, built)
-    transcript.prediction("after", result.prediction)
-
-
 def conclude(
     job: Job, built: Components, result: Result, prediction: float, rules: Rules | None = None
 ) -> None:
-    """Fill in what follows from the trajectory and the components at their end.
+    """Fill in the outcome, the final parameters, the coefficients and the scores.
 
     Args:
-        job: the run.
+        job: the job.
         built: its components, with the parameters after the last update.
-        result: to be completed.
+        result: has the whole trajectory.
         prediction: f(predict_at) after the last update.
-        rules: the stop rules; None: there are none.
+        rules: the stop rules, if there are any.
     """
     trajectory = result.trajectory
     result.prediction = prediction
@@ -167,24 +159,15 @@ def _trajectory(job: Job, built: Components) -> Trajectory:
     return Trajectory(built.predictor.parameters, job.settings["iters"], elements, measures)
 
 
-def _random(job: Job, built: Components) -> AbstractContextManager[None]:
-    """Random draws within the predictor, as of a dropout, follow the seed."""
-    if not hasattr(built.x, "detach"):
-        return nullcontext()
-    from gdexp.pytorch import seeded
-
-    return seeded(job.settings["seed"])
-
-
 def _blocks(
     stream: Iterator[Any], trajectory: Trajectory, rules: Rules, multiple: int | None
 ) -> Iterator[bool]:
-    """Record the stream in blocks of about a tenth of a second, and pause after each.
+    """Record the stream in blocks of about a tenth of a second, and yield after each.
 
     Args:
         stream: the iterations.
-        trajectory: where they are recorded.
-        rules: when to stop; they are checked after each block.
+        trajectory: records them.
+        rules: the stop rules, checked after each block.
         multiple: a block ends at every multiple of this many epochs.
 
     Yields:

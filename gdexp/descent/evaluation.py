@@ -1,4 +1,4 @@
-"""What a fit is worth: coefficients in the data's own units, and scores."""
+"""Coefficients in the data's own units, and scores."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from gdexp.descent.build import Components
 from gdexp.types import Array
 
 INTERCEPT = "intercept"
-LONGEST = 200  # characters of a feature in a metric's name, of which MLflow takes 250
+LONGEST = 200  # characters of a feature's name in a metric's; MLflow allows 250 in all
 
 
 def coefficients(job: Job, built: Components) -> dict[str, float]:
-    """The coefficients of a linear predictor by feature, and the intercept where there is one.
+    """The coefficients of a linear predictor by feature, and its intercept if it has a bias.
 
     A feature standardized as ``(x - m) / s`` has the coefficient ``w / s``; the intercept is
     ``b - sum(w * m / s)``.
@@ -31,40 +31,37 @@ def coefficients(job: Job, built: Components) -> dict[str, float]:
     if built.data.scaling is not None:
         w, b = built.data.scaling.undo(w, b)
     names = metric_names(built.data.fitted.features)
-    found = {name: float(value) for name, value in zip(names, w, strict=True)}
-    return found if b is None else {**found, INTERCEPT: float(b)}
+    by_name = {name: float(value) for name, value in zip(names, w, strict=True)}
+    return by_name if b is None else {**by_name, INTERCEPT: float(b)}
 
 
 def metric_names(features: Iterable[str]) -> list[str]:
-    """The names of features as far as MLflow allows them in a metric's name, no two alike."""
-    found: dict[str, None] = {INTERCEPT: None}
+    """The names of features as MLflow allows them in a metric's name, made unique."""
+    names: dict[str, None] = {INTERCEPT: None}
     for feature in features:
         name = re.sub(r"[^\w\-. :]", "_", feature)[:LONGEST]
         if not name.strip("."):
             name = "_" * len(name)
-        while name in found:
+        while name in names:
             name += "_"
-        found[name] = None
-    return list(found)[1:]
+        names[name] = None
+    return list(names)[1:]
 
 
 def final_scores(job: Job, built: Components) -> dict[str, float]:
-    """Scores on the rows that were fitted, and on those that were kept out of the fit.
-
-    Compressed rows are no rows of the table: they have none.
-    """
+    """Scores on the training and the validation rows; none if the table was compressed."""
     if not job.settings["data"].get("metrics", True) or built.data.compressed:
         return {}
     parts = {"final": (built.x, built.data.fitted)}
     if built.kept is not None and built.data.kept is not None:
         parts["validation"] = (built.kept[0], built.data.kept)
-    found: dict[str, float] = {}
+    result: dict[str, float] = {}
     for prefix, (x, table) in parts.items():
         y_pred = built.predict(x)
         if np.isfinite(y_pred).all():
             scored = scores(table.y, y_pred, built.task)
-            found |= {f"{prefix}/{name}": value for name, value in scored.items()}
-    return found
+            result |= {f"{prefix}/{name}": value for name, value in scored.items()}
+    return result
 
 
 def _numbers(value: Array) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""A fitted predictor apart from its run: written down, rebuilt, asked in the data's own units."""
+"""A fitted predictor without its run: save it, rebuild it, predict in the data's own units."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gdexp.config.capabilities import is_linear, of, task_of
 from gdexp.config.job import Job
 from gdexp.config.schema import FAMILIES
 from gdexp.config.validation import is_torch_based
-from gdexp.data.task import response, shares
+from gdexp.data.task import response, softmax
 from gdexp.data.transforms import Scaling
 from gdexp.descent import predictors
 from gdexp.descent.archive import pack
@@ -22,19 +22,19 @@ from gdexp.descent.build import Components, rebuild
 from gdexp.types import Predictor, Task
 
 FILE = "predictor.npz"
-NEEDED = (*FAMILIES, "dtype", "seed")  # settings that say how a predictor is built
+NEEDED = (*FAMILIES, "dtype", "seed")  # the settings from which a predictor is built
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """A predictor as a run has left it.
+    """The predictor at the end of a run.
 
     Attributes:
-        settings: of the run, those that say how the predictor is built.
-        features: what the inputs are called, d names.
-        outputs: how many numbers f(x) has.
-        scaling: what standardizing did; None where nothing was done.
-        state: what it was fitted to, as :func:`gdexp.descent.predictors.load` takes it.
+        settings: the run's settings from which the predictor is built.
+        features: the names of the d inputs.
+        outputs: the number of outputs of f(x).
+        scaling: the standardization of the inputs; None if there was none.
+        state: its fitted state, as :func:`gdexp.descent.predictors.load_state` takes it.
     """
 
     settings: Mapping[str, Any]
@@ -45,31 +45,31 @@ class Fitted:
 
     @classmethod
     def of(cls, job: Job, built: Components) -> Fitted:
-        """The predictor of a run that has ended."""
-        given = built.predict(built.x[:1])
-        outputs = given.shape[1] if given.ndim == 2 else 1
+        """The predictor of a run that has just ended."""
+        y_pred = built.predict(built.x[:1])
+        outputs = y_pred.shape[1] if y_pred.ndim == 2 else 1
         state = predictors.state_of(built.predictor)
         data = built.data
         return cls(_needed(job.settings), data.fitted.features, outputs, data.scaling, state)
 
     @classmethod
-    def told(cls, settings: Mapping[str, Any], parameters: Mapping[str, float]) -> Fitted:
-        """The predictor of a run that :func:`is_told` of, from the end of its trajectory.
+    def rebuilt(cls, settings: Mapping[str, Any], parameters: Mapping[str, float]) -> Fitted:
+        """Rebuild the predictor of a run that :func:`is_rebuildable` from its final parameters.
 
         Args:
-            settings: of the run.
-            parameters: w and, where there is one, b.
+            settings: the run's settings.
+            parameters: w and, with a bias, b.
 
         Raises:
-            ValueError: these are not the predictor's parameters.
+            ValueError: if these are not the predictor's parameters.
         """
         settings = _needed(settings)
-        predictor = rebuild(settings, 1, 1)
-        predictors.fill(predictor, parameters)
+        predictor = rebuild(settings, features=1, outputs=1)
+        predictors.set_parameters(predictor, parameters)
         return cls(settings, ("x",), 1, None, predictors.state_of(predictor))
 
     def packed(self) -> bytes:
-        """All of it as one ``.npz``; :func:`gdexp.descent.fitted_files.read_fitted` reads it."""
+        """Pack it into one ``.npz``; :func:`gdexp.descent.fitted_files.read_fitted` unpacks it."""
         return pack(
             {
                 "settings": self.settings,
@@ -87,12 +87,12 @@ class Fitted:
 
     @cached_property
     def _predictor(self) -> Predictor:
-        found = rebuild(self.settings, len(self.features), self.outputs)
-        predictors.load(found, self.state)
-        return found
+        predictor = rebuild(self.settings, len(self.features), self.outputs)
+        predictors.load_state(predictor, self.state)
+        return predictor
 
     def __call__(self, x: NDArray[np.float64]) -> NDArray[Any]:
-        """What the predictor gives, shape (n,) or (n, k).
+        """The predictor's outputs, shape (n,) or (n, k).
 
         Args:
             x: inputs in the data's own units, shape (n, d).
@@ -104,23 +104,22 @@ class Fitted:
             from gdexp import pytorch
 
             (rows,) = pytorch.tensors(rows)
-        found: NDArray[Any] = predictors.predict(self._predictor, rows)
-        return found
+        return predictors.predict(self._predictor, rows)
 
     def answers(self, x: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-        """``prediction``, see :func:`gdexp.data.task.response`, and of classes their shares."""
+        """The columns ``prediction`` (:func:`gdexp.data.task.response`) and ``probability_<k>``."""
         y_pred = self(x)
-        found = {"prediction": response(y_pred, self.task)}
+        columns = {"prediction": response(y_pred, self.task)}
         if self.task == "classes":
-            columns = shares(y_pred).T
-            found |= {f"probability_{k}": column for k, column in enumerate(columns)}
-        return found
+            probabilities = softmax(y_pred).T
+            columns |= {f"probability_{k}": column for k, column in enumerate(probabilities)}
+        return columns
 
 
-def is_told(settings: Mapping[str, Any]) -> bool:
-    """Whether a run's configuration and the end of its trajectory tell its predictor in full.
+def is_rebuildable(settings: Mapping[str, Any]) -> bool:
+    """Whether :meth:`Fitted.rebuilt` needs no more than a run's settings and final parameters.
 
-    They do for a line through points as they are written out, whose only input is x.
+    So it is for a linear predictor of one feature, x, fitted to points written out in the settings.
     """
     return (
         is_linear(settings)

@@ -1,7 +1,7 @@
 """Read a fitted predictor back from a run's files.
 
-Every function takes bytes that may be damaged and runs no code of theirs. What is wrong is a
-ValueError whose message completes the sentence "predictor.npz is damaged: …".
+The bytes may be damaged, and no code in them is run. Errors in them are ValueErrors whose messages
+complete the sentence "predictor.npz is damaged: …".
 """
 
 from __future__ import annotations
@@ -15,40 +15,32 @@ import numpy as np
 
 from gdexp.config import schema
 from gdexp.data.transforms import Scaling
-from gdexp.descent.archive import unpack
+from gdexp.descent.archive import check_mapping, unpack_parts
 from gdexp.descent.fitted import NEEDED, Fitted
 from gdexp.errors import ConfigError, first_line
 
 PARTS = ("settings", "features", "outputs", "scaling", "state")
 DEEPEST = 30  # levels of a configuration
-PREFIX = "param/"  # of a trajectory's columns
+PREFIX = "param/"  # of the trajectory's columns that hold parameters
 
 
 def read_fitted(content: bytes) -> Fitted:
-    """The predictor that :meth:`gdexp.descent.fitted.Fitted.packed` has written.
+    """Unpack what :meth:`gdexp.descent.fitted.Fitted.packed` returned.
 
     Raises:
-        ConfigError: its class cannot be imported, or refuses its settings.
-        ValueError: the content is damaged.
+        ConfigError: if the predictor's class cannot be imported or rejects its settings.
+        ValueError: if the content is damaged.
     """
-    parts = _mapping(unpack(content), "it")
-    for name in PARTS:
-        if name not in parts:
-            raise ValueError(f"it has no {name}")
-    settings, features, outputs, scaling, state = (parts[name] for name in PARTS)
-    check_settings(_mapping(settings, "settings"), NEEDED)
+    settings, features, outputs, scaling, state = unpack_parts(content, PARTS)
+    _check_settings(check_mapping(settings, "settings"), NEEDED)
     if not (features and isinstance(features, tuple) and all(isinstance(f, str) for f in features)):
         raise ValueError("its features are not a list of names")
     if type(outputs) is not int or outputs < 1:
         raise ValueError(f"its number of outputs is {outputs!r}")
-    fitted = Fitted(
-        settings,
-        features,
-        outputs,
-        None if scaling is None else _scaling(scaling, features),
-        _mapping(state, "state"),
-    )
-    check_predictions(fitted)
+    if scaling is not None:
+        scaling = _scaling(scaling, features)
+    fitted = Fitted(settings, features, outputs, scaling, check_mapping(state, "its state"))
+    _check_predictions(fitted)
     return fitted
 
 
@@ -56,7 +48,7 @@ def read_config(content: bytes) -> dict[str, Any]:
     """The settings in a run's ``config.yaml``.
 
     Raises:
-        ValueError: the content is damaged, or lacks what every run has.
+        ValueError: if the content is damaged, or lacks a setting that every run has.
     """
     import yaml
 
@@ -67,28 +59,21 @@ def read_config(content: bytes) -> dict[str, Any]:
             depth += isinstance(event, yaml.CollectionStartEvent)
             depth -= isinstance(event, yaml.CollectionEndEvent)
             if isinstance(event, yaml.AliasEvent) or depth > DEEPEST:
-                raise ValueError("it has aliases or is nested too deeply, and no run's is")
+                raise ValueError("it has aliases or is nested too deeply to be a run's")
         settings = yaml.safe_load(text)
     except ValueError as error:
         raise ValueError(first_line(error)) from error
     except Exception as error:  # a damaged file may raise anything
         raise ValueError(f"it is not YAML ({' '.join(str(error).split())[:200]})") from error
-    check_settings(_mapping(settings, "it"), (*NEEDED, "data", "iters"))
+    _check_settings(check_mapping(settings, "it"), (*NEEDED, "data", "iters"))
     return dict(settings)
 
 
 def read_last_epoch(content: bytes, iters: int) -> dict[str, float]:
-    """The parameters after the last epoch of a ``trajectory.parquet``, by name.
-
-    Args:
-        content: of the file.
-        iters: how many epochs it has at most.
-
-    Returns:
-        Each parameter's value; nothing if there are no epochs.
+    """The parameters after the last epoch of a ``trajectory.parquet``; none if it has no epoch.
 
     Raises:
-        ValueError: the content is damaged, or is not a trajectory.
+        ValueError: if the content is damaged, is not a trajectory, or has more than iters epochs.
     """
     columns, epochs, last = _last_row(content)
     names = [name for name in columns if name.startswith(PREFIX)]
@@ -107,9 +92,9 @@ def read_last_epoch(content: bytes, iters: int) -> dict[str, float]:
 
 
 def _last_row(parquet: bytes) -> tuple[list[str], int, dict[str, Any]]:
-    """The columns of a Parquet file, how many rows it has, and the last row's epoch and parameters.
+    """The columns of a Parquet file, its number of rows, and the last row's epoch and parameters.
 
-    Only the last group of rows is read.
+    Only the last row group is read.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -126,30 +111,29 @@ def _last_row(parquet: bytes) -> tuple[list[str], int, dict[str, Any]]:
         raise ValueError(f"it cannot be read as Parquet ({first_line(error)})") from error
 
 
-def check_settings(settings: Mapping[str, Any], needed: tuple[str, ...]) -> None:
-    """Refuse settings that lack one of these, or give one a value that no run has.
-
-    Raises:
-        ValueError: which one.
-    """
+def _check_settings(settings: Mapping[str, Any], needed: tuple[str, ...]) -> None:
+    """Raise ValueError if a needed setting is missing or out of its range."""
     for key in needed:
         if key not in settings:
             raise ValueError(f"it has no setting {key!r}")
         if key in schema.HINTS:
-            _check_range(key, settings[key])
-        elif not isinstance(_mapping(settings[key], key).get("_target_"), str):
-            raise ValueError(f"{key} names no _target_")
+            try:
+                schema.check(key, settings[key], schema.HINTS[key])
+            except ConfigError as error:
+                raise ValueError(str(error).partition(". ")[0].rstrip(".")) from error
+        elif not isinstance(check_mapping(settings[key], key).get("_target_"), str):
+            raise ValueError(f"{key} has no _target_")
     for target in _targets(settings["predictor"]):
         if str(target).partition(".")[0] in sys.stdlib_module_names:
             raise ValueError(f"predictor: {target} is not a predictor")
 
 
-def check_predictions(fitted: Fitted) -> None:
-    """Rebuild the predictor, give it its state and ask it for one row.
+def _check_predictions(fitted: Fitted) -> None:
+    """Rebuild the predictor, restore its state and predict one row.
 
     Raises:
-        ConfigError: its class cannot be imported, or refuses its settings.
-        ValueError: the state does not fit, or the prediction has another shape.
+        ConfigError: if its class cannot be imported or rejects its settings.
+        ValueError: if the state does not fit, or the prediction has the wrong shape.
     """
     row = np.zeros((1, len(fitted.features)))
     try:
@@ -164,25 +148,11 @@ def check_predictions(fitted: Fitted) -> None:
         raise ValueError(f"it predicts shape {shape} for one row, not {expected}")
 
 
-def _check_range(key: str, value: Any) -> None:
-    try:
-        schema.check(key, value, schema.HINTS[key])
-    except ConfigError as error:
-        raise ValueError(str(error).partition(". ")[0].rstrip(".")) from error
-
-
-def _mapping(value: Any, what: str) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise ValueError(f"{what} is not a mapping")
-    return value
-
-
 def _scaling(pair: Any, features: tuple[str, ...]) -> Scaling:
     if not (isinstance(pair, tuple) and len(pair) == 2):
         raise ValueError("its scaling is not a mean and a scale")
     for array in pair:
-        shape = np.shape(array)
-        if shape != (len(features),) or np.asarray(array).dtype.kind != "f":
+        if np.shape(array) != (len(features),) or np.asarray(array).dtype.kind != "f":
             raise ValueError(f"its scaling is not {len(features)} numbers")
         if not np.isfinite(array).all():
             raise ValueError("its scaling is not finite")
@@ -193,7 +163,7 @@ def _scaling(pair: Any, features: tuple[str, ...]) -> Scaling:
 
 
 def _targets(node: Any) -> Iterator[Any]:
-    """Every ``_target_`` in a component's settings, nested ones too."""
+    """Every ``_target_`` in a component's settings, at any depth."""
     if isinstance(node, Mapping):
         if "_target_" in node:
             yield node["_target_"]

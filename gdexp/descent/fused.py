@@ -1,10 +1,10 @@
-"""The formulas of ``manual`` with loss and gradient computed in one pass over the table.
+"""``manual``'s predictor, loss and gradient in one pass over the table.
 
-Written out array by array, an iteration of step 1 allocates several temporaries as long as the
-table. A small table is computed in buffers that are allocated once, with the same operations in
-the same order: every bit is that of ``manual``. A big table is read once, in blocks small enough
-that a block's residuals and sums stay in the cache. Its sums are grouped by block, so the last
-digits differ from those of ``manual``; they are the same in every run on one machine.
+Evaluated array by array, an iteration of step 1 allocates several temporaries as long as the table.
+:class:`Exact` computes a small table in preallocated buffers, with the same operations in the same
+order: every bit is that of ``manual``. :class:`Fused` reads a big table once, in blocks small
+enough for their residuals to stay in the cache. It adds the sums up block by block, so its last
+digits differ from those of ``manual``, but not from run to run on one machine.
 """
 
 from __future__ import annotations
@@ -17,21 +17,18 @@ from numpy.typing import NDArray
 from gdexp import manual
 from gdexp.types import Array, Gradient, Loss, Parameters, Predictor
 
-SMALLEST = 1 << 17  # numbers in x; it pays from 1 << 13 on, where transcripts still show the digits
-BLOCK_BYTES = 3 << 19  # of x, y and residuals; a third of it is slower, and twice it no faster
-REDUCTIONS: dict[type, str] = {manual.Gradient: "mean", manual.GradientSum: "sum"}
+# Numbers in x from which blocks are used. They pay from 1 << 13 on, but there the transcripts would
+# still show the differing digits.
+SMALLEST = 1 << 17
+BLOCK_BYTES = 3 << 19  # of x, y and residuals: a third is slower, twice as much no faster
+
+GRADIENTS = (manual.Gradient, manual.GradientSum)
 
 Table = NDArray[np.float32] | NDArray[np.float64]
 
 
 class Pass(NamedTuple):
-    """What a pass over a table found; the loop carries it in place of predictions.
-
-    Attributes:
-        x: the table's inputs.
-        loss: the mean squared error.
-        gradients: the gradient by each parameter.
-    """
+    """The loss and the gradients of the table x; the loop passes it on in place of predictions."""
 
     x: Table
     loss: float
@@ -39,12 +36,13 @@ class Pass(NamedTuple):
 
 
 class OnePass:
-    """Predictor, loss and gradient of one table: the object itself, ``loss`` and ``gradient``.
+    """Three families in one: the object is the predictor, its methods are loss and gradient.
 
     Args:
         x: inputs, shape (n,) or (n, d).
         y: targets, shape (n,), in the precision of x.
-        predictor: has the parameters (w is a number, or of shape (d,)), and predicts other inputs.
+        predictor: holds the parameters, w (a number, or shape (d,)) and b, and predicts other
+            inputs.
     """
 
     def __init__(self, x: Table, y: Table, predictor: Predictor) -> None:
@@ -53,30 +51,30 @@ class OnePass:
         self._x, self._y = x, y
 
     def __call__(self, x: Array) -> Array:
-        """A pass over the table if x is the table's, and predictions for any other x."""
+        """A pass over the table if x is the table's; predictions for any other x."""
         return self._pass() if x is self._x else self._predictor(x)
 
     def loss(self, y_pred: Array, y: Array) -> Array:
-        """The mean squared error that a pass computed.
+        """The mean squared error that a pass has computed.
 
         Raises:
-            ValueError: y_pred is not a pass over this table, or y is not its targets.
+            ValueError: if y_pred is not a pass over this table, or y is not its targets.
         """
-        return self._own(y_pred, y).loss
+        return self._checked(y_pred, y).loss
 
     def gradient(
         self, parameters: Parameters, x: Array, y: Array, y_pred: Array, loss: Array
     ) -> Parameters:
-        """The gradient that a pass computed, by the parameters as they were then.
+        """The gradients that a pass has computed, at the parameters of that time.
 
         Raises:
-            ValueError: y_pred is not a pass over this table, or y is not its targets.
+            ValueError: if y_pred is not a pass over this table, or y is not its targets.
         """
-        return self._own(y_pred, y).gradients
+        return self._checked(y_pred, y).gradients
 
-    def _own(self, y_pred: Array, y: Array) -> Pass:
+    def _checked(self, y_pred: Array, y: Array) -> Pass:
         if not (isinstance(y_pred, Pass) and y_pred.x is self._x and y is self._y):
-            raise ValueError("a fused loss and gradient are those of one table, its x and its y")
+            raise ValueError("a fused loss and gradient need the x and the y of their own table")
         return y_pred
 
     def _pass(self) -> Pass:
@@ -84,28 +82,28 @@ class OnePass:
 
 
 class Exact(OnePass):
-    """A small table: ``manual``'s operations in its order, in buffers that are used again.
+    """A small table: ``manual``'s operations in its order, in preallocated buffers.
 
-    With the residuals ``r = w * x + b - y``, or ``r = x @ w + b - y`` of several features, the
-    products ``r * r``, ``2 * x * r`` (of one feature) and ``2 * r`` (with a bias) are the rows of
-    one array, summed by one call. Dividing by n in single precision rounds as ``mean`` does, which
-    divides in double: n is exact in both.
+    With the residuals ``r = w * x + b - y``, or ``r = x @ w + b - y`` for several features, the
+    products ``r * r``, ``2 * x * r`` (one feature) and ``2 * r`` (with a bias) are the rows of one
+    array, which a single call sums. Dividing by n in single precision rounds as ``mean`` does,
+    which divides in double, because n is exact in both.
 
     Args:
         x: inputs, shape (n,) or (n, d).
         y: targets, shape (n,), in the precision of x.
-        predictor: has the parameters; w is a Python float or an array in the precision of x.
-        gradient: one of :data:`REDUCTIONS`.
-        loss: the mean squared error.
+        predictor: holds the parameters; w is a Python float, or an array in the precision of x.
+        gradient: ``manual``'s, the mean or the sum.
+        loss: ``manual``'s mean squared error.
     """
 
     def __init__(
-        self, x: Table, y: Table, predictor: Predictor, gradient: Gradient, loss: Loss
+        self, x: Table, y: Table, predictor: Predictor, gradient: manual.Gradient, loss: Loss
     ) -> None:
         super().__init__(x, y, predictor)
         self._formulas = gradient, loss
         n, single, self._w = len(y), x.ndim == 1, self.parameters["w"]
-        mean = REDUCTIONS[type(gradient)] == "mean"
+        mean = gradient.reduction == "mean"
         self._biased = "b" in self.parameters
         factors = np.full((1 + single + self._biased, n), 2, dtype=x.dtype)
         if single:
@@ -119,7 +117,7 @@ class Exact(OnePass):
     def _pass(self) -> Pass:
         w, b = self.parameters["w"], self.parameters.get("b", 0.0)
         if not ((w is self._w or type(w) is float is type(self._w)) and type(b) is float):
-            return self._by_formulas()
+            return self._by_formulas()  # an updater has replaced them by parameters of another type
         r = self._residuals
         self._predict(self._x, w, r)
         if self._biased:
@@ -136,7 +134,6 @@ class Exact(OnePass):
         return Pass(self._x, loss, dict(zip(self.parameters, slopes, strict=True)))
 
     def _by_formulas(self) -> Pass:
-        """The same for parameters that an updater has replaced by those of another type."""
         (gradient, loss), x, y = self._formulas, self._x, self._y
         y_pred = self._predictor(x)
         value = loss(y_pred, y)
@@ -146,15 +143,10 @@ class Exact(OnePass):
 class Fused(OnePass):
     """A big table, block by block.
 
-    A block gives ``r = w * x + b - y``, or ``r = x @ w + b - y`` of several features, in the
-    precision of x. Added up in double precision, the blocks give ``L = 1/n * sum(r**2)``,
-    ``dL/dw = 2/n * x.T @ r`` and ``dL/db = 2/n * sum(r)``.
-
-    Args:
-        x: inputs, shape (n,) or (n, d).
-        y: targets, shape (n,), in the precision of x.
-        predictor: has the parameters (w is a number, or of shape (d,)), and predicts other inputs.
-        reduction: "mean", or "sum" for n times the derivative.
+    The residuals ``r = w * x + b - y``, or ``r = x @ w + b - y`` for several features, are computed
+    in the precision of x, block by block. Their sums are added up in double precision:
+    ``L = 1/n * sum(r**2)``, ``dL/dw = 2/n * x.T @ r`` and ``dL/db = 2/n * sum(r)``. With
+    ``reduction="sum"`` the gradients are n times as large. For the arguments, see :class:`OnePass`.
     """
 
     def __init__(self, x: Table, y: Table, predictor: Predictor, reduction: str = "mean") -> None:
@@ -190,22 +182,23 @@ class Fused(OnePass):
 def fuse(
     x: Array, y: Array, predictor: Predictor, gradient: Gradient, loss: Loss
 ) -> tuple[Predictor, Gradient, Loss] | None:
-    """The three families in one pass; None where they have to be asked one by one.
+    """The three families in one pass, or None if they must be called one by one.
 
-    The pass stands in for ``manual``'s own classes, not for subclasses of them, on NumPy arrays of
-    one precision. From ``SMALLEST`` numbers in x on it is computed in blocks.
+    Only ``manual``'s own classes are replaced, not their subclasses, and only on NumPy arrays of
+    one precision.
     """
-    reduction = REDUCTIONS.get(type(gradient))
-    if reduction is None or (type(predictor), type(loss)) != (manual.Predictor, manual.Loss):
+    if not isinstance(gradient, manual.Gradient) or type(gradient) not in GRADIENTS:
+        return None
+    if (type(predictor), type(loss)) != (manual.Predictor, manual.Loss):
         return None
     if not _fits(x, y, predictor.parameters["w"]):
         return None
-    fused: OnePass
-    if x.size < SMALLEST:
-        fused = Exact(x, y, predictor, gradient, loss)
-    else:
-        fused = Fused(x, y, predictor, reduction)
-    return fused, fused.gradient, fused.loss
+    one_pass: OnePass = (
+        Exact(x, y, predictor, gradient, loss)
+        if x.size < SMALLEST
+        else Fused(x, y, predictor, gradient.reduction)
+    )
+    return one_pass, one_pass.gradient, one_pass.loss
 
 
 def _fits(x: Array, y: Array, w: Array) -> bool:

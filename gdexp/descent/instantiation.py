@@ -1,4 +1,4 @@
-"""From the settings of an option to its object: the one place where Hydra instantiates."""
+"""Make the object of an option from its settings; only this module lets Hydra instantiate."""
 
 from __future__ import annotations
 
@@ -17,44 +17,44 @@ from hydra.utils import instantiate
 from gdexp.config.job import Job
 from gdexp.errors import ConfigError, first_line
 
-SPECIAL = {"_args_", "_convert_", "_recursive_"}  # keys that change how Hydra reads a node
+SPECIAL = {"_args_", "_convert_", "_recursive_"}  # keys that change how Hydra instantiates
 
 
 def source(node: dict[str, Any]) -> Any:
-    """The data source that these settings describe.
+    """Make a data source from its settings.
 
     Raises:
-        ConfigError: its loader refuses them.
+        ConfigError: if its loader rejects them.
     """
     with refusing("data"):
         return _by_hydra(node)
 
 
 def option(job: Job, family: str, **sizes: int) -> Any:
-    """The chosen option of a family, made anew.
+    """Make a new object of the option chosen for a family.
 
-    Hydra takes milliseconds to go through a node, and a sweep makes the same few classes thousands
-    of times. So a class is called directly once Hydra has admitted it with these settings, numbers
-    aside; anything else is made by Hydra each time.
+    Hydra takes milliseconds for a node, and a sweep instantiates the same few classes thousands of
+    times. So once Hydra has accepted a class with these settings, whatever their numbers, the class
+    is called directly.
 
     Args:
         job: the job.
-        family: a group, as "updater".
+        family: a group, such as "updater".
         sizes: passed to constructors that accept them.
 
     Raises:
-        ConfigError: the constructor refuses its settings.
+        ConfigError: if the constructor rejects its settings.
     """
     node = job.settings[family]
     with refusing(family):
         target = pkgutil.resolve_name(node["_target_"])
-        taken = _parameters(target) if sizes else ()
-        node = {name: n for name, n in sizes.items() if name in taken} | node
+        accepted = _parameters(target) if sizes else ()
+        node = {name: size for name, size in sizes.items() if name in accepted} | node
         words = {k: v for k, v in node.items() if not isinstance(v, int | float)}
-        if not (isinstance(target, type) and _admitted(target, json.dumps(words))):
+        if not (isinstance(target, type) and _is_plain(target, json.dumps(words))):
             return _by_hydra(node)
         arguments = {k: v for k, v in node.items() if k not in ("_target_", "_partial_")}
-        arguments = copy.deepcopy(arguments)  # a list is the object's own
+        arguments = copy.deepcopy(arguments)  # objects must not share a list
         return partial(target, **arguments) if node.get("_partial_") else target(**arguments)
 
 
@@ -64,11 +64,11 @@ def _parameters(target: Any) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=64)
-def _admitted(target: type, words: str) -> bool:
-    """Whether Hydra's rules let a node make this class, and the class is all that it makes.
+def _is_plain(target: type, words: str) -> bool:
+    """Whether Hydra accepts the class, and would make nothing but this class from the node.
 
     Args:
-        target: the class that ``_target_`` names now; another one after its module is reloaded.
+        target: the class that ``_target_`` names now; it changes when its module is reloaded.
         words: the node without its numbers, in JSON.
     """
     node = json.loads(words)
@@ -83,11 +83,7 @@ def _by_hydra(node: dict[str, Any]) -> Any:
 
 @contextmanager
 def refusing(family: str) -> Iterator[None]:
-    """Turn a constructor's complaint into a sentence about the family.
-
-    Raises:
-        ConfigError: instead of any other exception.
-    """
+    """Turn any exception into a ConfigError that names the family."""
     try:
         yield
     except ConfigError:

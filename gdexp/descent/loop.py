@@ -1,4 +1,4 @@
-"""The training loop, once, for every combination of the four families."""
+"""The training loop, one for every combination of the four families."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def descend(
     iters: int,
     first: int = 1,
 ) -> Iterator[Iteration]:
-    """Gradient descent, one iteration at a time; stop whenever you have seen enough.
+    """Gradient descent, one iteration at a time; stop iterating at any time.
 
     >>> import numpy as np
     >>> from gdexp import manual
@@ -46,19 +46,11 @@ def descend_in_batches(
     iters: int,
     first: int = 1,
 ) -> Iterator[Iteration]:
-    """The same with an update for each minibatch; an epoch is one pass over all of them.
+    """Gradient descent with one update for each minibatch; an epoch is one pass over all rows.
 
-    An epoch's loss is the mean over its rows (the sum for a loss that sums), each taken before the
-    update of its minibatch; its gradients are the last minibatch's.
-
-    Args:
-        batches: the minibatches of an epoch, in their order.
-        predictor: the predictor.
-        gradient: the gradient source.
-        loss: the loss.
-        updater: the updater.
-        iters: the last epoch.
-        first: the first epoch.
+    ``batches(epoch)`` gives the minibatches (x, y) of an epoch. The loss of an epoch is the mean
+    over its rows, or the sum if the loss sums, each computed before the update of its minibatch.
+    The gradients are those of the last minibatch.
     """
     summed = getattr(loss, "reduction", "mean") == "sum"
     for epoch in range(first, iters + 1):

@@ -1,4 +1,4 @@
-"""What any predictor can be asked for: predictions, and its state to write down and take up."""
+"""Predictions and state of any predictor, whether its parameters are arrays or tensors."""
 
 from __future__ import annotations
 
@@ -12,33 +12,31 @@ from numpy.typing import NDArray
 from gdexp.types import Array, Predictor
 
 
-def judging(predictor: Predictor, x: Array) -> AbstractContextManager[None]:
-    """Predictions that are only looked at; see :func:`gdexp.pytorch.judging`."""
+def inference(predictor: Predictor, x: Array) -> AbstractContextManager[None]:
+    """Predict without training, see :func:`gdexp.pytorch.inference`; nothing to do for arrays."""
     if not hasattr(x, "detach"):
         return nullcontext()
     from gdexp import pytorch
 
-    return pytorch.judging(predictor)
+    return pytorch.inference(predictor)
 
 
-def predict(predictor: Predictor, x: Array) -> Any:
-    """What the predictor gives for inputs as the fit has them, as a NumPy array."""
-    with judging(predictor, x):
-        y_pred = predictor(x)
-    return y_pred.cpu().numpy() if hasattr(y_pred, "cpu") else np.asarray(y_pred)
+def predict(predictor: Predictor, x: Array) -> NDArray[Any]:
+    """Predictions as a NumPy array, for inputs prepared like those of the fit."""
+    with inference(predictor, x):
+        return _to_numpy(predictor(x))
 
 
 def state_of(predictor: Any) -> dict[str, Any]:
-    """Everything its predictions depend on: its own account, or its parameters."""
-    held = getattr(predictor, "state", None)
-    return held() if held else dict(predictor.parameters)
+    """Everything the predictions depend on: ``predictor.state()`` if defined, or parameters."""
+    return dict(predictor.state() if hasattr(predictor, "state") else predictor.parameters)
 
 
-def load(predictor: Any, state: Mapping[str, Any]) -> None:
-    """Take a state; tensors keep their place in memory, which others share.
+def load_state(predictor: Any, state: Mapping[str, Any]) -> None:
+    """Restore a state; arrays and tensors are overwritten in place, because others share them.
 
     Raises:
-        ValueError: it is not of these parameters.
+        ValueError: if the state has other parameters.
     """
     if hasattr(predictor, "load"):
         predictor.load(state)
@@ -51,34 +49,34 @@ def load(predictor: Any, state: Mapping[str, Any]) -> None:
         if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
             raise ValueError(f"{name} does not hold finite numbers")
     for name, value in state.items():
-        held = predictor.parameters[name]
-        if hasattr(held, "detach"):
-            held.detach().copy_(value)
-        elif isinstance(held, np.ndarray):
-            held[...] = value
+        parameter = predictor.parameters[name]
+        if hasattr(parameter, "detach"):
+            parameter.detach().copy_(value)
+        elif isinstance(parameter, np.ndarray):
+            parameter[...] = value
         else:
             predictor.parameters[name] = value
 
 
-def fill(predictor: Predictor, numbers: Mapping[str, float]) -> None:
-    """Give each parameter, of one number, this value.
+def set_parameters(predictor: Predictor, numbers: Mapping[str, float]) -> None:
+    """Set parameters of one number each.
 
     Raises:
-        ValueError: these are not the predictor's parameters.
+        ValueError: if these are not the predictor's parameters.
     """
     _check_names(predictor, numbers)
     for name, number in numbers.items():
-        held = predictor.parameters[name]
-        if hasattr(held, "detach"):
-            held.detach().fill_(number)
+        parameter = predictor.parameters[name]
+        if hasattr(parameter, "detach"):
+            parameter.detach().fill_(number)
         else:
             predictor.parameters[name] = number
 
 
 def _check_names(predictor: Predictor, values: Mapping[str, Any]) -> None:
     if set(values) != set(predictor.parameters):
-        given, own = (", ".join(sorted(map(str, v))) for v in (values, predictor.parameters))
-        raise ValueError(f"its parameters are {given or 'none'}, and the predictor's are {own}")
+        given, expected = (", ".join(sorted(map(str, v))) for v in (values, predictor.parameters))
+        raise ValueError(f"its parameters are {given or 'none'}, not {expected}")
 
 
 def _to_numpy(value: Any) -> NDArray[Any]:
@@ -86,13 +84,13 @@ def _to_numpy(value: Any) -> NDArray[Any]:
 
 
 def in_precision(predictor: Predictor, dtype: str) -> Predictor:
-    """The predictor with parameters by hand in this precision; Python floats stay in double."""
+    """The predictor with its arrays cast to this precision; Python floats stay double."""
     parameters = predictor.parameters
     parameters |= {name: cast(value, dtype) for name, value in parameters.items()}
     return predictor
 
 
 def cast(value: Any, dtype: str) -> Any:
-    """An array of floats in this precision; anything else as it is."""
+    """Cast an array of floats to this precision; return anything else unchanged."""
     is_float = isinstance(value, np.ndarray) and value.dtype.kind == "f"
     return value.astype(dtype, copy=False) if is_float else value

@@ -1,4 +1,4 @@
-"""A progress bar on stderr, for runs that take longer than a moment, on a terminal."""
+"""A progress bar on stderr, for runs on a terminal that take longer than a second."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ PATIENCE = 1.0  # seconds before a bar is worth showing
 
 
 class Progress:
-    """A bar that appears after a second, if stderr is a terminal, and leaves no trace.
+    """A bar that appears after a second if stderr is a terminal, and disappears at the end.
 
     Args:
         total: the number of iterations.
-        wanted: whether to show it at all.
+        wanted: False to never show it.
     """
 
     def __init__(self, total: int, *, wanted: bool = True) -> None:

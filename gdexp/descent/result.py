@@ -1,4 +1,4 @@
-"""What came of a run, computed in whichever way."""
+"""The result of a run, whether computed alone or vectorized."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from gdexp.data.preparation import Prepared
     from gdexp.descent.fitted import Fitted
 
-GREW = 10.0  # a run that ends at this many times its first loss has diverged
+GREW = 10.0  # a run has diverged if its last loss exceeds the first by this factor
 
 
 @dataclass
@@ -20,21 +20,21 @@ class Result:
 
     Attributes:
         outcome: completed, converged, diverged, interrupted or failed.
-        reason: the outcome in a sentence.
+        reason: why, in a phrase.
         trajectory: every iteration, as arrays.
-        transcript: the run in the tutorial's lines.
+        transcript: the run in the tutorial's format.
         prediction: f(predict_at) after the last update.
-        at: where that is, as printed.
-        parameters: the parameters after the last update, as the trajectory names them.
-        coefficients: of a linear predictor, by feature and in the data's own units.
+        at: predict_at as printed.
+        parameters: the parameters after the last update, named as in the trajectory.
+        coefficients: of a linear predictor, by feature, in the data's own units.
         scores: mean absolute error and R², or the accuracy, by metric name.
-        run_id: the run in MLflow; None where tracking is off.
-        continue_from: where its newest checkpoint is, as one types it; None if it wrote none.
-        note: what a reader should know about this combination of choices, or "".
+        run_id: the run's id in MLflow; None if tracking is off.
+        continue_from: the value of continue_from that continues it; None without a checkpoint.
+        note: a warning about this combination of choices, or "".
         started: when its first epoch began, in seconds since 1970.
         seconds: how long it took.
-        data: what it was fitted to.
-        fitted: its predictor; None if it did not get to an end.
+        data: the data it was fitted to.
+        fitted: the fitted predictor; None unless the run completed or converged.
     """
 
     outcome: str
@@ -56,7 +56,7 @@ class Result:
 
 
 def outcome(trajectory: Trajectory) -> tuple[str, str]:
-    """How a run that was not stopped has ended, and why."""
+    """The outcome of a run that no rule stopped, and the reason."""
     loss, epochs = trajectory.loss, trajectory.length
     if trajectory.diverged:
         return "diverged", f"a value was not finite in epoch {epochs + 1}"

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP, turned into one exception that arrives where it does no harm."""
+"""Turn Ctrl-C, SIGTERM and SIGHUP into one exception, raised only where it does no harm."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _raise() -> None:
 
 
 def _on_unraisable(unraisable: sys.UnraisableHookArgs) -> None:
-    """What is raised in a destructor is lost: let the signal arrive once more, a moment later."""
+    """An exception raised in a destructor is lost: send the signal again a moment later."""
     global _received, _raised
     if not isinstance(unraisable.exc_value, Interrupted):
         sys.__unraisablehook__(unraisable)
@@ -53,9 +53,10 @@ def _end_at_once(signum: int) -> None:
 
 
 def ending() -> None:
-    """End the process at the first signal, with its exit code, wherever nothing is to be saved.
+    """End the process at the first signal, with the signal's exit code.
 
-    For a command before and after :func:`handled`: while it imports, and while it exits.
+    For the time before and after :func:`handled`, in which a command imports or exits and there is
+    nothing to save.
     """
     for signum in _signums():
         signal.signal(signum, lambda number, frame: _end_at_once(number))
@@ -68,10 +69,10 @@ def _signums() -> list[signal.Signals]:
 
 @contextmanager
 def handled() -> Iterator[None]:
-    """Raise Interrupted when a signal arrives; a second one ends the process at once.
+    """Raise Interrupted when a signal arrives; a second signal ends the process at once.
 
-    The former handlers return at the end. A SIGHUP that is ignored, as under nohup, stays ignored.
-    Only the main thread may set signal handlers; in any other this does nothing.
+    Restores the former handlers at the end. SIGHUP stays ignored if it is, as under nohup. Does
+    nothing outside the main thread, which alone may set signal handlers.
     """
     global _received, _raised
     if threading.current_thread() is not threading.main_thread():
@@ -90,7 +91,7 @@ def handled() -> Iterator[None]:
 
 @contextmanager
 def shielded() -> Iterator[None]:
-    """Let a signal wait until this block is done: what it writes is written whole."""
+    """Delay signals until the end of this block, so that it completes what it writes."""
     global _shielded
     former, _shielded = _shielded, True
     try:
@@ -103,9 +104,9 @@ def shielded() -> Iterator[None]:
 
 @contextmanager
 def exposed() -> Iterator[None]:
-    """Within a shielded block, let signals in again: one that has been waiting arrives now.
+    """Within a shielded block, allow signals again; a delayed one is raised here.
 
-    What stands around this block is sure to be executed, whenever a signal arrives.
+    The code around this block, still shielded, is sure to run.
     """
     global _shielded
     former, _shielded = _shielded, False

@@ -1,4 +1,4 @@
-"""When a run ends before its last epoch, told from its trajectory alone."""
+"""The rules that stop a run before its last epoch; they depend on the trajectory alone."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ VALIDATION = "validation/loss"
 
 
 class Rules:
-    """The rules of ``stop``; one look is at the epoch that was recorded last.
+    """The rules of the ``stop`` section, checked at the last recorded epoch.
 
     Args:
-        stop: the settings: tolerance, watch, patience, divergence and every.
+        stop: the section: tolerance, watch, patience, divergence and every.
     """
 
     def __init__(self, stop: Mapping[str, Any]) -> None:
@@ -25,28 +25,28 @@ class Rules:
         self.active = any((self._tolerance, self._patience, self._divergence))
         self.every: int | None = stop["every"] if self.active else None
 
-    def ended(self, seen: Trajectory) -> tuple[str, str] | None:
-        """The outcome and its reason where a rule is met, else None."""
-        if not (self.active and seen.length):
+    def ended(self, trajectory: Trajectory) -> tuple[str, str] | None:
+        """(outcome, reason) if a rule is met, else None."""
+        if not (self.active and trajectory.length):
             return None
-        epoch, loss = seen.length, seen.loss
+        epoch, loss = trajectory.length, trajectory.loss
         if self._divergence and loss[-1] > self._divergence * loss[0]:
             grown = f"the loss grew from {loss[0]:.6g} to {loss[-1]:.6g} by epoch {epoch}"
             return "diverged", f"{grown}, more than {self._divergence:g} times"
         if self._tolerance:
-            value = loss[-1] if self._watch == "loss" else gradient_norm(seen)
+            value = loss[-1] if self._watch == "loss" else gradient_norm(trajectory)
             if value <= self._tolerance:
                 what = "loss" if self._watch == "loss" else "gradient norm"
                 return "converged", f"the {what} was {value:.6g} in epoch {epoch}"
         if self._patience:
-            curve = seen.measured[VALIDATION]
+            curve = trajectory.measured[VALIDATION]
             best = int(curve.argmin())
             if epoch - 1 - best >= self._patience:
-                smallest = f"smallest in epoch {best + 1}, {curve[best]:.6g}"
-                return "converged", f"the validation loss was {smallest}, and not since"
+                smallest = f"the validation loss was {curve[best]:.6g} in epoch {best + 1}"
+                return "converged", f"{smallest}, with no improvement since"
         return None
 
 
-def gradient_norm(seen: Trajectory, row: int = -1) -> float:
-    """The Euclidean norm of the gradient over all parameters, in the last row or another."""
-    return float(np.linalg.norm([values[row] for values in seen.gradients.values()]))
+def gradient_norm(trajectory: Trajectory, row: int = -1) -> float:
+    """The Euclidean norm of the gradient over all parameters, in one row of the trajectory."""
+    return float(np.linalg.norm([values[row] for values in trajectory.gradients.values()]))

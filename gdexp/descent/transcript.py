@@ -1,4 +1,4 @@
-"""The transcript: a run in the tutorial's own lines, on stdout and as an artifact."""
+"""The transcript: a run in the tutorial's format, on stdout and as an artifact."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from typing import TextIO
 from gdexp.descent.stopping import VALIDATION, gradient_norm
 from gdexp.descent.trajectory import Trajectory
 
-FEW = 4  # so many parameters are printed one by one
+FEW = 4  # up to this many parameters are printed one by one
 
 
 class Transcript:
-    """Lines in the tutorial's format, kept as text and written to a stream as they come.
+    """Lines in the tutorial's format, collected and written to a stream one by one.
 
     Args:
-        predict_at: the x of the printed f(x); None: the features' means.
-        iters: the number of epochs the run may have.
-        every: epochs from one line to the next; None: about twenty lines in all.
-        stream: where the lines go as well; None: nowhere.
+        predict_at: the x of the printed f(x); None for the features' means.
+        iters: the run's maximum number of epochs.
+        every: print every N epochs; None for about twenty lines in all.
+        stream: also receives the lines, if given.
 
     Attributes:
-        at: where the printed f is taken, in a word.
+        at: the x of the printed f(x), as printed.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Transcript:
         self._write(f" Prediction {when} training: f({self.at}) = {value:.3f}")
 
     def epochs(self, trajectory: Trajectory) -> None:
-        """The lines that are due among the epochs recorded since the last call."""
+        """Write the lines due for the epochs recorded since the last call."""
         for epoch in range(self._next, trajectory.length + 1, self.every):
             self._write(_line(epoch, trajectory))
             self._next = epoch + self.every
@@ -52,7 +52,7 @@ class Transcript:
         if self._stream is not None:
             try:
                 print(line, file=self._stream, flush=True)
-            except BrokenPipeError:  # the reader has seen enough (`| head`); the run goes on
+            except BrokenPipeError:  # the reader has left, as `| head` does; the run goes on
                 self._stream = None
 
 

@@ -1,1 +1,1 @@
-"""What a run tells about itself beyond its numbers."""
+"""Diagnoses of a run: the gradient check."""

@@ -1,4 +1,4 @@
-"""Whether the gradient source gives the derivative of the loss."""
+"""Check that the gradient source gives the derivative of the loss."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from gdexp.descent.build import Components
 
 
 def multiple(job: Job, built: Components) -> float:
-    """How many times the derivative of the loss the gradient source gives, as both declare it.
+    """The gradient source as a multiple of the derivative of the loss, by what both declare.
 
     Returns:
-        n or 1/n, where one is a sum over the n rows of an update and the other a mean; else 1.
+        n or 1/n if one is a sum over the n rows of an update and the other a mean; else 1.
     """
     reductions = (capabilities.reduction(job.settings, f) for f in ("gradient", "loss"))
     match tuple(reductions):
@@ -23,16 +23,16 @@ def multiple(job: Job, built: Components) -> float:
 
 
 def warning(job: Job, multiple: float) -> str:
-    """Warn when the gradient source is a multiple of the true derivative; "" when it is not.
+    """A warning if the gradient source is a multiple of the true derivative, else "".
 
-    With an updater whose step is proportional to the gradient, a multiple acts like another lr.
+    If the updater's step is proportional to the gradient, a multiple acts like another lr.
     """
     if multiple == 1:
         return ""
-    lr, acts = job.settings["lr"], ""
+    lr, effect = job.settings["lr"], ""
     if capabilities.of(job.settings, "updater", "proportional"):
-        acts = f", so lr={lr:g} acts like lr={lr * multiple:g}"
+        effect = f", so lr={lr:g} acts like lr={lr * multiple:g}"
     return (
         f"gradient={job.choices['gradient']} is {multiple:g} times the derivative of the loss"
-        f"{acts}; gradient={capabilities.derivative(job.settings)} gives the derivative."
+        f"{effect}; gradient={capabilities.derivative(job.settings)} gives the derivative."
     )

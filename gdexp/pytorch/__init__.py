@@ -1,13 +1,13 @@
-"""The torch half of the four families, and the bridge from arrays to tensors.
+"""The torch half of the four families, and the conversion of arrays to tensors.
 
-Torch itself is imported when the first of these names is asked for.
+The first access to one of these names imports torch.
 """
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gdexp.pytorch.gradients import Autograd
-    from gdexp.pytorch.models import MLP, Linear, Module, adopt, initial, judging
+    from gdexp.pytorch.models import MLP, Linear, Module, adopt, inference, initial
     from gdexp.pytorch.optimizers import Optimizer, QuasiNewton, Repeatable, Untracked, adapt
     from gdexp.pytorch.schedulers import Scheduled, schedule
     from gdexp.pytorch.tensors import (
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 else:
 
     def __getattr__(name: str) -> object:
-        """Import the modules that hold the names below."""
+        """Import the modules that define the names in ``__all__``."""
         import importlib
 
         if name in __all__:
             for module in ("gradients", "models", "optimizers", "schedulers", "tensors"):
-                held = vars(importlib.import_module(f"{__name__}.{module}"))
-                globals().update({known: held[known] for known in __all__ if known in held})
+                defined = vars(importlib.import_module(f"{__name__}.{module}"))
+                globals().update({key: defined[key] for key in __all__ if key in defined})
             return globals()[name]
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
@@ -46,9 +46,9 @@ __all__ = [
     "adapt",
     "adopt",
     "device_of",
+    "inference",
     "initial",
     "joined",
-    "judging",
     "norm",
     "random_state",
     "schedule",

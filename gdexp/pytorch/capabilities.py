@@ -1,4 +1,4 @@
-"""What torch's own classes can do, written down: read without importing torch."""
+"""The capabilities of torch's own classes, readable without importing torch."""
 
 from __future__ import annotations
 
@@ -11,4 +11,4 @@ TORCH: dict[str, dict[str, bool | str]] = {
     "torch.nn.CrossEntropyLoss": {"task": "classes"},
     "torch.optim.SGD": {"proportional": True, "vectorized": "SGD"},
 }
-"""By the path of a class, what :mod:`gdexp.config.capabilities` reads off classes of ours."""
+"""Class path to capabilities, which gdexp's classes declare (:mod:`gdexp.config.capabilities`)."""

@@ -1,6 +1,6 @@
-"""Torch without the Python that costs a small model more than its arithmetic does.
+"""Torch without the Python code that takes a small model longer than its arithmetic.
 
-Each function falls back to torch's own way if this torch is not built as the function expects.
+Each function falls back to torch's public API if the installed torch is not built as it expects.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ OPTIONS = {"allow_unreachable": True, "accumulate_grad": True}  # torch.autograd
 
 
 def backward(loss: Tensor) -> None:
-    """``loss.backward()``, calling torch's engine directly if the loss is a number on the CPU.
+    """``loss.backward()``, by a direct call of torch's engine if the loss is a scalar on the CPU.
 
-    The Python that ``Tensor.backward`` runs before it calls the engine takes a third of the time of
-    a small model's backpropagation. Most of it serves losses that are not numbers.
+    The Python code that ``Tensor.backward`` runs before the engine takes a third of the time of a
+    small model's backpropagation. Most of it serves losses that are not scalars.
     """
     run = _engine()
     if run is None or type(loss) is not Tensor or loss.ndim or not loss.is_cpu:
@@ -34,13 +34,13 @@ def backward(loss: Tensor) -> None:
 
 @functools.cache
 def _one(dtype: torch.dtype) -> Tensor:
-    """The gradient that backpropagation starts from; backward functions must not modify it."""
+    """The gradient at which backpropagation starts; backward functions must not modify it."""
     return torch.ones((), dtype=dtype)
 
 
 @functools.cache
 def _engine() -> Any:
-    """The engine's ``run_backward``; None if it does not do what it does in torch 2.13."""
+    """The engine's ``run_backward``; None if it does not work as in torch 2.13."""
     try:
         run = torch.autograd.Variable._execution_engine.run_backward
         with torch.enable_grad():
@@ -55,11 +55,11 @@ def _engine() -> Any:
 def without_dynamo() -> Iterator[None]:
     """Create an optimizer, or save or load its state, without importing ``torch._dynamo``.
 
-    The import takes as long as that of torch itself, and only compiled code needs it. Some methods
-    of ``torch.optim.Optimizer`` are wrapped to be hidden from ``torch.compile``: the wrapper calls
-    what it finds on the method as ``__dynamo_disable``, and if there is nothing, it imports
-    ``torch._dynamo`` to make it (``torch/_compile.py``). Within this block it finds the method
-    itself. A torch that has no such wrapper, or has imported ``torch._dynamo``, is left as it is.
+    The import takes as long as that of torch itself, and only compiled code needs it. Torch wraps
+    some methods of ``torch.optim.Optimizer`` to hide them from ``torch.compile``. The wrapper calls
+    the method's attribute ``__dynamo_disable``, and if it is missing, imports ``torch._dynamo`` to
+    create it (``torch/_compile.py``). Within this block the attribute is the method itself. Nothing
+    changes if torch has no such wrapper or has already imported ``torch._dynamo``.
     """
     methods: list[Any] = []
     if "torch._dynamo" not in sys.modules:
@@ -75,11 +75,11 @@ def without_dynamo() -> Iterator[None]:
 
 
 def lighten(optimizer: torch.optim.Optimizer) -> None:
-    """Let ``optimizer.step()`` be the method as its class defines it, under ``torch.no_grad()``.
+    """Replace ``optimizer.step()`` by the unwrapped method of its class, under ``torch.no_grad()``.
 
     Torch wraps the method twice: for its profiler, and to stop ``torch.compile`` there, for which
-    it imports ``torch._dynamo``. That takes longer than an update of a small model. A step that is
-    wrapped in any other way, or is to be differentiated, stays as it is.
+    it imports ``torch._dynamo``. The wrappers take longer than an update of a small model. A step
+    that is wrapped in another way, or is differentiable, stays as it is.
     """
     step: Any = type(optimizer).step
     guarded = getattr(step, "__wrapped__", None) if getattr(step, "hooked", False) else None
@@ -92,5 +92,5 @@ def lighten(optimizer: torch.optim.Optimizer) -> None:
         with torch.no_grad():
             return plain(self, closure)
 
-    # Bound to the optimizer, as schedulers expect that count its steps.
+    # A bound method, because schedulers wrap it to count the steps.
     setattr(optimizer, "step", MethodType(step_without_hooks, optimizer))  # noqa: B010

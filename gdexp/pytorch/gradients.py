@@ -1,4 +1,4 @@
-"""The gradient source of torch."""
+"""Torch's gradient source."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gdexp.types import Array, Parameters
 class Autograd:
     """The derivative of any loss by backpropagation, ``loss.backward()``.
 
-    Each parameter's gradient is taken away once it is read, so there is nothing to zero.
+    It takes each gradient away from its parameter, so there is nothing to zero.
     """
 
     tracked = True

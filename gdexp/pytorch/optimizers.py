@@ -1,4 +1,4 @@
-"""Updaters on tensors: torch's optimizers, and updaters by hand out of autograd's sight."""
+"""Updaters on tensors: torch's optimizers, and updaters by hand that autograd does not track."""
 
 from __future__ import annotations
 
@@ -31,33 +31,33 @@ class Optimizer:
 
     def __call__(self, parameters: Parameters, gradients: Parameters) -> None:
         """One ``optimizer.step()`` with these gradients."""
-        self._give(parameters, gradients)
+        self._set_gradients(parameters, gradients)
         self.optimizer.step()
-        _forget(parameters)
+        _clear_gradients(parameters)
 
-    def _give(self, parameters: Parameters, gradients: Parameters) -> None:
+    def _set_gradients(self, parameters: Parameters, gradients: Parameters) -> None:
         for name, parameter in parameters.items():
             gradient = gradients[name]
-            if gradient.shape != parameter.shape:  # one by hand is a plain number
+            if gradient.shape != parameter.shape:  # a gradient by hand has shape ()
                 gradient = gradient.reshape(parameter.shape)
             parameter.grad = gradient if self._form is None else self._form(gradient)
 
     def state(self) -> dict[str, Any]:
-        """Torch's ``state_dict``, as it is now."""
+        """A copy of torch's ``state_dict``."""
         with without_dynamo():
             return copy.deepcopy(self.optimizer.state_dict())
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state."""
+        """Restore a state."""
         with without_dynamo():
             self.optimizer.load_state_dict(dict(state))
-        # Torch has brought every tensor to the parameter's precision, and would round differently.
-        for held, saved in zip(self.optimizer.state.values(), state["state"].values(), strict=True):
-            held |= {key: _beside(held[key], value) for key, value in saved.items()}
+        # Torch has cast every tensor to the parameter's precision, which would round differently.
+        for cast, saved in zip(self.optimizer.state.values(), state["state"].values(), strict=True):
+            cast |= {key: _copy(value, cast[key]) for key, value in saved.items()}
 
 
 class Repeatable:
-    """A gradient source that can be asked again, at other parameters, what it was asked last.
+    """A gradient source that can repeat its last call at other parameters.
 
     Args:
         source: the gradient source.
@@ -76,17 +76,17 @@ class Repeatable:
         return self._source(parameters, x, y, y_pred, loss)
 
     def again(self, parameters: Parameters) -> Parameters:
-        """The gradient on the same rows, at the parameters as they are now."""
+        """The gradient on the same rows, at the current parameters."""
         y_pred = self._predictor(self._x)
         return self(parameters, self._x, self._y, y_pred, self._loss(y_pred, self._y))
 
 
 class QuasiNewton(Optimizer):
-    """:class:`torch.optim.LBFGS`, which evaluates loss and gradient many times in an update.
+    """:class:`torch.optim.LBFGS`, which evaluates loss and gradient several times per update.
 
     Args:
         optimizer: the optimizer over the predictor's parameters.
-        gradient: the gradient source that the loop uses.
+        gradient: the gradient source of the loop.
     """
 
     def __init__(self, optimizer: torch.optim.LBFGS, gradient: Repeatable) -> None:
@@ -95,28 +95,28 @@ class QuasiNewton(Optimizer):
 
     def __call__(self, parameters: Parameters, gradients: Parameters) -> None:
         """One ``optimizer.step(closure)``; the loop's own evaluation is the closure's first."""
-        at_hand = [gradients]
+        first = [gradients]
 
         def closure() -> Tensor:
-            _forget(parameters)
-            found = at_hand.pop() if at_hand else self._gradient.again(parameters)
-            self._give(parameters, found)
+            _clear_gradients(parameters)
+            current = first.pop() if first else self._gradient.again(parameters)
+            self._set_gradients(parameters, current)
             value: Tensor = self._gradient.value.detach()
             return value
 
-        self.optimizer.step(closure)  # type: ignore[arg-type]  # torch means a number or a tensor
-        _forget(parameters)
+        self.optimizer.step(closure)  # type: ignore[arg-type]  # torch declares a float
+        _clear_gradients(parameters)
 
 
 class Untracked:
-    """An updater by hand on parameters that autograd tracks: the update is not differentiated.
+    """An updater by hand on parameters that autograd tracks, without tracking the update.
 
-    It moves views of the same memory that autograd does not see, which is what the tutorial's
-    ``with torch.no_grad()`` is for, and quicker than entering it in each iteration.
+    It updates detached views of the parameters. This does what ``with torch.no_grad()`` does in the
+    tutorial, and is faster than entering it in each iteration.
 
     Args:
         updater: the updater by hand.
-        parameters: the tensors it moves.
+        parameters: the tensors to update.
     """
 
     def __init__(self, updater: Any, parameters: Parameters) -> None:
@@ -133,20 +133,20 @@ class Untracked:
         return state
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state."""
+        """Restore the updater's state."""
         self.updater.load(state)
 
 
 def adapt(
     updater: Any, predictor: Predictor, gradient: Gradient, loss: Loss
 ) -> tuple[Updater, Gradient]:
-    """Any updater, made to work on the predictor's tensors, and the gradient source it needs.
+    """Adapt any updater to the predictor's tensors, and return the gradient source it needs.
 
-    An optimizer class of torch (``_partial_: true`` in its YAML file) gets the parameters it moves;
-    an updater by hand is kept out of what autograd tracks.
+    A torch optimizer's partial (``_partial_: true`` in its YAML file) is applied to the parameters;
+    an updater by hand is hidden from autograd.
     """
-    kind = getattr(updater, "func", None)
-    if not (isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer)):
+    made = getattr(updater, "func", None)
+    if not (isinstance(made, type) and issubclass(made, torch.optim.Optimizer)):
         return Untracked(updater, predictor.parameters), gradient
     with without_dynamo():
         optimizer = updater(list(predictor.parameters.values()))
@@ -156,13 +156,13 @@ def adapt(
     return Optimizer(optimizer), gradient
 
 
-def _beside(held: Any, saved: Any) -> Any:
-    """A copy of what was saved, on the device of what torch has made of it."""
+def _copy(saved: Any, cast: Any) -> Any:
+    """A copy of a saved value, on the device to which torch has moved it."""
     if isinstance(saved, Tensor):
-        return saved.detach().clone().to(held.device)
+        return saved.detach().clone().to(cast.device)
     return copy.deepcopy(saved)
 
 
-def _forget(parameters: Parameters) -> None:
+def _clear_gradients(parameters: Parameters) -> None:
     for parameter in parameters.values():
         parameter.grad = None

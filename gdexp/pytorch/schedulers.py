@@ -1,4 +1,4 @@
-"""Learning rates that change: torch's schedulers, for its optimizers and for updaters by hand."""
+"""Learning-rate schedules: torch's schedulers, for its optimizers and for updaters by hand."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from gdexp.errors import ConfigError
 from gdexp.pytorch.eager import without_dynamo
 
 Partial: TypeAlias = Callable[[torch.optim.Optimizer], LRScheduler]
-"""A scheduler class of torch with its settings, still without the optimizer."""
+"""A torch scheduler class with its settings, to be called with the optimizer."""
 
 
 class Scheduled:
-    """A schedule under way.
+    """A running schedule.
 
     Args:
         partial: the scheduler.
@@ -26,24 +26,20 @@ class Scheduled:
     """
 
     def __init__(self, partial: Partial, updater: Any) -> None:
-        held = getattr(updater, "optimizer", None)
-        self._optimizer = held if isinstance(held, torch.optim.Optimizer) else _Mirror(updater)
+        own = getattr(updater, "optimizer", None)
+        self._optimizer = own if isinstance(own, torch.optim.Optimizer) else _Mirror(updater)
         self._scheduler = partial(self._optimizer)
-        self._reflect()
+        self._apply()
 
     def step(self, loss: float) -> None:
-        """The end of an epoch, after its update.
-
-        Args:
-            loss: the epoch's.
-        """
+        """End an epoch, after its update; some schedules depend on its loss."""
         if isinstance(self._optimizer, _Mirror):
-            self._optimizer.step()  # torch warns of a schedule that is ahead of its optimizer
+            self._optimizer.step()  # or torch warns that the schedule is ahead of its optimizer
         if isinstance(self._scheduler, ReduceLROnPlateau):
             self._scheduler.step(loss)
         else:
             self._scheduler.step()
-        self._reflect()
+        self._apply()
 
     @property
     def lr(self) -> float:
@@ -51,67 +47,68 @@ class Scheduled:
         return float(self._group["lr"])
 
     def state(self) -> dict[str, Any]:
-        """Where the schedule is: the scheduler's ``state_dict`` and the numbers it moves."""
+        """The scheduler's ``state_dict`` and the settings it changes."""
         numbers = {key: value for key, value in self._group.items() if key != "params"}
         return copy.deepcopy({"scheduler": self._scheduler.state_dict(), "numbers": numbers})
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state."""
+        """Restore a state."""
         saved = copy.deepcopy(dict(state))
         self._scheduler.load_state_dict(saved["scheduler"])
         self._group.update(saved["numbers"])
-        self._reflect()
+        self._apply()
 
     @property
     def _group(self) -> dict[str, Any]:
         return self._optimizer.param_groups[0]
 
-    def _reflect(self) -> None:
+    def _apply(self) -> None:
         if isinstance(self._optimizer, _Mirror):
-            self._optimizer.reflect()
+            self._optimizer.apply()
 
 
 class _Mirror(torch.optim.Optimizer):
-    """Stands in for an updater by hand where torch wants an optimizer."""
+    """An optimizer with the settings of an updater by hand, for torch's schedulers."""
 
     def __init__(self, updater: Any) -> None:
         self._updater = updater
         with without_dynamo():
-            super().__init__([torch.zeros(1)], _moved(updater))
+            super().__init__([torch.zeros(1)], _settings(updater))
 
     def step(self, closure: Any = None) -> Any:
-        """Nothing: the updater has moved the parameters."""
+        """Do nothing: the updater has updated the parameters."""
 
-    def reflect(self) -> None:
-        """Give the updater its numbers as they are now."""
+    def apply(self) -> None:
+        """Copy the current settings to the updater."""
         for name in self.defaults:
             setattr(self._updater, name, self.param_groups[0][name])
 
 
 def schedule(partial: Partial, updater: Any) -> Scheduled:
-    """Put a schedule in charge of an updater's learning rate.
+    """Schedule an updater's learning rate.
 
     Args:
-        partial: a scheduler class of torch with its settings (``_partial_: true`` in its YAML).
-        updater: what :func:`gdexp.pytorch.adapt` returned, or an updater by hand.
+        partial: a torch scheduler class with its settings (``_partial_: true`` in its YAML file).
+        updater: an updater by hand, or the result of :func:`gdexp.pytorch.adapt`.
 
     Raises:
-        ConfigError: the updater has no learning rate.
-        ValueError: torch refuses the settings.
+        ConfigError: if the updater has no learning rate.
+        ValueError: if torch rejects the settings.
     """
-    updater = getattr(updater, "updater", updater)  # one that is kept out of autograd's sight
-    held = getattr(updater, "optimizer", None)
-    numbers = _moved(updater if held is None else SimpleNamespace(**held.param_groups[0]))
-    if "lr" not in numbers:
+    updater = getattr(updater, "updater", updater)  # unwrap an Untracked one
+    optimizer = getattr(updater, "optimizer", None)
+    source = updater if optimizer is None else SimpleNamespace(**optimizer.param_groups[0])
+    settings = _settings(source)
+    if "lr" not in settings:
         raise ConfigError(
             f"scheduler: {type(updater).__name__} has no lr that a schedule could change. "
             "Type scheduler=none."
         )
-    Scheduled(partial, SimpleNamespace(**numbers)).step(0.0)  # some settings fail only in a step
+    Scheduled(partial, SimpleNamespace(**settings)).step(0.0)  # some settings fail only in a step
     return Scheduled(partial, updater)
 
 
-def _moved(updater: Any) -> dict[str, Any]:
-    """The numbers of an updater that schedulers move."""
+def _settings(updater: Any) -> dict[str, Any]:
+    """The settings of an updater that schedulers change."""
     names = ("lr", "momentum", "betas")
     return {name: getattr(updater, name) for name in names if hasattr(updater, name)}

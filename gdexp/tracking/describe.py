@@ -18,7 +18,7 @@ import yaml
 from gdexp.config import __version__, schema
 from gdexp.config.job import Job
 from gdexp.data.preparation import Prepared
-from gdexp.descent.fitted import FILE, is_told
+from gdexp.descent.fitted import FILE, is_rebuildable
 from gdexp.descent.result import Result
 from gdexp.descent.trajectory import Trajectory
 from gdexp.tracking import environment
@@ -209,7 +209,7 @@ def files(job: Job, result: Result) -> dict[str, bytes]:
         "transcript.txt": result.transcript.encode(),
         "trajectory.parquet": parquet(result.trajectory),
     }
-    if result.fitted is not None and not is_told(job.settings):
+    if result.fitted is not None and not is_rebuildable(job.settings):
         contents[FILE] = result.fitted.packed()
     return contents
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from gdexp.descent.fitted import FILE, Fitted, is_told
+from gdexp.descent.fitted import FILE, Fitted, is_rebuildable
 from gdexp.descent.fitted_files import read_config, read_fitted, read_last_epoch
 from gdexp.errors import ConfigError, GdexpError, brief
 from gdexp.tracking.describe import CHECKPOINTS
@@ -60,7 +60,7 @@ def fitted_of(store: Store, run: RecordedRun) -> Fitted:
             settings = read_config(store.read(run, CONFIG))
         with _reading(TRAJECTORY, run_id):
             if last := _last_epoch(store, run, settings):
-                return Fitted.told(settings, last)
+                return Fitted.rebuilt(settings, last)
     raise GdexpError(
         f"run {run_id} ({run.outcome}) has no {FILE} among its artifacts, so its predictor is "
         "lost. Run it again, to its end."
@@ -73,7 +73,7 @@ def _last_epoch(store: Store, run: RecordedRun, settings: Mapping[str, Any]) -> 
     Raises:
         ValueError: the trajectory ends with other values than the store has.
     """
-    if not is_told(settings):
+    if not is_rebuildable(settings):
         return {}
     last = read_last_epoch(store.read(run, TRAJECTORY), settings["iters"])
     for name, value in last.items():

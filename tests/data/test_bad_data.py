@@ -36,7 +36,7 @@ class Still:
 }
 T = "data=csv data.path=t.csv data.target=y "
 TWO, THREE = (f"data=csv data.path={n}.csv data.target=y " for n in ("two", "three"))
-SHORT = "so that fewer rows cannot stand for all. Type data.compress=false."
+SHORT = "so fewer rows cannot replace the table. Type data.compress=false."
 DERIVED = "the formula is derived for the mean squared error of a linear predictor, not for "
 REFUSED = {
     "data=csv": "data.path: name the file to read, as in data.path=table.csv.",
@@ -52,8 +52,8 @@ REFUSED = {
     "0, 1, …, or name the columns to use, as in data.features=[a,b].",
     "data=csv data.path=gap.csv data.target=y": "data.path: gap.csv, line 3, column 'a': '' is "
     "empty. Fill it in, or type data.missing=drop to leave such rows out.",
-    "data=csv data.path=none.csv data.target=y": "data.path: {here}/none.csv has no row, so "
-    "nothing can be fitted.",
+    "data=csv data.path=none.csv data.target=y": "data.path: {here}/none.csv has no rows "
+    "to fit.",
     T + "data.features=[age,const] data.standardize=true": "data.features: column 'const' is 3 in "
     "every row, so it cannot be standardized. Leave it out of data.features, or type "
     "data.standardize=false.",
@@ -77,9 +77,9 @@ REFUSED = {
     "Type gradient=autograd.",
     TWO + "step=model predictor=mlp gradient=manual": f"gradient=manual: {DERIVED}predictor=mlp. "
     "Type gradient=autograd.",
-    TWO + "step=model predictor=mlp predictor.sizes=8": "predictor.sizes: 8 is no list of widths. "
+    TWO + "step=model predictor=mlp predictor.sizes=8": "predictor.sizes: 8 is not a list of widths. "
     "Type predictor.sizes=[16,16].",
-    TWO + "step=model predictor=mlp predictor.sizes=[0]": "predictor.sizes: 0 is no whole number "
+    TWO + "step=model predictor=mlp predictor.sizes=[0]": "predictor.sizes: 0 is not a whole number "
     ">= 1. Type predictor.sizes=[16,16].",
     TWO + "step=model predictor=mlp predictor.activation=Tahn": "predictor.activation: torch.nn "
     "has no activation 'Tahn'. Did you mean predictor.activation=Tanh?",
@@ -104,17 +104,17 @@ REFUSED = {
     TWO + "data.batch_size=1.5": "data.batch_size: 1.5 is not null or a whole number >= 1.",
     TWO + "checkpoint.every=0": "checkpoint.every: 0 is not null or a whole number >= 1.",
     TWO + "data.compress=true": "data.compress: gradient=manual_sum is a sum over all rows, "
-    "so that fewer rows cannot stand for all. Type gradient=manual.",
+    "so fewer rows cannot replace the table. Type gradient=manual.",
     TWO + "step=model predictor=mlp data.compress=true": "data.compress: predictor=mlp is not "
     f"linear, {SHORT}",
     TWO + "step=model loss=L1Loss data.compress=true": "data.compress: loss=L1Loss is not the mean "
     f"of squared errors, {SHORT}",
     TWO + "step=model loss.reduction=sum data.compress=true": "data.compress: loss=MSELoss is not "
     f"the mean of squared errors, {SHORT}",
-    TWO + "step=model data.batch_size=2 data.compress=true": "data.compress: data.batch_size takes "
+    TWO + "step=model data.batch_size=2 data.compress=true": "data.compress: data.batch_size needs "
     f"single rows, {SHORT}",
     TWO + "step=model data.validation=0.5 data.compress=true": "data.compress: data.validation "
-    f"keeps single rows, {SHORT}",
+    f"needs single rows, {SHORT}",
     "--config-dir=mine step=model predictor=pair " + TWO: "predictor=pair: inputs of shape (2, 2) "
     "give predictions of shape (2, 2), and loss=MSELoss needs (2,).",
     "--config-dir=mine step=autograd predictor=flat " + TWO: "predictor=flat: inputs of shape "

@@ -168,8 +168,8 @@ REFUSED: dict[str, tuple[str | bytes, dict[str, object], str]] = {
     "It has: c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11 and 8 more."),
     "target as feature": (GOOD, {"features": ["age", "y"]}, "data.features: 'y' is the column to "
     "predict, data.target. Leave it out."),
-    "feature twice": (GOOD, {"features": ["age", "age"]}, "data.features: 'age' is named twice. "
-    "Name it once."),
+    "feature twice": (GOOD, {"features": ["age", "age"]}, "data.features: 'age' is listed twice. "
+    "List it once."),
     "no features": (GOOD, {"features": []}, "data.features: name one column or more, or type null "
     "for all but the target."),
     "features no list": (GOOD, {"features": "age"}, "data.features: 'age' is not a list of "
@@ -199,19 +199,19 @@ REFUSED: dict[str, tuple[str | bytes, dict[str, object], str]] = {
     "'1e400' is not finite. Correct it."),
     "after a cell of two lines": ('age,bmi,y,z\n1,2,3,"a\nb"\n4,x,6,c\n', {"features": ["bmi"]},
     f"data.path: t.csv, line 4, column 'bmi': 'x' is not a number. {ENCODE}"),
-    "no rows": ("age,bmi,y\n", {}, "data.path: {dir}/t.csv has no row, so nothing can be fitted."),
-    "none left": ("age,bmi,y\n1,,3\n", {"missing": "drop"}, "data.path: {dir}/t.csv has no row "
-    "without an empty cell, so nothing can be fitted."),
+    "no rows": ("age,bmi,y\n", {}, "data.path: {dir}/t.csv has no rows to fit."),
+    "none left": ("age,bmi,y\n1,,3\n", {"missing": "drop"}, "data.path: {dir}/t.csv has no rows "
+    "to fit: each has an empty cell."),
     "an empty file": ("", {}, "data.path: {dir}/t.csv is empty."),
     "blank lines alone": ("\n \n", {}, "data.path: {dir}/t.csv is empty."),
-    "no text": (b"PAR1\xff\xfe\x00", {}, "data.path: {dir}/t.csv is no text in UTF-8. Save it as "
-    "CSV in UTF-8; a Parquet file is read by data=parquet."),
+    "no text": (b"PAR1\xff\xfe\x00", {}, "data.path: {dir}/t.csv is not UTF-8 text. Save it as "
+    "CSV in UTF-8; for a Parquet file, type data=parquet."),
     "no text later": (b"age,bmi,y\n" + b"1,2,3\n" * 9999 + b"\xff,2,3\n", {}, "data.path: "
-    "{dir}/t.csv is no text in UTF-8. Save it as CSV in UTF-8; a Parquet file is read by "
+    "{dir}/t.csv is not UTF-8 text. Save it as CSV in UTF-8; for a Parquet file, type "
     "data=parquet."),
-    "an open quote": ('age,bmi,y\n1,"2,3\n', {}, "data.path: {dir}/t.csv is no CSV file: EOF "
+    "an open quote": ('age,bmi,y\n1,"2,3\n', {}, "data.path: {dir}/t.csv is not a CSV file: EOF "
     "inside string starting at row 1."),
-    "names twice": ("age,age,y\n1,2,3\n", {}, "data.path: two columns are called 'age'. Rename "
+    "names twice": ("age,age,y\n1,2,3\n", {}, "data.path: two columns are named 'age'. Rename "
     "one of them."),
     "no name": (",age,y\n0,1,2\n", {}, "data.features: column 1 of the file has no name. Give it "
     "one, or name the columns to use, as in data.features=[a,b]."),
@@ -223,7 +223,7 @@ REFUSED: dict[str, tuple[str | bytes, dict[str, object], str]] = {
     "cells, and the first line names 3 columns. Give each column a name."),
     "numbered rows": ("age,bmi,y\n0,2,3,4\n1,6,7,8\n", {}, "data.path: t.csv, line 2 has 4 "
     "cells, and the first line names 3 columns. Give each column a name."),
-    "a long line": ("age,bmi,y\n1,2,3\n5,6,7,8\n", {}, "data.path: {dir}/t.csv is no CSV file: "
+    "a long line": ("age,bmi,y\n1,2,3\n5,6,7,8\n", {}, "data.path: {dir}/t.csv is not a CSV file: "
     "Expected 3 fields in line 3, saw 4."),
 }  # fmt: skip
 
@@ -271,15 +271,15 @@ REFUSED_PARQUET: dict[str, tuple[dict[str, object], dict[str, object], str]] = {
     "no target": ({"x": [1], "y": [1]}, {"target": None}, "data.target: name the column to "
     "predict, as in data.target=y. It has: x, y."),
     "texts": ({"x": ["a"], "y": [1]}, {}, "data.path: t.parquet, column 'x': its type, "
-    f"large_string, is no number's. {ENCODE}"),
+    f"large_string, is not numeric. {ENCODE}"),
     "null": ({"x": [1, None], "y": [1, 2]}, {}, f"data.path: t.parquet, row 2, column 'x': the "
     f"cell {FILL}"),
     "nulls": ({"x": [None, None], "y": [1, 2]}, {"missing": "drop"}, "data.path: {dir}/t.parquet "
-    "has no row without an empty cell, so nothing can be fitted."),
+    "has no rows to fit: each has an empty cell."),
     "infinite": ({"x": [1, 2], "y": [1, np.inf]}, {}, "data.path: t.parquet, row 2, column 'y': "
     "the cell is not finite. Correct it."),
-    "no rows": ({"x": np.empty(0), "y": np.empty(0)}, {}, "data.path: {dir}/t.parquet has no row, "
-    "so nothing can be fitted."),
+    "no rows": ({"x": np.empty(0), "y": np.empty(0)}, {}, "data.path: {dir}/t.parquet has no rows "
+    "to fit."),
 }  # fmt: skip
 
 
@@ -299,8 +299,8 @@ def test_a_file_that_is_no_parquet_file(workdir: Path) -> None:
     (workdir / "t.csv").write_text(GOOD)
     with pytest.raises(ConfigError) as refused:
         data.parquet("t.csv", "y").load()
-    assert str(refused.value).startswith(f"data.path: {workdir}/t.csv is no Parquet file that can ")
-    assert str(refused.value).endswith(". A CSV file is read by data=csv.")
+    assert str(refused.value).startswith(f"data.path: {workdir}/t.csv cannot be read as Parquet: ")
+    assert str(refused.value).endswith(". For a CSV file, type data=csv.")
 
 
 def test_a_file_that_goes_away(workdir: Path) -> None:

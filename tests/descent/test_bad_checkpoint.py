@@ -14,7 +14,7 @@ import pytest
 from helpers import CLI, newest_checkpoints
 
 from gdexp import run
-from gdexp.descent.checkpoint import pack, unpack
+from gdexp.descent.archive import pack, unpack
 
 MADE = ("data=synthetic", "data.rows=40", "data.features=3", "predictor.bias=true")
 SMALL = ("tracking=off", "lr=0.01", "step=optimizer", *MADE, "data.validation=0.2")
@@ -33,16 +33,16 @@ def test_a_checkpoint_that_does_not_fit_is_refused(workdir: Path, cli: CLI) -> N
     run(*SMALL, "iters=5", "checkpoint.every=5")
     path = workdir / newest_checkpoints() / "00000005.npz"
     name = f"continue_from={path}"
-    of_another = f"continue_from: the checkpoint {path} is of another configuration: "
+    other = f"continue_from: {path} has other settings: "
     assert refuse(cli, *SMALL, "iters=9", "lr=0.02", name) == (
-        f"{of_another}lr: 0.01 there, 0.02 here; updater.lr: 0.01 there, 0.02 here. "
-        "Type the same settings."
+        f"{other}lr is 0.01 in the checkpoint and 0.02 here; "
+        "updater.lr is 0.01 in the checkpoint and 0.02 here. Type the same settings."
     )
     assert refuse(cli, *SMALL, "iters=9", "data.noise=0.2", name) == (
-        f"{of_another}data.noise: 0.1 there, 0.2 here. Type the same settings."
+        f"{other}data.noise is 0.1 in the checkpoint and 0.2 here. Type the same settings."
     )
     assert refuse(cli, *SMALL, "iters=5", name) == (
-        "iters: 5 epochs are done already, for the checkpoint is of epoch 5. "
+        "iters: the checkpoint is already at epoch 5, so iters must be more than that, not 5. "
         "Type for example iters=10."
     )
 
@@ -130,7 +130,7 @@ DAMAGE = {
     "state": (lambda kept: kept | {"state": 3}, "its state is not a mapping"),
     "predictor": (
         lambda kept: kept | {"state": kept["state"] | {"predictor": {"v": 1.0}}},
-        "its parameters are v, and the predictor's are b, w",
+        "its parameters are v, not b, w",
     ),
     "long": (
         lambda kept: kept | {"state": kept["state"] | {"predictor": {"w": np.ones(9), "b": 0.5}}},
@@ -163,11 +163,11 @@ def test_a_pickle_in_an_array_is_not_loaded(workdir: Path) -> None:
 def test_what_is_no_checkpoint_at_all(workdir: Path, cli: CLI) -> None:
     Path("empty").mkdir()
     assert refuse(cli, *SMALL, "continue_from=empty") == (
-        f"continue_from: the folder {workdir}/empty has no checkpoint, *.npz, in it."
+        f"continue_from: the folder {workdir}/empty contains no checkpoint, *.npz."
     )
     assert refuse(cli, *SMALL, "continue_from=nowhere") == (
-        f"continue_from: there is no file {workdir}/nowhere, and with tracking=off no run to look "
-        "for."
+        f"continue_from: there is no file {workdir}/nowhere, and tracking=off rules out recorded "
+        "runs."
     )
 
 
@@ -199,6 +199,6 @@ def test_an_updater_that_keeps_its_state_to_itself(
     for step in ("manual", "autograd"):
         assert cli(*typed, f"step={step}", "hydra.run.dir=.").code == 0
         assert refuse(cli, *typed, f"step={step}", "checkpoint.every=5") == (
-            "checkpoint.every: updater=secretive has no state() and load(), so a run could not go "
-            "on from where it was. Give it both, or type checkpoint.every=null."
+            "checkpoint.every: updater=secretive has no state() and load(), so its runs cannot be "
+            "continued. Give it both, or type checkpoint.every=null."
         )

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gdexp import run
-from gdexp.descent.checkpoint import pack, unpack
+from gdexp.descent.archive import pack, unpack
 from gdexp.experiment import Result
 
 HAND = ("manual", "manual_momentum", "manual_nesterov", "manual_adam")

@@ -32,7 +32,7 @@ def test_a_device_that_is_not_there(workdir: Path, cli: CLI) -> None:
     assert (ended.code, ended.out) == (2, "")
     assert ended.err == (
         f"gdexp: device=cuda: torch {torch.__version__} finds no such device here. "
-        "Type device=cpu, or device=auto for the fastest there is.\n"
+        "Type device=cpu, or device=auto for the fastest available.\n"
     )
     assert not any(workdir.iterdir())
 

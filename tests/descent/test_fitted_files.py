@@ -222,13 +222,13 @@ NOT_READ: dict[str, tuple[bytes, str]] = {
         "its member 'a0' is not an array",
     ),
     "list": (pack([1]), "it is not a mapping"),
-    "lacks a part": (changed(features=...), "it has no features"),
+    "lacks a part": (changed(features=...), "it has no 'features'"),
     "settings": (changed(settings=3), "settings is not a mapping"),
     "lacks a setting": (with_settings(seed=...), "it has no setting 'seed'"),
     "odd setting": (with_settings(seed=-1), "seed: -1 is not a whole number from 0 to 4294967295"),
     "dtype": (with_settings(dtype="int8"), "dtype: 'int8' is not one of float32, float64"),
     "family": (with_settings(loss="MSE"), "loss is not a mapping"),
-    "no target": (with_settings(loss={}), "loss names no _target_"),
+    "no target": (with_settings(loss={}), "loss has no _target_"),
     "library": (
         with_settings(predictor={"_target_": "pathlib.Path.touch"}),
         "predictor: pathlib.Path.touch is not a predictor",
@@ -253,11 +253,10 @@ NOT_READ: dict[str, tuple[bytes, str]] = {
     ),
     "NaN scaling": (changed(scaling=(W2 * np.nan, W2)), "its scaling is not finite"),
     "zero scaling": (changed(scaling=(W2, W2 * 0)), "its scaling is not positive"),
-    "state": (changed(state=[W2, B]), "state is not a mapping"),
+    "state": (changed(state=[W2, B]), "its state is not a mapping"),
     "no state": (
         changed(state={}),
-        "its state does not fit the predictor (its parameters are none, and the predictor's "
-        "are b, w)",
+        "its state does not fit the predictor (its parameters are none, not b, w)",
     ),
     "long state": (
         changed(state={"w": np.ones(3), "b": B}),
@@ -307,7 +306,7 @@ def test_a_class_that_is_gone_is_no_damage() -> None:
         (CONFIG.replace("loss:", "lost:").encode(), "it has no setting 'loss'"),
         (CONFIG.replace("seed: 0", "seed: x").encode(), "seed: 'x' is not a whole number from 0"),
         (CONFIG.replace("iters: 3", "iters: 0").encode(), "iters: 0 is not a whole number from 1"),
-        (CONFIG.replace("  _target_: gdexp.data", "  path: gdexp.data").encode(), "data names no"),
+        (CONFIG.replace("  _target_: gdexp.data", "  path: gdexp.data").encode(), "data has no"),
     ],
 )
 def test_what_is_wrong_with_a_config_is_named(content: bytes, sentence: str, workdir: Path) -> None:
@@ -358,6 +357,6 @@ def test_a_trajectory_without_epochs_gives_nothing() -> None:
 
 def test_a_trajectory_of_other_parameters_does_not_fit() -> None:
     config = read_config(CONFIG.encode())
-    with pytest.raises(ValueError, match="its parameters are b, w, and the predictor's are w"):
-        Fitted.told(config, {"w": 1.0, "b": 2.0})
-    assert Fitted.told(config, {"w": 2.0})(np.array([[3.0]])) == [6.0]
+    with pytest.raises(ValueError, match="its parameters are b, w, not w"):
+        Fitted.rebuilt(config, {"w": 1.0, "b": 2.0})
+    assert Fitted.rebuilt(config, {"w": 2.0})(np.array([[3.0]])) == [6.0]

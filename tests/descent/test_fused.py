@@ -290,7 +290,7 @@ def test_other_inputs_are_predicted_by_the_predictor() -> None:
 def test_a_pass_answers_for_its_own_table_alone() -> None:
     x, y = table(100, 1, "float64")
     both, other = (Fused(a, y, predictor_of(1, bias=False)) for a in (x, x.copy()))
-    sentence = "a fused loss and gradient are those of one table, its x and its y"
+    sentence = "a fused loss and gradient need the x and the y of their own table"
     small = Exact(x, y, predictor_of(1, bias=False), manual.Gradient(), manual.Loss())
     for mine in (both, small):
         for found, targets in ((mine(x), y.copy()), (other(other._x), y), (2 * x, y)):

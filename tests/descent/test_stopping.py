@@ -63,7 +63,7 @@ def test_a_run_ends_when_the_validation_loss_grows(step: str, patience: int) -> 
     assert_prefix(found, whole, best + 1 + patience)
     assert found.outcome == "converged"
     assert found.reason == (
-        f"the validation loss was smallest in epoch {best + 1}, {curve[best]:.6g}, and not since"
+        f"the validation loss was {curve[best]:.6g} in epoch {best + 1}, with no improvement since"
     )
 
 

@@ -34,7 +34,7 @@ from helpers import Ended, process
 from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 
-from gdexp.descent.checkpoint import pack, unpack
+from gdexp.descent.archive import pack, unpack
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # MLflow's own
@@ -251,8 +251,9 @@ def test_a_setting_that_a_checkpoint_lacks_is_its_default(
     refused = cli(*typed, "predict_at=6", "data.metrics=false")
     assert (refused.code, refused.err) == (
         2,
-        f"gdexp: continue_from: the checkpoint {path} is of another configuration: "
-        "predict_at: 5.0 there, 6.0 here; data.metrics: true there, false here. "
+        f"gdexp: continue_from: {path} has other settings: "
+        "predict_at is 5.0 in the checkpoint and 6.0 here; "
+        "data.metrics is true in the checkpoint and false here. "
         "Type the same settings.\n",
     )
     ended = cli(*typed)

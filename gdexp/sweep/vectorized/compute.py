@@ -162,6 +162,6 @@ def _result(job: Job, built: Components, computed: ProgramResult, i: int) -> Res
     result.data = built.data
     if trajectory.length:
         last = {name: float(values[-1]) for name, values in trajectory.parameters.items()}
-        predictors.fill(built.predictor, last)
+        predictors.set_parameters(built.predictor, last)
     conclude(job, built, result, after)
     return result
