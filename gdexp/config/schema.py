@@ -1,7 +1,7 @@
-"""The one check of a value against its annotation.
+"""Checks a value against its annotation.
 
-It serves the settings of a run and the parameters of a component's constructor, so that every
-refusal reads the same.
+The settings of a run and the constructor parameters of its components share this check, so that all
+errors read the same.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def check(key: str, value: Any, hint: Any, example: str = "") -> None:
         key: the setting.
         value: its value.
         hint: its annotation.
-        example: what to type instead; the default of a run-level setting if empty.
+        example: what to type instead; empty: the setting's default.
 
     Raises:
         ConfigError: the value is not allowed.
@@ -132,7 +132,7 @@ def _kind(kind: Any, choices: list[Any]) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value as one would type it."""
+    """A value as typed on the command line."""
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
     return repr(value) if isinstance(value, str) else f"{value}"
