@@ -24,7 +24,7 @@ main()
 
 
 def grid(runs: int) -> tuple[str, str]:
-    """Runs / 10 learning rates times 10, 20, ..., 100 iterations; none diverges."""
+    """A grid of this many runs: learning rates × 10, 20, ..., 100 iterations; none diverges."""
     lrs = [f"{0.01 * (i + 1) * 10 / runs:.6g}" for i in range(runs // 10)]
     return f"lr={','.join(lrs)}", f"iters={','.join(str(10 * (i + 1)) for i in range(10))}"
 

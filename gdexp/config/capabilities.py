@@ -136,10 +136,9 @@ def check_declared(job: Job) -> None:
 def _resolve(target: str) -> Any:
     """The class at a path; None if it cannot be imported, which building it reports."""
     module, _, name = target.rpartition(".")
-    kind = getattr(sys.modules.get(module), name, None)  # much faster, for sweeps
-    if kind is None:
-        try:
-            kind = pkgutil.resolve_name(target)
-        except Exception:
-            return None
-    return kind
+    if kind := getattr(sys.modules.get(module), name, None):  # much faster, for sweeps
+        return kind
+    try:
+        return pkgutil.resolve_name(target)
+    except Exception:
+        return None

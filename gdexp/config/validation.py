@@ -98,11 +98,12 @@ def _check_derivation(job: Job) -> None:
     quantity = capabilities.of(job.settings, "gradient", "derived_for")
     if quantity is None:
         return
-    misfit = "predictor"
-    if capabilities.is_linear(job.settings):
-        if capabilities.of(job.settings, "loss", "measures") == quantity:
-            return
+    if not capabilities.is_linear(job.settings):
+        misfit = "predictor"
+    elif capabilities.of(job.settings, "loss", "measures") != quantity:
         misfit = "loss"
+    else:
+        return
     raise ConfigError(
         f"gradient={job.choices['gradient']}: the formula is derived for {quantity} of a linear "
         f"predictor, not for {misfit}={job.choices[misfit]}. "

@@ -73,30 +73,16 @@ class Summary:
             "gdexp.overrides": describe.cut(" ".join(self.typed)),
             "mlflow.note.content": note,
             **describe.source_tags(),
+            PROCESS: environment.process(),
         }
-        record = RunRecord(
-            name=self._name,
-            params={"jobs": str(len(self.jobs))},
-            tags=tags | {PROCESS: environment.process()},
-            curves=[],
-            dataset=None,
-            status="RUNNING",
-            start_ms=int(self._started * 1000),
-            end_ms=None,
-            artifacts={resume.DEFINITION: resume.definition(self.jobs)},
-        )
-        (self.run_id,) = self.store.write([record])
+        (self.run_id,) = self.store.write([self._record(tags, "RUNNING", **self._definition())])
 
     def reopen(self, former: RecordedRun) -> None:
         """Reopen the summary run of a resumed sweep."""
         self.run_id = former.run_id
-        news: dict[str, Any] = {}
-        if "jobs" not in former.params:  # an older version was killed before it recorded them
-            news = {
-                "params": {"jobs": str(len(self.jobs))},
-                "artifacts": {resume.DEFINITION: resume.definition(self.jobs)},
-            }
-        self.store.write([self._addition({PROCESS: environment.process()}, "RUNNING", **news)])
+        # An older version may have been killed before it recorded the definition.
+        news = {} if "jobs" in former.params else self._definition()
+        self.store.write([self._record({PROCESS: environment.process()}, "RUNNING", **news)])
 
     def close(self, rows: Mapping[int, Row], status: str) -> str:
         """End the run with the table of all runs; missing rows are read from the store.
@@ -129,21 +115,24 @@ class Summary:
         stamp = int(now * 1000)
         curves = [Curve.point(name, float(v), 0, stamp) for name, v in metrics.items()]
         news = {"curves": curves, "end_ms": stamp, "artifacts": _files(table)}
-        self.store.write([self._addition(tags, status, **news)])
+        self.store.write([self._record(tags, status, **news)])
         return took
 
-    def _addition(self, tags: Mapping[str, str], status: str, **news: Any) -> RunRecord:
-        """A record that adds to the open summary run."""
-        assert self.run_id is not None
+    def _definition(self) -> dict[str, Any]:
+        jobs = {resume.DEFINITION: resume.definition(self.jobs)}
+        return {"params": {"jobs": str(len(self.jobs))}, "artifacts": jobs}
+
+    def _record(self, tags: Mapping[str, str], status: str, **news: Any) -> RunRecord:
+        """The record that opens the summary run, or adds to the open run."""
         values: dict[str, Any] = {"params": {}, "curves": [], "end_ms": None, "artifacts": {}}
+        if self.run_id is not None:
+            values |= {"run_id": self.run_id, "is_open": True}
         return RunRecord(
             name=self._name,
             tags=tags,
             dataset=None,
             status=status,
             start_ms=int(self._started * 1000),
-            run_id=self.run_id,
-            is_open=True,
             **values | news,
         )
 
