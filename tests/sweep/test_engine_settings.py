@@ -52,8 +52,8 @@ from gdexp.sweep.workers import engines
         *(
             (
                 ("ray", 2, address),
-                f"hydra.launcher.address={address}: no Ray cluster answers there, or it wants its "
-                "token (see RAY_AUTH_TOKEN). Start one with ray start --head, or leave the "
+                f"hydra.launcher.address={address}: no Ray cluster answers there, or it requires "
+                "a token (see RAY_AUTH_TOKEN). Start one with ray start --head, or leave the "
                 "address out.",
             )
             for address in ("127.0.0.1:1", "ray://127.0.0.1:1")
