@@ -1,7 +1,7 @@
-"""Where bad input is refused, before anything is created.
+"""Refuses bad input before anything is created.
 
-:func:`check` holds names against the groups and their YAML files. Values it leaves to
-:mod:`gdexp.config.validation`, the settings of a sweep to :mod:`gdexp.sweep.grids`.
+:func:`check` compares names with the groups and their YAML files; :mod:`gdexp.config.validation`
+checks values, and :mod:`gdexp.sweep.grids` the settings of a sweep.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ from gdexp.sweep.grids.axis import check_axis
 Choices: TypeAlias = tuple[str, ...]
 Pair: TypeAlias = tuple[str, Any]
 Together: TypeAlias = list[Pair]
-"""Keys and values that a job has together: one of those typed, or a line of a grid."""
+"""Settings that a job takes together: one typed override, or one alternative of a grid."""
 
 REQUIRED = ("step", *validation.BUILT, "tracking", "sweep")
-EXTRAS = {"joblib": "joblib", "submitit_local": "slurm", "submitit_slurm": "slurm"}  # for launchers
+EXTRAS = {"joblib": "joblib", "submitit_local": "slurm", "submitit_slurm": "slurm"}  # by launcher
 SEE_HELP = " python -m gdexp --help lists every setting."
 
 
 def check(overrides: Sequence[str], composer: Composer, *, multirun: bool) -> Job:
-    """Refuse the first override that names something unknown or gives a value out of range.
+    """Refuse the first override that has an unknown name or a value out of range.
 
-    In a sweep, every value of every axis is checked on every combination of options.
+    In a sweep, every value of every axis is checked with every combination of options.
 
     Returns:
-        The run, or the first one of the sweep.
+        The run, or the first run of the sweep.
 
     Raises:
-        ConfigError: which override, and what to type instead.
+        ConfigError: an override is invalid; says which one, and what to type instead.
     """
     parsed = [parse(text, composer.loader) for text in overrides]
     groups = composer.groups()
@@ -73,7 +73,7 @@ def check(overrides: Sequence[str], composer: Composer, *, multirun: bool) -> Jo
 
 
 def _check_single(parsed: Sequence[Override]) -> None:
-    """Refuse what only a multirun can do."""
+    """Refuse overrides that need a multirun."""
     for override in parsed:
         text = override.input_line
         if _key(override) == "sweep":
@@ -86,7 +86,7 @@ def _check_single(parsed: Sequence[Override]) -> None:
 
 
 def _check_choice(override: Override, composer: Composer) -> None:
-    """Refuse an unknown option, and adding or removing what every run has."""
+    """Refuse an unknown option, and adding or removing a group that every run needs."""
     group = _key(override)
     for option in _values(override):
         if override.is_delete() and group in REQUIRED:
@@ -109,7 +109,7 @@ def _check_option(group: str, option: Any, composer: Composer) -> None:
 def _grid(
     overrides: Sequence[str], values: list[Pair], composer: Composer
 ) -> dict[Choices, list[Together]]:
-    """The options that the sweep's own grid chooses, and what it sets with each of them."""
+    """The options that the sweep's own grid chooses, and its settings for each choice."""
     cfg = _composed(composer, [text for text in overrides if text.startswith(("sweep=", "hydra"))])
     typed = [(key, value) for key, value in values if key.startswith("sweep.")]
     for key, value in typed:
@@ -132,17 +132,21 @@ def _grid(
 
 
 def _check_foreign(sweeper: str, option: str, values: list[Pair]) -> None:
-    """Refuse settings of our grids where another sweeper chooses the jobs."""
-    asked = [key for key, _ in values if key != "sweep.on_error"]
-    for word in [f"sweep={option}"] * (option != "grid") + asked:
-        raise ConfigError(f"{word}: hydra/sweeper={sweeper} chooses the jobs itself. Drop one.")
+    """Refuse settings of our grids if another sweeper chooses the jobs."""
+    words = [f"sweep={option}"] if option != "grid" else []
+    words += [key for key, _ in values if key != "sweep.on_error"]
+    if words:
+        raise ConfigError(f"{words[0]}: hydra/sweeper={sweeper} chooses the jobs itself. Drop one.")
 
 
 def _check_values(composer: Composer, choices: list[str], values: list[Together]) -> Job:
-    """Check each value of each key on one combination of options; the job of the first ones.
+    """Check each value of each key with one combination of options.
 
-    Then build the components with the first value of every key, and once more with each value that
-    only torch can judge.
+    Then build the components with the first value of every key, and again with each value that only
+    torch can check.
+
+    Returns:
+        The job with the first value of every key.
     """
     base = _composed(composer, choices)
     job = Job.of(base, choices)
@@ -171,7 +175,7 @@ def _key(override: Override) -> str:
 
 
 def _pair(text: str) -> Pair:
-    """Key and value of an override from a grid, which gives one value."""
+    """Key and value of an override from a grid, which has a single value."""
     if (pair := assignment(text)) is not None:
         return pair
     override = parse(text)
@@ -179,7 +183,7 @@ def _pair(text: str) -> Pair:
 
 
 def _values(override: Override) -> Iterator[Any]:
-    """Every value an override gives; only the ends of an interval."""
+    """All values of an override; of an interval, its ends."""
     if isinstance(interval := override.value(), IntervalSweep):
         yield from (interval.start, interval.end)
     elif override.is_discrete_sweep():
@@ -189,7 +193,7 @@ def _values(override: Override) -> Iterator[Any]:
 
 
 def _strings(override: Override) -> list[str]:
-    """An override as one override for each of its values."""
+    """One override for each value of an override."""
     key = override.get_key_element()
     if override.is_discrete_sweep():
         return [f"{key}={text}" for text in override.sweep_string_iterator()]
@@ -213,7 +217,7 @@ def _composed(composer: Composer, choices: list[str]) -> DictConfig:
 
 
 def _check_value(key: str, value: Any, base: DictConfig, job: Job) -> None:
-    """Refuse a key that the configuration does not have, or a value that it may not take."""
+    """Refuse a key that does not exist, or a value that it does not accept."""
     node = _holder(key, base)
     if node is base and key not in schema.HINTS:
         raise ConfigError(f"{key}: {value!r} is not an option. Type one by its name.")
@@ -222,7 +226,7 @@ def _check_value(key: str, value: Any, base: DictConfig, job: Job) -> None:
 
 
 def _holder(key: str, base: DictConfig) -> Any:
-    """The node that has this key; refuse a key that no node has, and name the nearest."""
+    """The node that contains this key; refuse an unknown key, and name the nearest."""
     parent, _, name = key.rpartition(".")
     node: Any = None
     with contextlib.suppress(HydraException, OmegaConfBaseException):
@@ -236,7 +240,7 @@ def _holder(key: str, base: DictConfig) -> Any:
 
 
 def _unknown(key: str, siblings: list[str], base: DictConfig) -> str:
-    """The sentence for an unknown key; siblings are the keys that its parent does have."""
+    """The message for an unknown key, whose parent has the keys siblings."""
     parent, _, name = key.rpartition(".")
     siblings = [s for s in siblings if not s.startswith("_") and s != "hydra"]
     groups = [g for g in map(str, base) if isinstance(base[g], DictConfig) and g != "hydra"]

@@ -1,8 +1,8 @@
-"""Programs that the benchmark times gdexp against: what one writes without it.
+"""Baselines: the tutorial's step 2 with MLflow tracking, written without gdexp.
 
-``python bench_baselines.py NAME URI ITERS`` trains step 2 of the tutorial and records its loss, w
-and gradient in an MLflow store that exists. It prints the seconds that an iteration of its loop
-takes; the first WARM iterations are left out, they pay for what is loaded and compiled once.
+``python bench_baselines.py NAME URI ITERS`` records loss, w and gradient in an existing MLflow
+store. It prints the seconds per iteration, without the first WARM iterations, which include one-off
+loading and compiling.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def tutorial(iters: int, lr: float = 0.01) -> Iterator[tuple[float, float, float
 
 
 def log_metric(uri: str, iters: int) -> float:
-    """Three ``mlflow.log_metric`` in every iteration."""
+    """Calls ``mlflow.log_metric`` three times in each iteration."""
     import mlflow
 
     mlflow.set_tracking_uri(uri)
@@ -68,7 +68,7 @@ def log_metric(uri: str, iters: int) -> float:
 
 
 def log_batch(uri: str, iters: int) -> float:
-    """Everything kept in lists, then the rows and values that gdexp sends, in batches."""
+    """Collects values in lists, then sends the same rows as gdexp with ``log_batch``."""
     import numpy as np
     from mlflow import MlflowClient
     from mlflow.entities import Metric, Param
@@ -97,7 +97,7 @@ def log_batch(uri: str, iters: int) -> float:
 
 
 def lightning(uri: str, iters: int) -> float:
-    """Lightning's own loop with its MLFlowLogger, every step logged."""
+    """Lightning's loop with its MLFlowLogger, logging every step."""
     import logging
     import warnings
 

@@ -1,7 +1,6 @@
-"""Rows: big tables, against what one writes for them without gdexp, and against the memory itself.
+"""Rows: fits of big tables, against plain loops and against memory bandwidth.
 
-A row is a table, ours and theirs: a new one is a function of Bench that times both sides on its
-table, and a Row at the end.
+To add a row, write a function of Bench that times both sides on a table, and add a Row at the end.
 """
 
 from __future__ import annotations
@@ -58,7 +57,7 @@ def tutorial(x: np.ndarray, y: np.ndarray, iters: int) -> Callable[[], None]:
 
 
 def plain(x: np.ndarray, y: np.ndarray, iters: int) -> Callable[[], None]:
-    """The same of several features, as one writes it in NumPy."""
+    """The same with several features, in plain NumPy."""
     w = np.zeros(x.shape[1], dtype=np.float32)
 
     def train() -> None:
@@ -72,7 +71,7 @@ def plain(x: np.ndarray, y: np.ndarray, iters: int) -> Callable[[], None]:
 
 
 def copying(x: np.ndarray, y: np.ndarray, iters: int) -> Callable[[], None]:
-    """Both arrays copied into others that exist."""
+    """Copies both arrays into existing ones."""
     pairs = [(np.copy(a), a) for a in (x, y)]
 
     def copy() -> None:
@@ -87,7 +86,7 @@ Loop = Callable[[np.ndarray, np.ndarray, int], Callable[[], None]]
 
 
 def measure(n: int, d: int, theirs: Loop, bench: Bench) -> Measured:
-    """Chunks of both loops in turn on one table, in this process."""
+    """Alternate chunks of both loops on one table, in this process."""
     x, y = table(n, d)
     iters, rounds = 5, bench.rounds(ROUNDS)
     mine, other = by_hand(x, y, iters), theirs(x, y, iters)
@@ -96,7 +95,7 @@ def measure(n: int, d: int, theirs: Loop, bench: Bench) -> Measured:
 
 
 def measure_bandwidth(n: int, bench: Bench) -> Measured:
-    """An iteration against a copy, which moves x and y twice: from the memory and to it."""
+    """An iteration against a copy, which moves x and y twice: a read and a write."""
     measured = measure(n, 1, copying, bench)
     share = 1 / (2 * measured.value)
     return Measured(measured.value, f"{share:.2f} of the copy's bandwidth; {measured.how}")

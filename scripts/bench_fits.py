@@ -1,7 +1,7 @@
-"""Rows: fits of a table through the whole of our run, against the bare loop, DataLoader and others.
+"""Rows: whole fits of a table, against a bare loop, a DataLoader and scikit-learn.
 
-Our side is what a run does between its checks and its record: the components built from a
-configuration, descending, every epoch recorded in the trajectory.
+Our side is the computation of a run, without its checks and its record: components are built from a
+configuration and descend, and the trajectory records every epoch.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def building(*overrides: str) -> Callable[[], Any]:
 
 
 def descending(fit: Any, iters: int) -> Callable[[], None]:
-    """So many epochs more of a fit, each recorded."""
+    """Further epochs of a fit, each recorded."""
     from gdexp.descent.trajectory import Trajectory
 
     def train() -> None:
@@ -42,7 +42,7 @@ def descending(fit: Any, iters: int) -> Callable[[], None]:
 
 
 def bare(step: str, x: Any, y: Any, iters: int) -> Callable[[], None]:
-    """The tutorial's lines on a wide table."""
+    """The tutorial's loop on a wide table."""
     import torch
 
     w = torch.zeros(x.shape[1], requires_grad=True)
@@ -69,7 +69,7 @@ def bare(step: str, x: Any, y: Any, iters: int) -> Callable[[], None]:
 
 
 def measure_step(step: str, bench: Bench) -> Measured:
-    """Chunks of both loops in turn, in this process, on one thread."""
+    """Alternate chunks of both loops, in this process, on one thread."""
     import torch
 
     torch.set_num_threads(1)
@@ -81,7 +81,7 @@ def measure_step(step: str, bench: Bench) -> Measured:
 
 
 def loader(x: Any, y: Any) -> Callable[[], None]:
-    """An epoch as one writes it: a DataLoader, a model, a loss, an optimizer."""
+    """An epoch in plain torch: a DataLoader, a model, a loss, an optimizer."""
     import torch
     from torch.utils.data import DataLoader, TensorDataset
 
@@ -99,7 +99,7 @@ def loader(x: Any, y: Any) -> Callable[[], None]:
 
 
 def measure_batches(bench: Bench) -> Measured:
-    """Epochs of both in turn, in this process, on one thread."""
+    """Alternate epochs of both, in this process, on one thread."""
     import torch
 
     torch.set_num_threads(1)
@@ -111,7 +111,7 @@ def measure_batches(bench: Bench) -> Measured:
 
 
 def measure_compressed(step: str, bench: Bench) -> Measured:
-    """A thousand iterations with the factorisation, against some without it, scaled."""
+    """A thousand iterations on compressed rows, against ten on all rows, scaled."""
     own = (f"step={step}", "gradient=autograd" if step != "manual" else "gradient=manual", LR)
     whole, rounds, some = building(*own, *LONG)(), bench.rounds(3), 10
     build = building(*own, *LONG, "data.compress=true")
@@ -126,7 +126,7 @@ def measure_compressed(step: str, bench: Bench) -> Measured:
 
 
 def measure_sklearn(bench: Bench) -> Measured:
-    """Both fit the table in double precision; ours by L-BFGS on the compressed rows."""
+    """Fit the table in double precision; our side by L-BFGS on compressed rows."""
     from sklearn.linear_model import LinearRegression
 
     own = ("step=optimizer", "updater=LBFGS", "lr=1", "dtype=float64", "predictor.bias=true", *WIDE)

@@ -1,7 +1,6 @@
-"""Rows: the loop with every iteration recorded, against the tutorial's bare loop of each step.
+"""Rows: our loop, recording every iteration, against the tutorial's bare loop of each step.
 
-The bare loops are the tutorial's lines without the printing; they record nothing. Steps 3 and 4
-are its continuation with a loss and an optimizer of torch, and with a model.
+The bare loops are the tutorial's code without printing; they record nothing.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ def bare_manual(iters: int) -> Callable[[], None]:
 
 
 def bare_autograd(iters: int) -> Callable[[], None]:
-    """Step 2: torch finds the gradient."""
+    """Step 2: torch computes the gradient."""
     import torch
 
     X, y = _tensors(4)  # noqa: N806
@@ -114,7 +113,7 @@ def _tensors(*shape: int):
 
 
 def recorded(step: str, iters: int) -> Callable[[], None]:
-    """Our loop of a step, from a fresh start, its trajectory filled."""
+    """Our loop of a step, built anew, which fills its trajectory."""
     from gdexp.config.compose import Composer, session
     from gdexp.config.job import Job
     from gdexp.descent.build import build
@@ -133,8 +132,8 @@ def recorded(step: str, iters: int) -> Callable[[], None]:
 
 
 def measure(step: str, bare: Callable[[int], Callable[[], None]], bench: Bench) -> Measured:
-    """Chunks of both loops in turn, in this process, on one thread."""
-    if step != "manual":  # which runs without torch, and is timed before any other imports it
+    """Alternate chunks of both loops, in this process, on one thread."""
+    if step != "manual":  # step 1 is timed first, before torch is imported
         import torch
 
         torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""What a row of the benchmark is made of: two sides timed side by side, and a target."""
+"""The rows of the benchmark: two sides timed side by side, and a target."""
 
 from __future__ import annotations
 
@@ -41,20 +41,20 @@ class Target:
         return f"<= {self.at_most:g}{self.unit}" if self.at_most else "none"
 
     def verdict(self, value: float, wrong: str) -> str:
-        """Whether the value is within the bound, unrounded, and nothing else is wrong."""
+        """``ok`` if the unrounded value is within the bound and nothing is wrong, else ``miss``."""
         bound = 1 / self.times_faster if self.times_faster else self.at_most
         if wrong or not bound:
             return "miss" if wrong else ""
         return "ok" if value <= bound else "miss"
 
     def shown(self, value: float) -> str:
-        """A ratio or an amount in the words of the target."""
+        """The ratio or amount, worded as the target."""
         return f"{1 / value:.3g}x faster" if self.times_faster else f"{value:.2f}{self.unit}"
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A ratio ours / theirs or an amount, how it was measured, and what else is wrong."""
+    """A ratio ours / theirs or an amount, how it was measured, and an error, if any."""
 
     value: float
     how: str
@@ -67,9 +67,9 @@ class Row:
 
     Attributes:
         what: our side.
-        against: their side; "-" where an amount is measured.
-        target: the bound to keep.
-        measure: times both sides; raises UnavailableError where it cannot.
+        against: their side; "-" if an amount is measured.
+        target: the bound.
+        measure: times both sides; raises UnavailableError if it cannot.
     """
 
     what: str
@@ -79,26 +79,26 @@ class Row:
 
 
 class UnavailableError(Exception):
-    """A row cannot be measured here; the message says what to do about it."""
+    """A row cannot be measured here; the message says how to enable it."""
 
 
 @dataclass(frozen=True)
 class Bench:
-    """Where a row may write, and how much time it may take: a glance, minutes or many of them."""
+    """The folder for a row's files, and how thoroughly to measure."""
 
     folder: Path
     quick: bool
     long: bool
 
     def rounds(self, full: int) -> int:
-        """How often to time both sides."""
+        """The number of times to measure both sides."""
         return 1 if self.quick else full
 
     def process(self, cwd: Path, *words: str) -> subprocess.CompletedProcess[str]:
-        """``python *words`` in a folder, in a process of its own.
+        """Run ``python *words`` in a folder.
 
         Raises:
-            RuntimeError: it failed.
+            RuntimeError: the process failed.
         """
         command = [sys.executable, *words]
         done = subprocess.run(command, cwd=cwd, env=_environment(), capture_output=True, text=True)
@@ -107,13 +107,13 @@ class Bench:
         return done
 
     def seconds(self, cwd: Path, *words: str) -> float:
-        """How long ``python *words`` takes, from start to end of its process."""
+        """The seconds that a process ``python *words`` takes."""
         return clocked(lambda: self.process(cwd, *words))
 
     def imported(self, cwd: Path, names: Sequence[str], *words: str) -> list[str]:
         """Which of these packages ``python *words`` imports."""
-        told = self.process(cwd, "-X", "importtime", *words).stderr
-        return [name for name in names if re.search(rf"\| +{name}$", told, re.MULTILINE)]
+        log = self.process(cwd, "-X", "importtime", *words).stderr
+        return [name for name in names if re.search(rf"\| +{name}$", log, re.MULTILINE)]
 
     def empty(self, name: str) -> Path:
         """A new, empty folder."""
@@ -123,7 +123,7 @@ class Bench:
         return path
 
     def with_store(self, name: str) -> Path:
-        """A new folder with a migrated SQLite store in it: outputs/mlflow.db."""
+        """A new folder that contains a SQLite store, outputs/mlflow.db."""
         path = self.empty(name)
         shutil.copytree(_template(self), path, dirs_exist_ok=True)
         return path
@@ -137,13 +137,13 @@ def _template(bench: Bench) -> Path:
 
 
 def _environment() -> dict[str, str]:
-    """The same surroundings for every process: this checkout, no telemetry, no store by chance."""
+    """The environment of every process: this checkout, no telemetry, the default store."""
     kept = {key: value for key, value in os.environ.items() if key not in NOT_INHERITED}
     return kept | {"PYTHONPATH": str(ROOT), "MLFLOW_DISABLE_TELEMETRY": "true"}
 
 
 def clocked(work: Callable[[], object]) -> float:
-    """How many seconds something takes."""
+    """The seconds that a call takes."""
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
@@ -154,9 +154,9 @@ class Medians:
     """The median seconds of both sides of a row.
 
     Attributes:
-        ours: of our side.
-        theirs: of the other.
-        rounds: how often each was measured.
+        ours: our side.
+        theirs: their side.
+        rounds: how often each side was measured.
     """
 
     ours: float
@@ -182,7 +182,7 @@ def interleaved(
         ours: runs our side and returns its time.
         theirs: runs their side and returns its time.
         rounds: the number of pairs.
-        warm: whether to run both once before, uncounted.
+        warm: whether to run both sides once beforehand, unmeasured.
     """
     if warm:
         ours(), theirs()

@@ -1,8 +1,8 @@
-"""The sweep that one writes without gdexp: a plain loop that sends its curves with log_batch.
+"""A sweep without gdexp: a plain loop that sends its curves with log_batch.
 
-``python bench_plain_diabetes.py URI RUNS ITERS [--adam]`` fits diabetes at so many learning rates,
-by hand or with torch's Adam, and records loss, parameters and gradients of every epoch: 23 curves
-a run, in an MLflow store that exists.
+``python bench_plain_diabetes.py URI RUNS ITERS [--adam]`` fits diabetes at RUNS learning rates, by
+hand or with torch's Adam, and records loss, parameters and gradients of every epoch, 23 curves per
+run, in an existing MLflow store.
 """
 
 import sys
@@ -17,7 +17,7 @@ CURVES = [*(f"{kind}/{name}" for kind in ("param", "grad") for name in (*map(str
 
 
 def by_hand(x, y, lr, iters):
-    """Yields the loss, the parameters after and the gradients before each update."""
+    """Yield the loss, the parameters after and the gradients before each update."""
     w, b = np.zeros(x.shape[1]), 0.0
     for _ in range(iters):
         residual = x @ w + b - y
@@ -28,7 +28,7 @@ def by_hand(x, y, lr, iters):
 
 
 def by_adam(x, y, lr, iters):
-    """The same with a model, a loss and an optimizer of torch."""
+    """The same with torch's model, loss and optimizer."""
     import torch
 
     x, y = torch.as_tensor(x), torch.as_tensor(y).unsqueeze(1)
@@ -46,7 +46,7 @@ def by_adam(x, y, lr, iters):
 
 
 def main(uri, runs, iters, descend):
-    """Run and record them all."""
+    """Run and record the sweep."""
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name("gdexp").experiment_id
     x, y = load_diabetes(return_X_y=True, scaled=False)

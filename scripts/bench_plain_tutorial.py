@@ -1,7 +1,7 @@
-"""The tutorial's sweep as one writes it without gdexp: a plain loop and MlflowClient.log_batch.
+"""The tutorial's sweep without gdexp: a plain loop and MlflowClient.log_batch.
 
-``python bench_plain_tutorial.py URI LRS ITERS``, both lists with commas, records a run of step 1
-for each pair in an MLflow store that exists.
+``python bench_plain_tutorial.py URI LRS ITERS`` takes two comma-separated lists and records a run
+of step 1 for each pair in an existing MLflow store.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def by_hand(iters: int, lr: float) -> Iterator[Point]:
 
 
 def record(client: MlflowClient, params: Mapping[str, object], points: Iterable[Point]) -> None:
-    """One run: its params and all of its points in one call."""
+    """Record one run: its params and all its points in one call."""
     from mlflow.entities import Metric, Param
 
     now = int(time.time() * 1000)
@@ -49,7 +49,7 @@ def record(client: MlflowClient, params: Mapping[str, object], points: Iterable[
 
 
 def main(uri: str, lrs: str, iters: str) -> None:
-    """Run and record them all."""
+    """Run and record the sweep."""
     from mlflow import MlflowClient
 
     client = MlflowClient(uri)

@@ -1,4 +1,4 @@
-"""Rows: what recording a run costs, and torch's model besides autograd, in whole processes."""
+"""Rows: the cost of recording a run, and of torch's model over autograd, in whole processes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ OTHERS = ("mlflow", "pandas", "sqlalchemy")
 
 
 def recorded(step: str, bench: Bench) -> Measured:
-    """A recorded run against the same with tracking=off; and what recording imports."""
+    """A recorded run against the same run with tracking=off; also checks the imports."""
     folder, words = bench.with_store("recorded"), ("-m", "gdexp", f"step={step}")
     medians = interleaved(
         partial(bench.seconds, folder, *words),
@@ -25,7 +25,7 @@ def recorded(step: str, bench: Bench) -> Measured:
 
 
 def new_store(bench: Bench) -> Measured:
-    """The seconds that a recorded run takes more where there is no store yet."""
+    """The additional seconds of a recorded run if the store does not exist yet."""
     folder, words = bench.with_store("recorded"), ("-m", "gdexp", "step=manual")
     medians = interleaved(
         lambda: bench.seconds(bench.empty("new"), *words),
@@ -36,7 +36,7 @@ def new_store(bench: Bench) -> Measured:
 
 
 def model(bench: Bench) -> Measured:
-    """Step 4 against step 2, neither recorded: what torch's optimizer and model cost to load."""
+    """Step 4 against step 2, unrecorded: the cost of loading torch's optimizer and model."""
     folder, words = bench.empty("unrecorded"), ("-m", "gdexp", "tracking=off")
     medians = interleaved(
         partial(bench.seconds, folder, *words, "step=model"),

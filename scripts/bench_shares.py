@@ -1,8 +1,7 @@
-"""Where the time of a sweep goes: ``python bench_shares.py -m lr=0.01,0.02`` is that sweep.
+"""Profiles the stages of a sweep: ``python bench_shares.py -m lr=0.01,0.02`` runs that sweep.
 
-The functions below are wrapped, and the sweep runs in this process. It prints the seconds of each
-stage as JSON, on the wall and of CPU; what a function spends in another stage's functions is
-theirs.
+It wraps the functions below, runs the sweep in this process, and prints the wall-clock and CPU
+seconds of each stage as JSON. Time spent in a nested stage counts for that stage only.
 """
 
 from __future__ import annotations
@@ -15,11 +14,11 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
-FIRST = "composing"  # until the launcher takes over, and after it
+FIRST = "composing"  # before and after launching
 STAGES = {
     "gdexp.tracking.connect.connect": "opening the store",
     "gdexp.sweep.sweeper._launch": "launching",
-    "gdexp.sweep.workers.engines.descend_batch": "computing",
+    "gdexp.sweep.workers.engines.run_program": "computing",
     "gdexp.sweep.vectorized.compute._result": "describing",
     "gdexp.tracking.describe.record": "describing",
     "gdexp.sweep.summary.table_row": "describing",
@@ -47,7 +46,7 @@ class Clock:
         self._since = now()
 
     def file(self) -> None:
-        """Count the time since the last call for the stage that is going on."""
+        """Add the time since the last call to the current stage."""
         now = self._now()
         self.seconds[self._stages[-1]] += now - self._since
         self._since = now

@@ -1,4 +1,4 @@
-"""Rows: what the command line costs before and besides the work, in whole processes."""
+"""Rows: the start-up time of commands, in whole processes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ HEAVY = ("torch", "mlflow", "pandas")
 
 
 def measure(command: str, bench: Bench) -> Measured:
-    """Whole processes in turn, in an empty folder; and what the command imports."""
+    """Alternate whole processes in an empty folder; also checks what the command imports."""
     folder = bench.empty("startup")
     words = ("-m", "gdexp", *command.split())
     medians = interleaved(

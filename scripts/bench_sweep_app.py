@@ -1,4 +1,4 @@
-"""The tutorial's sweep as one writes it without gdexp: Hydra's multirun and one log_batch a run.
+"""The tutorial's sweep without gdexp: Hydra's multirun, and one log_batch per run.
 
 ``python bench_sweep_app.py -m step=manual uri=sqlite:///... lr=0.01,0.02 iters=10,20``
 """
@@ -15,7 +15,7 @@ from hydra.core.config_store import ConfigStore
 
 @dataclass
 class Config:
-    """What can be typed."""
+    """The settings of a run."""
 
     uri: str
     step: str = "manual"
@@ -28,7 +28,7 @@ ConfigStore.instance().store("config", Config)
 
 @hydra.main(config_path=None, config_name="config", version_base=None)
 def main(cfg: Config) -> None:
-    """One run."""
+    """Run and record one job."""
     from mlflow import MlflowClient
 
     train = {"manual": by_hand, "autograd": tutorial}[cfg.step]

@@ -24,31 +24,31 @@ main()
 
 
 def grid(runs: int) -> tuple[str, str]:
-    """So many learning rates times 10, 20, ..., 100 iterations; none diverges."""
+    """A grid of this many runs: learning rates × 10, 20, ..., 100 iterations; none diverges."""
     lrs = [f"{0.01 * (i + 1) * 10 / runs:.6g}" for i in range(runs // 10)]
     return f"lr={','.join(lrs)}", f"iters={','.join(str(10 * (i + 1)) for i in range(10))}"
 
 
 def line(runs: int, iters: int, *more: str) -> tuple[str, ...]:
-    """So many learning rates from 0.0001 to 0.01."""
+    """A sweep over learning rates from 0.0001 to 0.01."""
     ends = ("sweep.low=0.0001", "sweep.high=0.01", f"sweep.num={runs}")
     return "sweep=linear", "sweep.key=lr", *ends, f"iters={iters}", *more
 
 
 def sweep(bench: Bench, *words: str) -> float:
-    """How long a sweep of gdexp takes."""
+    """The seconds of a gdexp sweep."""
     return bench.seconds(bench.with_store("sweep"), "-m", "gdexp", "-m", *words)
 
 
 def script(bench: Bench, name: str, *words: str) -> float:
-    """How long a program without gdexp takes; URI in its words is the store it writes to."""
+    """The seconds of a baseline program; URI in its words is replaced by the store."""
     folder = bench.with_store("sweep")
     uri = f"sqlite:///{folder}/outputs/mlflow.db"
     return bench.seconds(folder, str(SCRIPTS / name), *(w.replace("URI", uri) for w in words))
 
 
 def against_app(step: str, bench: Bench) -> Measured:
-    """100 runs of the tutorial, against an application of Hydra's own."""
+    """100 runs of the tutorial, against a Hydra application."""
     words = (f"step={step}", *grid(10 if bench.quick else 100))
     medians = interleaved(
         partial(sweep, bench, *words),
@@ -96,7 +96,8 @@ def stages(bench: Bench, runs: int) -> tuple[dict[str, float], dict[str, float],
     """A sweep of 10 iterations.
 
     Returns:
-        The seconds of each stage on the wall, then of CPU, and those of start, imports and end.
+        Wall-clock seconds of each stage, CPU seconds of each stage, and seconds of start-up,
+        imports and shutdown.
     """
     folder, words = bench.with_store("sweep"), (str(SHARES), "-m", *line(runs, 10))
     started = time.perf_counter()
@@ -107,7 +108,7 @@ def stages(bench: Bench, runs: int) -> tuple[dict[str, float], dict[str, float],
 
 
 def shares(bench: Bench) -> Measured:
-    """Where the seconds of a sweep go."""
+    """The share of each stage in the time of a sweep."""
     wall, _, starting = stages(bench, 20 if bench.quick else 1000)
     parts = {"starting": starting} | wall
     whole = sum(parts.values())
@@ -116,9 +117,9 @@ def shares(bench: Bench) -> Measured:
 
 
 def growth(bench: Bench) -> Measured:
-    """What a run costs in a large sweep, against one in a small sweep; start left out."""
+    """The time per run in a large sweep, against a small sweep, without start-up."""
     sizes = (20, 40) if bench.quick else (1000, 10_000)
-    costs = []  # of each round and size: ms of a run on the wall, and of CPU
+    costs = []  # per round and size: wall-clock and CPU ms per run
     for _ in range(bench.rounds(ROUNDS)):
         stages_of = [(runs, *stages(bench, runs)[:2]) for runs in sizes]
         costs.append([[1e3 * sum(s.values()) / runs for s in both] for runs, *both in stages_of])
@@ -130,7 +131,7 @@ def growth(bench: Bench) -> Measured:
 
 
 def computing(bench: Bench) -> Measured:
-    """Nanoseconds of an iteration of a run, computed alone in this process."""
+    """Nanoseconds per iteration and run of the vectorized program, in this process."""
     from gdexp.sweep.vectorized.loop import run_program
     from gdexp.sweep.vectorized.program import Program
 
@@ -156,7 +157,7 @@ def computing(bench: Bench) -> Measured:
 
 
 def memory(bench: Bench) -> Measured:
-    """The peak memory of a large sweep, all of it recorded."""
+    """The peak memory of a large recorded sweep."""
     if not (bench.long or bench.quick):
         raise UnavailableError("takes a minute: add --long")
     runs, iters = (20, 10) if bench.quick else (10_000, 1000)
@@ -168,7 +169,7 @@ def memory(bench: Bench) -> Measured:
 
 
 def engine(bench: Bench) -> Measured:
-    """Two worker processes against one, where computing is most of the work."""
+    """Two worker processes against one, in a sweep dominated by computing."""
     runs, iters = (20, 10) if bench.quick else (4000, 2000)
     words = ("step=autograd", *line(runs, iters, "tracking=off", "hydra.launcher.engine=joblib"))
     rounds = bench.rounds(ROUNDS)

@@ -1,8 +1,8 @@
-"""Rows: a tracked run of 10,000 iterations, against other ways to have its curves in MLflow.
+"""Rows: a tracked run of 10,000 iterations, against other ways to log its curves to MLflow.
 
-Every side is a whole process on a SQLite store that exists, a copy of the same one. A program that
-talks to MLflow in every iteration would take minutes, so it runs for fewer iterations and the time
-of its loop is scaled; its start and end are taken as measured. Two ratios are made of that:
+Each side is a whole process on a copy of the same SQLite store. A program that calls MLflow in
+every iteration would take minutes, so it runs fewer iterations and the time of its loop is scaled;
+its start-up and shutdown are not. There are two ratios:
 
 - each iteration: ours is a second ``gdexp.run`` in a process, all of it; theirs the loop alone;
 - whole process: imports, start and end included on both sides.
@@ -28,7 +28,7 @@ from bench_measure import (
 )
 
 ITERS = 10_000
-SAMPLE = 500  # iterations measured of what takes minutes
+SAMPLE = 500  # iterations of baselines that would take minutes
 BASELINES = Path(__file__).with_name("bench_baselines.py")
 SECOND_RUN = f"""
 import time, gdexp
@@ -41,17 +41,17 @@ INSTALL = "not installed: pip install -c scripts/constraints.txt '.[bench]'"
 
 
 def gdexp(bench: Bench, folder: Path) -> float:
-    """How long a tracked run takes, with its process."""
+    """The seconds of a tracked run in its own process."""
     return bench.seconds(folder, "-m", "gdexp", "step=autograd", f"iters={ITERS}")
 
 
 def warm_gdexp(bench: Bench, folder: Path) -> float:
-    """How long a tracked run takes in a process that has run before: no imports, an open store."""
+    """The seconds of a second tracked run in a process: no imports, the store is open."""
     return float(bench.process(folder, "-c", SECOND_RUN).stdout)
 
 
 def baseline(bench: Bench, folder: Path, name: str, iters: int) -> tuple[float, float]:
-    """How long a baseline takes: its process, and one iteration of its loop."""
+    """The seconds of a baseline's process, and of one iteration of its loop."""
     pace: list[float] = []
     words = (str(BASELINES), name, f"sqlite:///{folder}/outputs/mlflow.db", str(iters))
     took = clocked(lambda: pace.append(float(bench.process(folder, *words).stdout)))
@@ -60,7 +60,7 @@ def baseline(bench: Bench, folder: Path, name: str, iters: int) -> tuple[float, 
 
 @dataclass(frozen=True)
 class Round:
-    """Both sides once, back to back, in seconds."""
+    """The seconds of both sides, measured back to back."""
 
     ours: float
     ours_warm: float
@@ -70,7 +70,7 @@ class Round:
 
 @functools.cache
 def _rounds(bench: Bench, name: str, iters: int) -> list[Round]:
-    """Measured once for the rows that share a baseline."""
+    """Measure once for the rows that share a baseline."""
     ours, theirs = bench.with_store("ours"), bench.with_store("theirs")
     return [
         Round(gdexp(bench, ours), warm_gdexp(bench, ours), *baseline(bench, theirs, name, iters))
@@ -79,7 +79,7 @@ def _rounds(bench: Bench, name: str, iters: int) -> list[Round]:
 
 
 def against(name: str, whole: bool, bench: Bench) -> Measured:
-    """Against a program that talks to MLflow in every iteration."""
+    """Against a program that calls MLflow in every iteration."""
     if name == "lightning" and importlib.util.find_spec(name) is None:
         raise UnavailableError(INSTALL)
     iters = 60 if bench.quick else SAMPLE

@@ -1,12 +1,12 @@
-"""How fast gdexp is, as ratios measured side by side, each against its target.
+"""Measures gdexp's speed as ratios to other programs, each with a target.
 
-    python scripts/benchmark.py --only "record, step=manual"    the rows with this in their names
-    python scripts/benchmark.py --only "sweep, " --quick        a look at a group: seconds a row
+    python scripts/benchmark.py --only "record, step=manual"    rows whose names contain this
+    python scripts/benchmark.py --only "sweep, " --quick        a rough look at a group
     python scripts/benchmark.py                                 all rows: half an hour on two cores
 
-Both sides of a row are run in pairs, one after the other, and the medians of their times compared,
-so that a busy machine disturbs both alike. OMP_NUM_THREADS=1 in front keeps torch's threads from
-waiting for each other on a machine that is busy. To add a row, add a Row to the ROWS of a module.
+Both sides of a row run alternately and the medians of their times are compared, so that other load
+on the machine affects both alike. On a busy machine, OMP_NUM_THREADS=1 keeps torch's threads from
+waiting for each other. To add a row, add a Row to the ROWS of a module.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ def main() -> None:
     args = _arguments()
     rows = [row for row in ROWS if args.only in f"{row.what}, {row.against}"]
     if not rows:
-        sys.exit(f"no row is called {args.only!r}. The rows are: {'; '.join(r.what for r in ROWS)}")
+        names = "; ".join(row.what for row in ROWS)
+        sys.exit(f"no row's name contains {args.only!r}. The rows are: {names}")
     sys.path.insert(0, str(ROOT))
     widths = _widths(rows)
     _print(HEADS, widths)
@@ -59,18 +60,18 @@ def _arguments() -> argparse.Namespace:
         epilog=f"rows:\n{names}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--quick", action="store_true", help="a rough look: few, short rounds")
+    parser.add_argument("--quick", action="store_true", help="a rough look: few and short rounds")
     parser.add_argument(
-        "--long", action="store_true", help="the row that takes a minute and a GiB, too"
+        "--long", action="store_true", help="include the row that takes a minute and a GiB"
     )
     parser.add_argument(
-        "--only", metavar="NAME", default="", help="only the rows with NAME in their names"
+        "--only", metavar="NAME", default="", help="only rows whose names contain NAME"
     )
     return parser.parse_args()
 
 
 def _cells(row: Row, bench: Bench) -> Sequence[str]:
-    """Measure a row."""
+    """Measure a row and format its cells."""
     try:
         measured = row.measure(bench)
     except UnavailableError as reason:
@@ -82,7 +83,7 @@ def _cells(row: Row, bench: Bench) -> Sequence[str]:
 
 
 def _widths(rows: Sequence[Row]) -> Sequence[int]:
-    """The columns' widths, known before anything is measured."""
+    """The widths of the columns, before anything is measured."""
     known = [HEADS, *((row.what, row.against, "1.23e+03x faster", str(row.target)) for row in rows)]
     return [max(map(len, column)) for column in zip(*(k[:4] for k in known), strict=True)] + [4, 0]
 

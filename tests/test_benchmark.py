@@ -50,7 +50,7 @@ def test_an_unknown_row_lists_the_rows(tmp_path):
     command = [sys.executable, str(SCRIPT), "--only", "nonsense"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 1
-    assert "no row is called 'nonsense'. The rows are: loop, step=manual" in done.stderr
+    assert "no row's name contains 'nonsense'. The rows are: loop, step=manual" in done.stderr
 
 
 def test_a_row_that_takes_a_minute_asks_for_its_flag(tmp_path):

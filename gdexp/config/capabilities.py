@@ -1,9 +1,8 @@
-"""What a chosen class can do, as it declares itself in class attributes.
+"""Capabilities: what a class can do, as it declares in class attributes.
 
-A subclass inherits a declaration unless it overrides ``__call__`` (a module's ``forward``), because
-nothing is known of a changed formula. ``vectorized`` is never inherited: the vectorized form would
-not see what a subclass changes. What torch's classes can do stands in
-:mod:`gdexp.pytorch.capabilities`.
+A subclass inherits a declaration unless it overrides ``__call__`` (a module's ``forward``), which
+may change the formula. ``vectorized`` is never inherited, because the vectorized form would ignore
+the changes of a subclass. :mod:`gdexp.pytorch.capabilities` declares for torch's classes.
 """
 
 from __future__ import annotations
@@ -38,16 +37,16 @@ CAPABILITIES: dict[str, dict[str, Any]] = {
     },
     "updater": {"proportional": bool, "vectorized": Literal["plain", "SGD"]},
 }
-"""What a class of each group may declare.
+"""What the classes of each group may declare.
 
-- ``inline``: the rows stand in the configuration itself.
-- ``linear``: ``f(x) = x @ w``, or ``x @ w + b``, of parameters ``w`` and ``b``.
-- ``derived_for``: the formula is the derivative of this quantity, for a linear predictor.
-- ``measures``: the quantity that a loss is, by name.
-- ``reduction``: whether that is a mean over the rows or a sum.
-- ``task``: what the targets are.
+- ``inline``: the configuration itself holds the rows.
+- ``linear``: ``f(x) = x @ w``, or ``x @ w + b``, with parameters ``w`` and ``b``.
+- ``derived_for``: the quantity whose derivative the formula is, for a linear predictor.
+- ``measures``: the quantity that a loss measures, by name.
+- ``reduction``: whether it is a mean over the rows or a sum.
+- ``task``: the kind of targets.
 - ``proportional``: a step is proportional to lr times the gradient.
-- ``vectorized``: the form in which runs that differ in numbers alone are computed together.
+- ``vectorized``: the form in which runs that differ only in numbers are computed together.
 """
 
 BY_HAND = {
@@ -55,16 +54,16 @@ BY_HAND = {
     (Loss.measures, "sum"): "manual_sum",
     (Logistic.measures, "mean"): "manual_logistic",
 }
-"""By the quantity and its reduction, the option of a gradient derived by hand for it."""
+"""The gradient option derived by hand for each quantity and reduction."""
 
 
 def declared(target: Any, capability: str, default: Any = None) -> Any:
-    """What a class declares of itself.
+    """What a class declares for a capability.
 
     Args:
         target: the class, or a function that builds one; or its path, as in ``_target_``.
         capability: one of :data:`CAPABILITIES`.
-        default: what holds for a class that declares nothing, or cannot be imported.
+        default: returned if the class declares nothing or cannot be imported.
 
     >>> declared(Logistic, "task")
     'binary'
@@ -79,7 +78,7 @@ def declared(target: Any, capability: str, default: Any = None) -> Any:
         return getattr(target, capability, default)
     for kind in target.__mro__[: 1 if capability == "vectorized" else None]:
         value = vars(kind).get(capability)
-        if value is not None and not hasattr(value, "__get__"):  # methods declare nothing
+        if value is not None and not hasattr(value, "__get__"):  # methods are no declaration
             return value
         if "__call__" in vars(kind) or "forward" in vars(kind):
             return default
@@ -87,22 +86,22 @@ def declared(target: Any, capability: str, default: Any = None) -> Any:
 
 
 def of(settings: Mapping[str, Any], family: str, capability: str, default: Any = None) -> Any:
-    """What the class that a run's settings choose for a family declares."""
+    """What the class chosen for a family declares."""
     return declared(settings[family]["_target_"], capability, default)
 
 
 def reduction(settings: Mapping[str, Any], family: str) -> Reduction | None:
-    """Whether a gradient or a loss is a mean over the rows or a sum; None if it does not say.
+    """Whether a gradient or a loss is a mean over the rows or a sum; None if unknown.
 
-    A setting of that name decides, then what the class declares; a loss is a mean by default.
+    The setting ``reduction`` beats the class's declaration; a loss is a mean by default.
     """
     default = "mean" if family == "loss" else None
-    held: Reduction | None = settings[family].get("reduction")
-    return held or of(settings, family, "reduction", default)
+    typed: Reduction | None = settings[family].get("reduction")
+    return typed or of(settings, family, "reduction", default)
 
 
 def task_of(settings: Mapping[str, Any]) -> Task:
-    """What is predicted: the loss declares it; one that declares nothing is for a regression."""
+    """The kind of targets, as the loss declares it; regression by default."""
     task: Task = of(settings, "loss", "task", "regression")
     return task
 
@@ -113,7 +112,7 @@ def is_linear(settings: Mapping[str, Any]) -> bool:
 
 
 def derivative(settings: Mapping[str, Any]) -> str:
-    """The option of ``gradient`` that gives the derivative of the chosen loss."""
+    """The option of ``gradient`` that computes the derivative of the chosen loss."""
     if not is_linear(settings):
         return "autograd"
     quantity = str(of(settings, "loss", "measures"))
@@ -121,7 +120,7 @@ def derivative(settings: Mapping[str, Any]) -> str:
 
 
 def check_declared(job: Job) -> None:
-    """Hold what the chosen classes declare against what can be declared.
+    """Check the declarations of the chosen classes.
 
     Raises:
         ConfigError: "mine.Loss.task: 'two' is not one of regression, binary, classes."
@@ -135,12 +134,11 @@ def check_declared(job: Job) -> None:
 
 
 def _resolve(target: str) -> Any:
-    """The class of a path; None where there is none, which building it says in a sentence."""
+    """The class at a path; None if it cannot be imported, which building it reports."""
     module, _, name = target.rpartition(".")
-    kind = getattr(sys.modules.get(module), name, None)  # quicker by far, for sweeps
-    if kind is None:
-        try:
-            kind = pkgutil.resolve_name(target)
-        except Exception:
-            return None
-    return kind
+    if kind := getattr(sys.modules.get(module), name, None):  # much faster, for sweeps
+        return kind
+    try:
+        return pkgutil.resolve_name(target)
+    except Exception:
+        return None

@@ -25,17 +25,17 @@ ROOT = "config"
 
 
 def conf_dir() -> str:
-    """The folder of the YAML files: the wheel's copy if there is one, else the checkout's."""
+    """The folder of the YAML files: in the package (a wheel), else in the checkout."""
     package = Path(__file__).resolve().parents[1]
     packed = package / "conf"
     return str(packed if packed.is_dir() else package.parent / "conf")
 
 
 class Composer:
-    """Hydra's compose on its current search path, and the user's folder of options.
+    """Composes configurations from Hydra's search path and the user's folder of options.
 
     Args:
-        config_dir: that folder; None if Hydra knows it already or there is none.
+        config_dir: that folder; None if it is on the search path already, or there is none.
 
     Raises:
         ConfigError: config_dir does not exist.
@@ -46,10 +46,10 @@ class Composer:
         self._search = [f"hydra.searchpath=['file://{self._dir}']"] if self._dir else []
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:
-        """The configuration of these overrides, with Hydra's own node in it.
+        """The configuration of these overrides, including Hydra's own node.
 
         Raises:
-            HydraException: in Hydra's own words; gdexp.preflight has clearer ones.
+            HydraException: Hydra's own error; :mod:`gdexp.preflight` raises clearer ones.
         """
         return hydra.compose(ROOT, [*self._search, *overrides], return_hydra_config=True)
 
@@ -61,7 +61,7 @@ class Composer:
         return sorted(groups - {"hydra"})
 
     def options(self, group: str) -> list[str]:
-        """The names of a group's options; empty where there is no such group."""
+        """The names of a group's options; empty if the group does not exist."""
         options = set(self.loader.get_group_options(group, ObjectType.CONFIG))
         if self._dir:
             options |= {path.stem for path in Path(self._dir, group).glob("*.yaml")}
@@ -69,13 +69,13 @@ class Composer:
 
     @property
     def loader(self) -> ConfigLoader:
-        """Hydra's loader of configurations."""
+        """Hydra's configuration loader."""
         return GlobalHydra.instance().config_loader()
 
 
 @contextmanager
 def session() -> Iterator[None]:
-    """Initialise Hydra on our files, and restore its former state at the end."""
+    """Initialise Hydra with our files, and restore its former state on exit."""
     former = GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()
     try:
@@ -89,19 +89,19 @@ def checked_dir(config_dir: str) -> str:
     """The absolute path of a --config-dir.
 
     Raises:
-        ConfigError: there is no such folder.
+        ConfigError: the folder does not exist.
     """
     path = os.path.abspath(config_dir)
     if not os.path.isdir(path):
         raise ConfigError(
-            f"--config-dir: there is no folder {path}. Name a folder that holds your options, "
+            f"--config-dir: there is no folder {path}. Name a folder with your options in it, "
             "as in loss/mine.yaml."
         )
     return path
 
 
-# Hydra finds our launcher and sweeper in the namespace package hydra_plugins. Its parent folder is
-# put last on the path, so that it hides no other module.
+# Hydra looks for launchers and sweepers in the namespace package hydra_plugins. Its parent folder
+# comes last on the path, so that it shadows no other module.
 PLUGINS = str(Path(__file__).resolve().parents[1] / "sweep" / "plugins")
 if PLUGINS not in sys.path:
     sys.path.append(PLUGINS)
@@ -114,7 +114,7 @@ def new_stamp() -> str:
 
 @functools.cache
 def stamp() -> str:
-    """The name of this process's folder, the same each time a configuration uses it."""
+    """The stamp of this process; every use in a configuration gives the same one."""
     return new_stamp()
 
 

@@ -1,4 +1,4 @@
-"""A job: everything that describes one run before it starts, as plain values."""
+"""A job: the complete description of a run before it starts, as plain values."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from omegaconf import DictConfig, OmegaConf
 from gdexp.config import schema
 from gdexp.config.settings import default_of
 
-MAIN = ("lr", "iters", "seed", "dtype", "predict_at")  # recorded of every run
+MAIN = ("lr", "iters", "seed", "dtype", "predict_at")  # params of every run
 OPTIONAL = ("stop", "scheduler")
 UNUSED = {key: default_of(key) for key in schema.HINTS if key not in MAIN} | {"scheduler": "none"}
-UNNAMED = ("print_every", "data.metrics")  # they change what is shown, not what is computed
-WITHOUT_EFFECT = ("print_every", "tracking", "sweep", "checkpoint")  # they change no result
+UNNAMED = ("print_every", "data.metrics")  # they affect what is shown, not what is computed
+WITHOUT_EFFECT = ("print_every", "tracking", "sweep", "checkpoint")  # on the result
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,11 @@ class Job:
     """One run to do.
 
     Attributes:
-        settings: the configuration, resolved, without Hydra's node.
+        settings: the resolved configuration, without Hydra's node.
         choices: the chosen option of each group.
-        typed: the overrides it was composed from.
-        sweep_id: the sweep it belongs to; None for a run of its own.
-        number: its index in the sweep, from 0.
+        typed: the overrides from which it was composed.
+        sweep_id: the id of its sweep; None for a single run.
+        number: its index in the sweep, from 0; None for a single run.
     """
 
     settings: dict[str, Any]
@@ -42,7 +42,7 @@ class Job:
 
     @classmethod
     def of(cls, cfg: DictConfig, typed: Sequence[str]) -> Job:
-        """The job of a composed configuration that still has Hydra's node."""
+        """The job of a composed configuration, which includes Hydra's node."""
         hydra = cfg.hydra
         sweep_id = number = None
         if not OmegaConf.is_missing(hydra.job, "num"):
@@ -63,7 +63,7 @@ class Job:
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
 
     def flat(self) -> dict[str, Any]:
-        """``step``, each group's option, the run-level keys, and keys like updater.momentum.
+        """The run's params: ``step``, each group's option, and keys such as ``updater.momentum``.
 
         Settings that few runs use, such as a stop rule or a scheduler, are omitted if unset.
         """

@@ -1,4 +1,4 @@
-"""The one place that parses overrides."""
+"""Parses overrides."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hydra.errors import HydraException
 
 from gdexp.errors import ConfigError
 
-_WHOLE = r"(?:0|[1-9]\d*)"  # 007 is a string to Hydra
+_WHOLE = r"(?:0|[1-9]\d*)"  # Hydra parses 007 as a string
 _NUMBER = re.compile(
     rf"([a-z_]\w*(?:\.\w+)*)=([-+]?(?:{_WHOLE}(?:\.\d*)?|\.\d+)(?:e[-+]?\d+)?)", re.I | re.A
 )
@@ -24,7 +24,7 @@ def parse(text: str, loader: ConfigLoader | None = None) -> Override:
 
     Args:
         text: the override as typed.
-        loader: Hydra's, needed only to expand the likes of ``step=glob(*)``.
+        loader: Hydra's, needed only to expand globs such as ``step=glob(*)``.
 
     Raises:
         ConfigError: Hydra cannot parse it.
@@ -42,7 +42,7 @@ def parse(text: str, loader: ConfigLoader | None = None) -> Override:
 def assignment(text: str) -> tuple[str, Any] | None:
     """Key and value of a plain ``key=value``; None for one that adds, removes or sweeps a key.
 
-    Numbers, which are most of what a sweep sets, do not go through Hydra's slow parser.
+    Numbers, which most sweeps vary, bypass Hydra's slow parser.
 
     Raises:
         ConfigError: Hydra cannot parse it.

@@ -1,4 +1,4 @@
-"""Where things are written: everything under ``outputs/`` of the folder one starts in."""
+"""Output paths: everything is written to ``outputs/`` in the working folder."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ OUTPUTS = "outputs"
 
 
 def absolute(path: str | Path) -> Path:
-    """The path as it is seen from the folder one starts in, whatever happens to it later."""
+    """The absolute path, resolved against the current working folder."""
     return Path(os.path.abspath(path))
 
 
 def check_writable(folder: Path, setting: str) -> None:
-    """Make sure that a folder can be written, or created, without creating it.
+    """Check that a folder can be written or created, without creating it.
 
     Raises:
-        StoreError: something else is in its place, or it is not writable.
+        StoreError: a file is in its place, or it is not writable.
     """
     nearest = folder
     while not os.path.lexists(nearest):

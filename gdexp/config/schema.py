@@ -1,12 +1,12 @@
-"""The one check of a value against its annotation.
+"""Checks a value against its annotation.
 
-It serves the settings of a run and the parameters of a component's constructor, so that every
-refusal reads the same.
+The settings of a run and the constructor parameters of its components share this check, so that all
+errors read the same.
 """
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Iterator
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -26,7 +26,7 @@ def check(key: str, value: Any, hint: Any, example: str = "") -> None:
         key: the setting.
         value: its value.
         hint: its annotation.
-        example: what to type instead; the default of a run-level setting if empty.
+        example: what to type instead; empty: the setting's default.
 
     Raises:
         ConfigError: the value is not allowed.
@@ -53,7 +53,7 @@ def describe(hint: Any) -> str:
     'a whole number from 1 to 100000000'
     """
     kind, constraints = _split(hint)
-    text = _kind(kind, [c for c in constraints if get_origin(c) is Literal])
+    text = _kind(next((c for c in constraints if get_origin(c) is Literal), kind))
     match [c for c in constraints if isinstance(c, Gt | Ge | Le | Lt)]:
         case [Ge(ge=low), Le(le=high)]:
             return f"{text} from {low} to {high}"
@@ -84,19 +84,13 @@ def _is_kind(kind: Any, value: Any) -> bool:
     if get_origin(kind) is Literal:
         return value in get_args(kind)
     if kind is float:
-        return isinstance(value, int | float) and not isinstance(value, bool) and _finite(value)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return is_number and abs(value) <= sys.float_info.max  # False for NaN
     if kind is int:
         return isinstance(value, int) and not isinstance(value, bool)
     if kind in (bool, str, NoneType):
         return isinstance(value, kind)
     return True  # any other annotation: the constructor decides
-
-
-def _finite(value: float) -> bool:
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # a whole number beyond the largest float
-        return False
 
 
 def _within(constraint: Any, value: Any) -> bool:
@@ -114,11 +108,9 @@ def _within(constraint: Any, value: Any) -> bool:
     return value in get_args(constraint) if get_origin(constraint) is Literal else True
 
 
-def _kind(kind: Any, choices: list[Any]) -> str:
-    if choices:
-        return _kind(choices[0], [])
+def _kind(kind: Any) -> str:
     if get_origin(kind) in (Union, UnionType):
-        return " or ".join(_kind(k, []) for k in reversed(get_args(kind)))
+        return " or ".join(map(_kind, reversed(get_args(kind))))
     if get_origin(kind) is Literal:
         names = list(map(str, get_args(kind)))
         return names[0] if len(names) == 1 else "one of " + ", ".join(names)
@@ -132,7 +124,7 @@ def _kind(kind: Any, choices: list[Any]) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value as one would type it."""
+    """A value as typed on the command line."""
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
     return repr(value) if isinstance(value, str) else f"{value}"

@@ -1,6 +1,6 @@
-"""The settings of a run that are no family's: their types, ranges, meanings and defaults.
+"""The settings of a run that belong to no family: types, ranges, meanings and defaults.
 
-A range is data beside the name it belongs to: ``lr: Annotated[float, Gt(0), "learning rate"]``.
+A range is declared beside its name: ``lr: Annotated[float, Gt(0), "learning rate"]``.
 """
 
 from __future__ import annotations
@@ -15,62 +15,64 @@ from omegaconf import MISSING
 
 @dataclass
 class Preparation:
-    """What is done to any data before it is fitted: keys of the group ``data``."""
+    """Preprocessing of the data, whatever its source: keys of the group ``data``."""
 
-    standardize: Annotated[bool, "bring each feature to mean 0 and deviation 1"] = False
+    standardize: Annotated[bool, "scale each feature to mean 0 and standard deviation 1"] = False
     validation: Annotated[
-        float, Ge(0), Lt(1), "share of the rows kept out of the fit, to judge it by"
+        float, Ge(0), Lt(1), "share of the rows held out for the validation loss"
     ] = 0.0
     batch_size: Annotated[
-        int | None, Ge(1), "rows of a minibatch, shuffled in each epoch; null: all rows"
+        int | None, Ge(1), "rows per minibatch, reshuffled every epoch; null: all rows"
     ] = None
     compress: Annotated[
-        bool, "fit d + 1 rows with the same loss (a linear predictor, mean squared error)"
+        bool, "fit d + 1 rows with the same loss (linear predictor, mean squared error)"
     ] = False
-    metrics: Annotated[bool, "at the end: mean absolute error and R², or accuracy"] = True
+    metrics: Annotated[bool, "report mean absolute error and R², or accuracy, at the end"] = True
 
 
 @dataclass
 class Stop:
-    """When a run ends before its last epoch; the values of an epoch are those it prints."""
+    """When a run stops before its last epoch, judged by the values that the transcript prints."""
 
     tolerance: Annotated[float | None, Gt(0), "stop at this loss or gradient norm"] = None
-    watch: Annotated[str, Literal["loss", "gradient"], "what the tolerance is for"] = "loss"
+    watch: Annotated[str, Literal["loss", "gradient"], "what the tolerance applies to"] = "loss"
     patience: Annotated[
-        int | None, Ge(1), "stop after so many epochs without a smaller validation loss"
+        int | None, Ge(1), "stop after this many epochs without a smaller validation loss"
     ] = None
     divergence: Annotated[
-        float | None, Gt(1), "stop at so many times the first loss; null: where it is not finite"
+        float | None, Gt(1), "stop above this multiple of the first loss; null: only at NaN or inf"
     ] = None
-    every: Annotated[int, Ge(1), "epochs from one look to the next; more spares a GPU"] = 1
+    every: Annotated[
+        int, Ge(1), "check every this many epochs; more means fewer GPU synchronisations"
+    ] = 1
 
 
 @dataclass
 class Checkpoint:
-    """When the state of a run is written down."""
+    """When the state of a run is saved."""
 
-    every: Annotated[int | None, Ge(1), "epochs from one checkpoint to the next"] = None
+    every: Annotated[int | None, Ge(1), "save a checkpoint every this many epochs"] = None
 
 
 @dataclass
 class Settings:
-    """The keys of a run that belong to no family; each family's own keys sit under its name."""
+    """The keys of a run; each family's own keys are nested under its name."""
 
     lr: Annotated[float, Gt(0), "learning rate"] = 0.01
     iters: Annotated[int, Ge(1), Le(100_000_000), "number of iterations (epochs)"] = 20
-    seed: Annotated[int, Ge(0), Le(2**32 - 1), "seed of every random draw"] = 0
+    seed: Annotated[int, Ge(0), Le(2**32 - 1), "seed of all random numbers"] = 0
     dtype: Annotated[str, Literal["float32", "float64"], "precision of data and tensors"] = (
         "float32"
     )
-    device: Annotated[str, Literal["cpu", "auto", "cuda", "mps"], "where tensors are"] = "cpu"
+    device: Annotated[str, Literal["cpu", "auto", "cuda", "mps"], "device of tensors"] = "cpu"
     predict_at: Annotated[
-        float, "input x at which f(x) is printed; with more features, f(their means) is"
+        float, "input x at which f(x) is printed; with several features, their means are used"
     ] = 5.0
     print_every: Annotated[
-        int | None, Ge(1), "epochs from one printed line to the next; null: about 20 lines"
+        int | None, Ge(1), "print every this many epochs; null: about 20 lines in all"
     ] = None
     continue_from: Annotated[
-        str | None, "a run's id, or a checkpoint's path: go on from there to epoch iters"
+        str | None, "run id or checkpoint path to continue from, up to epoch iters"
     ] = None
     stop: Stop = field(default_factory=Stop)
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
@@ -110,13 +112,13 @@ ConfigStore.instance().store(name="schema", node=Settings, provider="gdexp")
 
 
 def default_of(key: str) -> Any:
-    """The default of a run-level setting; None where it has none."""
+    """The default of a run-level setting, or None."""
     section, _, name = key.rpartition(".")
     return getattr(SECTIONS.get(section) if section else Settings, name, None)
 
 
 def is_float(key: str) -> bool:
-    """Whether the typed configuration makes a float of a whole number, as in ``lr=1``."""
+    """Whether the structured config converts whole numbers to float, as in ``lr=1``."""
     if key not in HINTS or key.startswith("data."):
         return False
     kind = get_args(HINTS[key])[0]

@@ -1,4 +1,4 @@
-"""Checks of the chosen options and their settings, made before anything is built."""
+"""Checks the chosen options and their settings before anything is built."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ from gdexp.errors import ConfigError, did_you_mean, first_line
 from gdexp.types import Start
 
 BUILT = ("data", *schema.FAMILIES, "scheduler")
-SHOWN_BY_NO_EXAMPLE = {"predictor.init": Start, "loss.reduction": Literal["mean", "sum"]}
+EXPLICIT = {  # types that a default does not show
+    "predictor.init": Start,
+    "loss.reduction": Literal["mean", "sum"],
+}
 
 
 def check(job: Job) -> None:
-    """Check a job's settings, each alone and those that depend on each other.
+    """Check a job's settings, each alone and in combination.
 
     Raises:
-        ConfigError: a setting is out of range, or two choices do not go together.
+        ConfigError: a setting is out of range, or two choices are incompatible.
     """
     for group, node in job.settings.items():
         if group in BUILT:
@@ -42,19 +45,19 @@ def check(job: Job) -> None:
 
 
 def check_setting(job: Job, key: str, value: Any) -> None:
-    """Check one setting against its annotation; a component's are those of its constructor.
+    """Check one setting against its annotation, for a component that of its constructor.
 
     Raises:
-        ConfigError: there is no such parameter, or it does not accept the value.
+        ConfigError: the parameter does not exist, or does not accept the value.
     """
     schema.check(key, value, _annotation(job, key))
 
 
 def _annotation(job: Job, key: str) -> Any:
-    """The annotation of a setting; Any if nothing is known of it.
+    """The annotation of a setting; Any if it has none.
 
-    Settings of torch's own classes take the type of the value in their YAML file, so that a
-    mistyped number is refused without importing torch; torch checks their ranges.
+    A setting of torch's own classes has the type of its default in the YAML file, so that a
+    mistyped number is refused without importing torch; torch checks its range.
     """
     if key in schema.HINTS:
         return schema.HINTS[key]
@@ -66,8 +69,8 @@ def _annotation(job: Job, key: str) -> Any:
     node = job.settings[family]
     if is_torch(job, family):
         kinds = ((bool, bool), (int | float, float), (str, str))
-        by_example = (hint for kind, hint in kinds if isinstance(node[name], kind))
-        return SHOWN_BY_NO_EXAMPLE.get(key) or next(by_example, Any)
+        by_default = (hint for kind, hint in kinds if isinstance(node[name], kind))
+        return EXPLICIT.get(key) or next(by_default, Any)
     target = str(node.get("_target_"))
     build = _target(family, target)
     parameters = inspect.signature(build).parameters
@@ -75,7 +78,7 @@ def _annotation(job: Job, key: str) -> Any:
         return Any
     if name not in parameters:
         nearest = did_you_mean(name, parameters, prefix=f"{family}.")
-        raise ConfigError(f"{key}: {target} takes no {name!r}.{nearest}")
+        raise ConfigError(f"{key}: {target} has no parameter {name!r}.{nearest}")
     hints = get_type_hints(build.__init__ if inspect.isclass(build) else build, include_extras=True)
     return hints.get(name, Any)
 
@@ -89,17 +92,18 @@ def _target(family: str, target: str) -> Any:
 
 
 def _check_derivation(job: Job) -> None:
-    """Refuse a gradient formula with a predictor or loss other than those it is derived for."""
+    """Refuse a gradient formula with a predictor or loss that it is not derived for."""
     if is_torch(job, "gradient"):
         return
     quantity = capabilities.of(job.settings, "gradient", "derived_for")
     if quantity is None:
         return
-    misfit = "predictor"
-    if capabilities.is_linear(job.settings):
-        if capabilities.of(job.settings, "loss", "measures") == quantity:
-            return
+    if not capabilities.is_linear(job.settings):
+        misfit = "predictor"
+    elif capabilities.of(job.settings, "loss", "measures") != quantity:
         misfit = "loss"
+    else:
+        return
     raise ConfigError(
         f"gradient={job.choices['gradient']}: the formula is derived for {quantity} of a linear "
         f"predictor, not for {misfit}={job.choices[misfit]}. "
@@ -119,25 +123,25 @@ def _check_device(job: Job) -> None:
 def _check_patience(job: Job) -> None:
     if job.settings["stop"]["patience"] and not job.settings["data"].get("validation"):
         raise ConfigError(
-            "stop.patience: it watches the validation loss, and no rows are kept for that. "
+            "stop.patience: it watches the validation loss, and no rows are held out for it. "
             "Type for example data.validation=0.2."
         )
 
 
 def is_torch_based(job: Job) -> bool:
-    """Whether any of the four families is torch's, so that all of them use tensors."""
+    """Whether any of the four families is torch's, so that all families use tensors."""
     return any(is_torch(job, family) for family in schema.FAMILIES)
 
 
 def is_torch(job: Job, family: str) -> bool:
-    """Whether a family's chosen option is torch's, judged by its target without importing it."""
+    """Whether a family's chosen option is torch's, judged by its path without importing it."""
     return str(job.settings[family].get("_target_")).startswith(("torch.", "gdexp.pytorch."))
 
 
 def needs_full_check(job: Job) -> bool:
-    """Whether a job that Hydra composed may still contain what :mod:`gdexp.preflight` refuses.
+    """Whether a job that Hydra composed still needs the full check of :mod:`gdexp.preflight`.
 
-    Hydra accepts any key to add or remove, and settings of torch's classes have no annotation here.
+    Hydra lets any key be added or removed, and settings of torch's classes are not annotated here.
     """
     keys = [text.partition("=")[0] for text in job.typed]
     families = {key.partition(".")[0] for key in keys if "." in key}

@@ -1,4 +1,4 @@
-"""A progress bar on stderr, for runs on a terminal that take longer than a second."""
+"""Progress bars on stderr, shown on a terminal only."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PATIENCE = 1.0  # seconds before a bar is worth showing
 
 
 class Progress:
-    """A bar that appears after a second if stderr is a terminal, and disappears at the end.
+    """The bar of one run: it appears after a second and leaves no trace.
 
     Args:
         total: the number of iterations.
@@ -29,7 +29,7 @@ class Progress:
         if not self._wanted:
             return
         if self._bar is None and time.perf_counter() - self._started > PATIENCE:
-            self._bar = _bar()
+            self._bar = new_bar()
             self._task = self._bar.add_task("descending", total=self._total)
             self._bar.start()
         if self._bar is not None:
@@ -48,7 +48,8 @@ class Progress:
             self._bar.stop()
 
 
-def _bar() -> Any:
+def new_bar(*fields: str) -> Any:
+    """A bar of :mod:`rich`: description, bar, n of m, these fields of the task, time remaining."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as RichProgress
@@ -57,6 +58,7 @@ def _bar() -> Any:
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
+        *(TextColumn(f"{{task.fields[{name}]}}") for name in fields),
         TimeRemainingColumn(),
         console=Console(stderr=True),
         transient=True,

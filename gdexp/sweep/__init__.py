@@ -1,1 +1,1 @@
-"""Many runs at once: the runs of a sweep that differ only in numbers are one vectorized program."""
+"""Sweeps: listing the jobs, computing them as vectorized programs, resuming, summarising."""

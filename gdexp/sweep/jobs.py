@@ -1,7 +1,7 @@
 """From a sweep's overrides to its jobs.
 
-Hydra takes a tenth of a second to compose a job. Here a configuration is composed once for each
-combination of options, and every job is a copy of its plain values with the job's own keys set.
+Hydra takes a tenth of a second to compose a job. Here each combination of options is composed once,
+and a job is a copy of the resulting plain values with its own keys set.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import functools
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from omegaconf import DictConfig, OmegaConf
@@ -26,7 +27,7 @@ _REFERENCE = re.compile(r"\$\{([\w.]+)\}")
 
 
 class Template:
-    """A combination of options, composed, from which jobs are made by setting keys."""
+    """A composed combination of options; jobs are copies of it with keys set."""
 
     def __init__(self, cfg: DictConfig) -> None:
         self._job = Job.of(cfg, ())
@@ -58,7 +59,7 @@ def _converted(key: str, value: Any) -> Any:
 
 
 def _resolved(value: Any, root: dict[str, Any]) -> Any:
-    """Replace every ``${key}`` in a value with what root has there."""
+    """Replace every ``${key}`` in a value with the value of that key in root."""
     if isinstance(value, dict):
         return {key: _resolved(inner, root) for key, inner in value.items()}
     if isinstance(value, list):
@@ -75,7 +76,7 @@ def _at(node: Any, path: Sequence[str]) -> Any:
 
 
 class Plan:
-    """Makes the jobs of a sweep.
+    """Builds the jobs of a sweep.
 
     Args:
         compose: called once for each combination of options.
@@ -107,3 +108,12 @@ class Plan:
         if choices not in self._templates:
             self._templates[choices] = Template(self._compose(list(choices)))
         return self._templates[choices]
+
+
+def planned(
+    config: DictConfig, loader: Any, overrides: Sequence[Sequence[str]], first: int = 0
+) -> list[Job]:
+    """The jobs of these overrides, numbered from ``first``; the sweep's folder names the sweep."""
+    plan = Plan(functools.partial(loader.load_sweep_config, config), loader.list_groups(""))
+    sweep_id = Path(config.hydra.sweep.dir).name
+    return [plan.job(texts, sweep_id, number) for number, texts in enumerate(overrides, first)]

@@ -1,11 +1,11 @@
-"""Running a sweep's jobs in this process: together where they differ only in numbers, or alone."""
+"""Runs a sweep's jobs in this process: together if they differ only in numbers, else one by one."""
 
 from __future__ import annotations
 
+import functools
 import traceback
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.utils import JobReturn, JobStatus
@@ -18,7 +18,6 @@ from gdexp.descent.result import Result
 from gdexp.descent.signals import exposed, shielded
 from gdexp.errors import GdexpError, WriteError
 from gdexp.experiment import open_store, prepare, recorder_of, run_within
-from gdexp.sweep.jobs import Plan
 from gdexp.sweep.progress import Tally
 from gdexp.sweep.vectorized import compute as vectorized
 from gdexp.sweep.workers.engines import Engine
@@ -30,56 +29,48 @@ Basic = Callable[[Sequence[Sequence[str]], int], Sequence[JobReturn]]
 
 
 class ComputedReturn(JobReturn):
-    """The return of a job that was computed here; its configuration is composed if asked for.
+    """The return of a job that was computed here; its configuration is composed on demand.
 
     Args:
         job: the job.
-        value: what the job returns, its final loss.
-        compose: composes the job's configuration, with Hydra's node in it.
+        value: the return value, the job's final loss.
+        compose: composes the job's configuration, including Hydra's node.
     """
 
     def __init__(self, job: Job, value: float | None, compose: Callable[[], DictConfig]) -> None:
-        self._compose = compose
-        self._composed: DictConfig | None = None
         super().__init__(overrides=list(job.typed), task_name="gdexp", status=JobStatus.COMPLETED)
+        for name in ("cfg", "hydra_cfg"):  # Hydra's dataclass sets them to None
+            del vars(self)[name]
         self.return_value = value
+        self._compose = compose
 
-    def _config(self) -> DictConfig:
-        if self._composed is None:
-            self._composed = self._compose()
-        return self._composed
+    @functools.cached_property
+    def _composed(self) -> DictConfig:
+        return self._compose()
 
-    @property
-    def cfg(self) -> DictConfig:
+    @functools.cached_property
+    def cfg(self) -> DictConfig:  # type: ignore[override]
         """The job's configuration."""
-        plain = self._config().copy()
+        plain = self._composed.copy()
         with open_dict(plain):
             plain.pop("hydra")
         return plain
 
-    @cfg.setter
-    def cfg(self, value: object) -> None:
-        """Hydra's dataclass sets it to None."""
-
-    @property
-    def hydra_cfg(self) -> DictConfig:
+    @functools.cached_property
+    def hydra_cfg(self) -> DictConfig:  # type: ignore[override]
         """Hydra's own configuration of the job."""
-        return OmegaConf.masked_copy(self._config(), "hydra")
-
-    @hydra_cfg.setter
-    def hydra_cfg(self, value: object) -> None:
-        """Hydra's dataclass sets it to None."""
+        return OmegaConf.masked_copy(self._composed, "hydra")
 
 
 class Launch:
     """One call of the launcher.
 
     Args:
-        config: Hydra's configuration of the sweep.
-        loader: Hydra's loader of configurations.
-        basic: Hydra's basic way to run jobs, one after another.
-        engine: what computes runs together.
-        tally: is told of every run that is over.
+        config: the sweep's configuration, including Hydra's node.
+        loader: Hydra's configuration loader.
+        basic: runs jobs one after another, as Hydra's basic launcher does.
+        engine: computes runs together.
+        tally: counts the runs that have ended.
     """
 
     def __init__(
@@ -91,21 +82,20 @@ class Launch:
         self._returns: dict[int, JobReturn] = {}
 
     def run(self, jobs: Sequence[Job]) -> Sequence[JobReturn]:
-        """Run the jobs, and return theirs in order."""
+        """Run the jobs; their returns, in order."""
         absolute(self._config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)  # as Hydra's do
-        if watcher := self._watcher():
-            count = f"{len(jobs)} of {len(jobs)} runs"
-            say(f"{count} one after another: {watcher} wants to see each job")
+        if reason := self._needs_hydra():
+            say(f"{len(jobs)} of {len(jobs)} runs one after another: {reason}")
             self._run_by_hydra(jobs)
         elif jobs:
             self._run_here(jobs)
         return [self._returns[number] for number in sorted(self._returns)]
 
-    def _watcher(self) -> str:
-        """Who wants every job to be Hydra's: a callback of the user's own, or a setting; or ""."""
+    def _needs_hydra(self) -> str:
+        """Why Hydra must run each job itself, or "" if it need not."""
         callbacks = sorted(set(self._config.hydra.callbacks or {}) - {"preflight"})
         if callbacks:
-            return f"the callback {callbacks[0]}"
+            return f"the callback {callbacks[0]} is called for each job"
         return "hydra.job.chdir=true" if self._config.hydra.job.get("chdir") else ""
 
     def _run_by_hydra(self, jobs: Sequence[Job]) -> None:
@@ -117,9 +107,9 @@ class Launch:
                 break
 
     def _run_here(self, jobs: Sequence[Job]) -> None:
-        """Compute and record the jobs in this process, together where that is possible."""
+        """Compute and record the jobs in this process, together if possible."""
         recorder = recorder_of(open_store(jobs[0]), self._ended)
-        with shielded():  # what has been computed is recorded, whatever happens
+        with shielded():  # a signal must not keep computed runs from being recorded
             try:
                 groups, alone = self._split(jobs)
                 for group in groups:
@@ -148,7 +138,7 @@ class Launch:
         return list(groups.values()), alone
 
     def _run_together(self, jobs: list[Job], recorder: Recorder | None) -> list[Job]:
-        """Compute runs as one program; what it cannot do is left to run alone."""
+        """Compute runs as one program; returns those that must run alone because it failed."""
         computed: set[int] = set()
         try:
             with exposed():
@@ -183,12 +173,12 @@ class Launch:
             self._ended(job, result)
 
     def _ended(self, job: Job, result: Result) -> None:
-        """A run is over, and in the store if there is one."""
-        if result.outcome in ("failed", "interrupted"):  # told by the exception that ended it
+        """Report a run that has ended and, if there is a store, is recorded."""
+        if result.outcome in ("failed", "interrupted"):  # reported by whoever catches the exception
             return
         loss = result.trajectory.loss
         value = float(loss[-1]) if len(loss) else None
-        returned = ComputedReturn(job, value, self._composer(job))
+        returned = ComputedReturn(job, value, functools.partial(self._compose, job))
         self._returns[_number(job)] = returned
         self._tally.ended(job, returned, result)
 
@@ -198,34 +188,13 @@ class Launch:
         self._returns[_number(job)] = returned
         self._tally.ended(job, returned)
 
-    def _composer(self, job: Job) -> Callable[[], DictConfig]:
-        def compose() -> DictConfig:
-            composed: DictConfig = self._loader.load_sweep_config(self._config, list(job.typed))
-            with open_dict(composed):
-                composed.hydra.job.id = composed.hydra.job.num = job.number
-            return composed
-
-        return compose
+    def _compose(self, job: Job) -> DictConfig:
+        composed: DictConfig = self._loader.load_sweep_config(self._config, list(job.typed))
+        with open_dict(composed):
+            composed.hydra.job.id = composed.hydra.job.num = job.number
+        return composed
 
 
 def _number(job: Job) -> int:
     assert job.number is not None
     return job.number
-
-
-def planned(
-    config: DictConfig, loader: Any, job_overrides: Sequence[Sequence[str]], first: int
-) -> list[Job]:
-    """The jobs of a sweeper that hands over overrides, numbered from first."""
-    plan, sweep_id = planner(config, loader), Path(config.hydra.sweep.dir).name
-    return [plan.job(texts, sweep_id, first + i) for i, texts in enumerate(job_overrides)]
-
-
-def planner(config: DictConfig, loader: Any) -> Plan:
-    """The plan of a sweep under a composed configuration."""
-
-    def compose(overrides: list[str]) -> DictConfig:
-        composed: DictConfig = loader.load_sweep_config(config, overrides)
-        return composed
-
-    return Plan(compose, loader.list_groups(""))

@@ -1,4 +1,4 @@
-"""A sweep as it goes: how many runs are done, failed, diverged, and the time left."""
+"""Progress of a sweep: runs done by outcome, failures and the time remaining."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from hydra.core.utils import JobReturn, JobStatus
 
 from gdexp.config.job import Job
 from gdexp.console import report_job, say
+from gdexp.descent.progress import new_bar
 from gdexp.descent.result import Result
 
-FEW = 30  # up to so many runs, each has a line of its own
+FEW = 30  # up to this many runs, each is reported on its own line
 
 
 class Tally:
-    """Counts the runs of a sweep; on a terminal, with a bar.
+    """Counts the runs of a sweep by outcome; on a terminal, with a bar.
 
     Args:
-        total: how many runs there are to do.
+        total: the number of runs.
 
     Attributes:
-        failures: overrides and cause of every run that failed.
-        rows: what the summary says of each run whose result is at hand.
+        failures: overrides and cause of every failed run.
+        rows: the summary's row of each run computed in this process, by job number.
     """
 
     def __init__(self, total: int) -> None:
@@ -33,17 +34,17 @@ class Tally:
         self._outcomes: Counter[str] = Counter()
         self._bar: Any = None
         if total > FEW and sys.stderr.isatty():
-            self._bar = _bar()
+            self._bar = new_bar("counts")
             self._task = self._bar.add_task("running", total=total, counts="")
             self._bar.start()
 
     def computed(self, runs: int) -> None:
-        """So many runs of the present program are computed, not yet recorded."""
+        """Show how many runs of the current program are computed but not yet recorded."""
         if self._bar is not None:
             self._bar.update(self._task, description=f"computed {runs}")
 
     def ended(self, job: Job, returned: JobReturn, result: Result | None = None) -> None:
-        """A run is over and recorded; without a result it has reported itself."""
+        """Count a run that has ended; if its result is given, also report it and keep its row."""
         if returned.status is JobStatus.FAILED:
             cause = str(returned._return_value)
             self.failures.append((" ".join(job.typed), cause))
@@ -71,7 +72,7 @@ class Tally:
         return ", ".join(f"{count} {outcome}" for outcome, count in self._outcomes.most_common())
 
     def close(self) -> None:
-        """Take the bar away and list the failures."""
+        """Remove the bar and list the failures."""
         if self._bar is not None:
             self._bar.stop()
         if self.failures:
@@ -79,24 +80,3 @@ class Tally:
             say(f"{len(self.failures)} of {self._total} runs failed:")
             for overrides, cause in self.failures:
                 say(f"  {overrides:<{width}}  {cause}")
-
-
-def _bar() -> Any:
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[counts]}"),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    )

@@ -1,4 +1,4 @@
-"""A sweep in the store: its definition, and which of its jobs are done."""
+"""Recorded sweeps: their definition, and which of their jobs are done."""
 
 from __future__ import annotations
 
@@ -18,11 +18,7 @@ WHERE = ("tracking.uri=", "tracking.experiment=")
 
 
 def find(store: Store, name: str) -> RecordedRun:
-    """The summary run of a sweep.
-
-    Args:
-        store: the store.
-        name: the sweep's id, its folder, or "last".
+    """The summary run of a sweep, named by its id, its folder, or "last".
 
     Raises:
         ConfigError: there is no such sweep.
@@ -35,21 +31,21 @@ def find(store: Store, name: str) -> RecordedRun:
 
 
 def summaries_of(store: Store, sweep_id: str | None) -> list[RecordedRun]:
-    """The newest summary run, of this sweep or of any."""
+    """The newest summary run of this sweep, or of any sweep if None."""
     return store.runs({KIND: "sweep", SWEEP: sweep_id}, limit=1)
 
 
 def definition(jobs: Sequence[Job]) -> bytes:
-    """What a sweep was started with, as the file that its summary run keeps."""
+    """The content of jobs.json: overrides and configuration hash of each job."""
     described = [{"overrides": _words(job), "config_hash": job.config_hash} for job in jobs]
     return json.dumps(described, indent=0).encode()
 
 
 def check_unchanged(store: Store, summary: RecordedRun, jobs: Sequence[Job]) -> None:
-    """Refuse to resume a sweep as another one.
+    """Refuse to resume a sweep with other jobs.
 
     Raises:
-        ConfigError: the jobs are not those that the sweep was started with; with the difference.
+        ConfigError: the jobs differ from those the sweep was started with; lists the difference.
     """
     before = _definition(store, summary)
     now = [(_words(job), job.config_hash) for job in jobs]
@@ -59,7 +55,7 @@ def check_unchanged(store: Store, summary: RecordedRun, jobs: Sequence[Job]) -> 
     lines = [f"  - {text or 'defaults'}" for text, _ in list(gone)[:5]]
     lines += [f"  + {text or 'defaults'}" for text, _ in list(new)[:5]]
     if {text for text, _ in gone} & {text for text, _ in new}:
-        lines.append("  (the same words, but the options or defaults behind them have changed)")
+        lines.append("  (same overrides, but the options or defaults they stand for have changed)")
     raise ConfigError(
         f"sweep.resume: {summary.tags[SWEEP]} was started with other jobs ({len(gone)} of "
         f"{len(before)} are gone, {len(new)} are new). Type what it was started with: "
@@ -68,16 +64,16 @@ def check_unchanged(store: Store, summary: RecordedRun, jobs: Sequence[Job]) -> 
 
 
 def _words(job: Job) -> str:
-    """What was typed, but for the words that name the store: they may lead to it from anywhere."""
+    """The overrides, without those that name the store: a relative path may have changed."""
     return " ".join(word for word in job.typed if not word.startswith(WHERE))
 
 
 def _definition(store: Store, summary: RecordedRun) -> list[tuple[str, str]] | None:
     """Overrides and hash of each job the sweep was started with.
 
-    None: an older version was killed while it wrote them down, before the first job started.
+    None if an older version was killed before it had recorded them, and thus before the first job.
     """
-    if "jobs" not in summary.params:  # written after the file, so the file is whole
+    if "jobs" not in summary.params:  # written after the file
         return None
     described = json.loads(store.read(summary, DEFINITION))
     return [(job["overrides"], job["config_hash"]) for job in described]
@@ -89,11 +85,10 @@ def runs_of(store: Store, sweep_id: str) -> list[RecordedRun]:
 
 
 def settle(store: Store, sweep_id: str) -> set[int]:
-    """The numbers of the jobs that are done; runs that failed or are half-made are set aside.
+    """The numbers of the jobs that are done; all other runs of the sweep are discarded.
 
-    A run that claims to be FINISHED and lacks its points or its trajectory becomes FAILED. Runs
-    that failed, were interrupted or killed are deleted as MLflow does it: they can be restored, and
-    no page shows them.
+    A FINISHED run without its points or its trajectory becomes FAILED. Runs that failed, were
+    interrupted or killed are deleted in MLflow's sense: hidden, but restorable.
     """
     done: set[int] = set()
     incomplete: dict[str, str] = {}
@@ -116,7 +111,7 @@ def settle(store: Store, sweep_id: str) -> set[int]:
 def _missing(store: Store, run: RecordedRun) -> str:
     """What a FINISHED run lacks, or "".
 
-    This version cannot leave such a run: its status is written with the rest. Older ones could.
+    Only older versions could leave such a run; the status is now written with the rest.
     """
     if "gdexp.outcome" not in run.tags:
         return "the outcome"
@@ -128,6 +123,6 @@ def _missing(store: Store, run: RecordedRun) -> str:
 
 
 def finished_hashes(store: Store) -> set[str]:
-    """The hashes of all configurations of which a finished run is recorded."""
+    """The configuration hashes of all finished runs."""
     runs = store.runs(IS_RUN)
     return {r.tags.get("gdexp.config_hash", "") for r in runs if r.status == "FINISHED"}

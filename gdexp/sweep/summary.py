@@ -27,16 +27,16 @@ Row: TypeAlias = Mapping[str, Any]
 
 @dataclass
 class Summary:
-    """The summary run of a sweep that is under way.
+    """The summary run of a running sweep.
 
     Args:
-        store: where it is recorded.
-        typed: the command line, without sweep.resume.
+        store: records it.
+        typed: the overrides of the command line, without sweep.resume.
         jobs: all jobs of the sweep.
-        folder: the sweep's.
+        folder: the sweep's folder.
 
     Attributes:
-        run_id: its id, once it is open.
+        run_id: the id of the summary run, once it is open.
     """
 
     store: Store
@@ -56,51 +56,40 @@ class Summary:
         return " ".join(["python -m gdexp -m", *self.typed])
 
     def open(self) -> None:
-        """Open it, with the definition of the sweep's jobs.
+        """Open the run and record the definition of the sweep's jobs.
 
         Raises:
-            ConfigError: the store has a sweep of this name, so their runs would be mixed.
+            ConfigError: the store already has a sweep of this name; their runs would be mixed.
         """
         if resume.summaries_of(self.store, self.sweep_id):
             raise ConfigError(
                 f"hydra.sweep.dir: a sweep {self.sweep_id!r} is recorded already. Name another "
-                f"folder, or type sweep.resume={self.sweep_id} to run what is missing of it."
+                f"folder, or type sweep.resume={self.sweep_id} to run its missing jobs."
             )
         note = f"`{describe.cut(self._command)}`: {len(self.jobs)} runs, not finished yet."
         tags = {
             "gdexp.kind": "sweep",
             "gdexp.sweep_id": self.sweep_id,
-            "gdexp.sweep_dir": str(absolute(self.folder)),  # it may be resumed from elsewhere
+            "gdexp.sweep_dir": str(absolute(self.folder)),  # resumable from anywhere
             "gdexp.overrides": describe.cut(" ".join(self.typed)),
             "mlflow.note.content": note,
             **describe.source_tags(),
+            PROCESS: environment.process(),
         }
-        record = RunRecord(
-            name=self._name,
-            status="RUNNING",
-            start_ms=int(self._started * 1000),
-            params={"jobs": str(len(self.jobs))},
-            tags=tags | {PROCESS: environment.process()},
-            artifacts={resume.DEFINITION: resume.definition(self.jobs)},
-        )
-        (self.run_id,) = self.store.write([record])
+        (self.run_id,) = self.store.write([self._record(tags, "RUNNING", **self._definition())])
 
     def reopen(self, former: RecordedRun) -> None:
-        """Go on with the summary run of a sweep that is resumed."""
+        """Reopen the summary run of a resumed sweep."""
         self.run_id = former.run_id
-        news: dict[str, Any] = {}
-        if "jobs" not in former.params:  # an older version was killed before it wrote them
-            news = {
-                "params": {"jobs": str(len(self.jobs))},
-                "artifacts": {resume.DEFINITION: resume.definition(self.jobs)},
-            }
-        self.store.write([self._addition({PROCESS: environment.process()}, "RUNNING", **news)])
+        # An older version may have been killed before it recorded the definition.
+        news = {} if "jobs" in former.params else self._definition()
+        self.store.write([self._record({PROCESS: environment.process()}, "RUNNING", **news)])
 
     def close(self, rows: Mapping[int, Row], status: str) -> str:
-        """End it with the table of all runs; what is not known of them is read from the store.
+        """End the run with the table of all runs; missing rows are read from the store.
 
         Args:
-            rows: the runs whose results are at hand, by their number.
+            rows: the rows of runs computed in this process, by job number.
             status: FINISHED, FAILED or KILLED.
 
         Returns:
@@ -126,20 +115,23 @@ class Summary:
         tags["mlflow.note.content"] = f"`{describe.cut(self._command)}`: {took}."
         stamp = int(now * 1000)
         curves = [Curve.point(name, float(v), 0, stamp) for name, v in metrics.items()]
-        news = self._addition(tags, status, curves=curves, end_ms=stamp, artifacts=_files(table))
-        self.store.write([news])
+        news = {"curves": curves, "end_ms": stamp, "artifacts": _files(table)}
+        self.store.write([self._record(tags, status, **news)])
         return took
 
-    def _addition(self, tags: Mapping[str, str], status: str, **news: Any) -> RunRecord:
-        """What is new of the run."""
-        assert self.run_id is not None
+    def _definition(self) -> dict[str, Any]:
+        jobs = {resume.DEFINITION: resume.definition(self.jobs)}
+        return {"params": {"jobs": str(len(self.jobs))}, "artifacts": jobs}
+
+    def _record(self, tags: Mapping[str, str], status: str, **news: Any) -> RunRecord:
+        """The record that opens the summary run, or adds to the open run."""
+        if self.run_id is not None:
+            news |= {"run_id": self.run_id, "is_open": True}
         return RunRecord(
             name=self._name,
             status=status,
             start_ms=int(self._started * 1000),
             tags=tags,
-            run_id=self.run_id,
-            is_open=True,
             **news,
         )
 
@@ -148,10 +140,10 @@ class Summary:
         return f"sweep {' '.join(self.typed)}"[: describe.LONGEST_NAME]
 
     def _table(self, rows: Mapping[int, Row]) -> list[Row]:
-        """A row for each run of the sweep, read from the store unless all are known."""
+        """A row for each run of the sweep, read from the store unless all are given."""
         if len(rows) < len(self.jobs):
             recorded = resume.runs_of(self.store, self.sweep_id)
-            recorded.sort(key=lambda run: run.status == "FINISHED")  # of two, the one that is done
+            recorded.sort(key=lambda run: run.status == "FINISHED")  # of two, the finished one wins
             read = {int(run.tags["gdexp.job"]): row_of(run) for run in recorded}
             rows = {**read, **rows}
         return [rows[number] for number in sorted(rows)]

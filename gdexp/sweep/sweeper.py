@@ -1,4 +1,4 @@
-"""A sweep from its command to its summary: listed, resumed, launched and closed."""
+"""Runs a sweep: lists its jobs, resumes, launches and summarises it."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from gdexp.console import say
 from gdexp.descent.signals import exposed, shielded
 from gdexp.errors import ConfigError, RunFailedError
 from gdexp.sweep import grids
-from gdexp.sweep.launcher import planner
+from gdexp.sweep.jobs import planned
 from gdexp.sweep.progress import Tally
 
 if TYPE_CHECKING:
     from gdexp.sweep.summary import Summary
     from gdexp.tracking.store import Store
 
-LISTED = 20  # jobs that a dry run shows
+LISTED = 20  # jobs shown by a dry run
 
 
 def sweep(sweeper: Any, arguments: Sequence[str]) -> list[Sequence[JobReturn]]:
-    """Run every job of a multirun that is still to do.
+    """Run every job of a multirun that is not done yet.
 
     Args:
         sweeper: Hydra's sweeper object, set up.
-        arguments: the overrides, axes included.
+        arguments: the overrides, including axes.
 
     Raises:
         ConfigError: a grid, or the sweep to resume, is refused.
         StoreError: the store cannot be used.
-        RunFailedError: at least one run failed; all have been reported.
+        RunFailedError: at least one run failed; each failure has been reported.
     """
     config: DictConfig = sweeper.config
     loader = sweeper.hydra_context.config_loader
@@ -47,17 +47,16 @@ def sweep(sweeper: Any, arguments: Sequence[str]) -> list[Sequence[JobReturn]]:
     overrides = grids.jobs(typed, config.sweep, choice, config.seed, loader=loader)
     if config.sweep.dry_run:
         return _list(overrides)
-    plan = planner(config, loader)
     if config.sweep.resume:
-        _return_to(config)
-    sweep_id = _sweep_id(config)
-    jobs = [plan.job(texts, sweep_id, number) for number, texts in enumerate(overrides)]
-    with _alone(absolute(config.hydra.sweep.dir)):
+        _use_former_folder(config)
+    _check_sweep_id(str(config.hydra.sweep.dir))
+    jobs = planned(config, loader, overrides)
+    with _exclusive_lock(absolute(config.hydra.sweep.dir)):
         return _run(sweeper.launcher, config, typed, jobs)
 
 
 def _list(overrides: Sequence[Sequence[str]]) -> list[Sequence[JobReturn]]:
-    """What a dry run says."""
+    """Print the jobs of a dry run."""
     for number, texts in enumerate(overrides[:LISTED]):
         print(f"#{number} {' '.join(texts) or 'defaults'}")
     more = len(overrides) - LISTED
@@ -65,10 +64,10 @@ def _list(overrides: Sequence[Sequence[str]]) -> list[Sequence[JobReturn]]:
     return []
 
 
-def _return_to(config: DictConfig) -> None:
-    """Make a resumed sweep's folder, whose name is its id, this sweep's folder."""
+def _use_former_folder(config: DictConfig) -> None:
+    """Use the folder of the sweep that is resumed, whose name is the sweep's id."""
     if not config.tracking.enabled:
-        raise ConfigError("sweep.resume: with tracking=off nothing is known of an earlier sweep.")
+        raise ConfigError("sweep.resume: with tracking=off, no earlier sweep can be looked up.")
     from gdexp.sweep import resume
     from gdexp.tracking.connect import connect
 
@@ -81,25 +80,19 @@ def _return_to(config: DictConfig) -> None:
         config.hydra.overrides.hydra.append(f"hydra.sweep.dir={quoted}")
 
 
-def _sweep_id(config: DictConfig) -> str:
-    """The name of the sweep's folder, by which its runs are found again.
-
-    Raises:
-        ConfigError: MLflow could not search for it.
-    """
-    folder = str(config.hydra.sweep.dir)
+def _check_sweep_id(folder: str) -> None:
+    """Refuse a folder whose name cannot be searched for in MLflow: it is the sweep's id."""
     name = Path(folder).name
     if name in ("", "..") or "'" in name:
         raise ConfigError(
-            f"hydra.sweep.dir={folder}: the folder's name is the sweep's id, so it is a name "
+            f"hydra.sweep.dir={folder}: the folder's name is the sweep's id, so it must be a name "
             "without an apostrophe, as in hydra.sweep.dir=outputs/mine."
         )
-    return name
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the sweep's folder, so that no one resumes a sweep that is still running."""
+def _exclusive_lock(folder: Path) -> Iterator[None]:
+    """Lock the sweep's folder, so that a running sweep cannot be resumed."""
     from filelock import FileLock, Timeout
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -113,7 +106,7 @@ def _alone(folder: Path) -> Iterator[None]:
 def _run(
     launcher: Any, config: DictConfig, typed: Sequence[str], jobs: Sequence[Job]
 ) -> list[Sequence[JobReturn]]:
-    """Run the jobs, within the sweep's summary run if they are recorded."""
+    """Run the jobs; if they are recorded, open the summary run before and close it after."""
     if not config.tracking.enabled:
         _save(config)
         return _launch(launcher, config, jobs, Tally(len(jobs)))
@@ -124,7 +117,7 @@ def _run(
     words = [text for text in typed if not text.startswith("sweep.resume=")]
     summary = Summary(store, words, jobs, config.hydra.sweep.dir)
     tally, status = Tally(len(jobs)), "FAILED"
-    with shielded():  # whatever happens below, the summary is closed
+    with shielded():  # a signal must not keep the summary from being closed
         try:
             todo = _open(store, config, summary)
             tally = Tally(len(todo))
@@ -133,10 +126,11 @@ def _run(
                 returns = _launch(launcher, config, todo, tally)
             status = "FINISHED"
             return returns
-        except BaseException as error:
-            is_signal = isinstance(error, KeyboardInterrupt)
-            status = "KILLED" if is_signal else status
-            status = "FINISHED" if isinstance(error, RunFailedError) else status
+        except RunFailedError:
+            status = "FINISHED"
+            raise
+        except KeyboardInterrupt:
+            status = "KILLED"
             raise
         finally:
             if summary.run_id is not None:
@@ -144,7 +138,7 @@ def _run(
 
 
 def _open(store: Store, config: DictConfig, summary: Summary) -> Sequence[Job]:
-    """Open the summary run; the jobs still to do."""
+    """Open the summary run, and return the jobs to run."""
     from gdexp.sweep import resume
 
     todo = summary.jobs
@@ -166,7 +160,7 @@ def _open(store: Store, config: DictConfig, summary: Summary) -> Sequence[Job]:
 
 
 def _save(config: DictConfig) -> None:
-    """Hydra's record of a multirun; a resumed one keeps the first."""
+    """Write Hydra's multirun.yaml; a resumed sweep keeps its first one."""
     folder = absolute(config.hydra.sweep.dir)
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "multirun.yaml").exists():
@@ -176,10 +170,10 @@ def _save(config: DictConfig) -> None:
 def _launch(
     launcher: Any, config: DictConfig, todo: Sequence[Job], tally: Tally
 ) -> list[Sequence[JobReturn]]:
-    """Hand the jobs over: to our launcher as they are, to another as overrides.
+    """Launch the jobs: as they are with our launcher, as overrides with another.
 
-    Another launcher numbers what it is given from a first number on, so it gets them in stretches
-    of consecutive numbers.
+    Another launcher numbers its jobs consecutively from a first number, so it is called once for
+    each stretch of consecutive numbers.
     """
     say(f"{len(todo)} runs in {config.hydra.sweep.dir}")
     returns: list[Sequence[JobReturn]] = []
@@ -188,25 +182,18 @@ def _launch(
             if todo:
                 returns.append(launcher.launch_jobs(todo, tally))
         else:
-            for _, group in groupby(
-                enumerate(todo), key=lambda pair: (pair[1].number or 0) - pair[0]
-            ):
+            numbered = enumerate(todo)
+            for _, group in groupby(numbered, key=lambda pair: (pair[1].number or 0) - pair[0]):
                 stretch = [job for _, job in group]
                 first = stretch[0].number or 0
                 returned = launcher.launch([list(job.typed) for job in stretch], first)
                 returns.append(returned)
                 for job, one in zip(stretch, returned, strict=False):
                     tally.ended(job, one)
-                failed = any(one.status.name == "FAILED" for one in returned)
-                if config.sweep.on_error == "stop" and failed:
+                if config.sweep.on_error == "stop" and tally.failures:
                     break
     finally:
         tally.close()
-    _count_failures(returns, tally)
+    if tally.failures:
+        raise RunFailedError(f"{len(tally.failures)} runs failed")
     return returns
-
-
-def _count_failures(returns: Sequence[Sequence[JobReturn]], tally: Tally) -> None:
-    failed = sum(r.status.name == "FAILED" for group in returns for r in group)
-    if failed or tally.failures:
-        raise RunFailedError(f"{failed} runs failed")

@@ -119,8 +119,8 @@ def test_a_config_dir_that_does_not_exist(workdir: Path, cli: CLI) -> None:
     for flags in (["--config-dir", "missing"], ["--config-dir", "missing", "--help"]):
         ended = cli(*flags)
         assert ended.err == (
-            f"gdexp: --config-dir: there is no folder {workdir}/missing. Name a folder that holds "
-            "your options, as in loss/mine.yaml.\n"
+            f"gdexp: --config-dir: there is no folder {workdir}/missing. Name a folder with "
+            "your options in it, as in loss/mine.yaml.\n"
         )
         assert ended.code == 2
 

@@ -52,8 +52,7 @@ REFUSED = {
     "0, 1, …, or name the columns to use, as in data.features=[a,b].",
     "data=csv data.path=gap.csv data.target=y": "data.path: gap.csv, line 3, column 'a': '' is "
     "empty. Fill it in, or type data.missing=drop to leave such rows out.",
-    "data=csv data.path=none.csv data.target=y": "data.path: {here}/none.csv has no rows "
-    "to fit.",
+    "data=csv data.path=none.csv data.target=y": "data.path: {here}/none.csv has no rows to fit.",
     T + "data.features=[age,const] data.standardize=true": "data.features: column 'const' is 3 in "
     "every row, so it cannot be standardized. Leave it out of data.features, or type "
     "data.standardize=false.",
@@ -77,17 +76,19 @@ REFUSED = {
     "Type gradient=autograd.",
     TWO + "step=model predictor=mlp gradient=manual": f"gradient=manual: {DERIVED}predictor=mlp. "
     "Type gradient=autograd.",
-    TWO + "step=model predictor=mlp predictor.sizes=8": "predictor.sizes: 8 is not a list of widths. "
+    TWO
+    + "step=model predictor=mlp predictor.sizes=8": "predictor.sizes: 8 is not a list of widths. "
     "Type predictor.sizes=[16,16].",
-    TWO + "step=model predictor=mlp predictor.sizes=[0]": "predictor.sizes: 0 is not a whole number "
+    TWO
+    + "step=model predictor=mlp predictor.sizes=[0]": "predictor.sizes: 0 is not a whole number "
     ">= 1. Type predictor.sizes=[16,16].",
     TWO + "step=model predictor=mlp predictor.activation=Tahn": "predictor.activation: torch.nn "
     "has no activation 'Tahn'. Did you mean predictor.activation=Tanh?",
     TWO + "stop.tolerance=-1": "stop.tolerance: -1.0 is not null or a finite number > 0.",
     TWO + "stop.watch=grad": "stop.watch: 'grad' is not one of loss, gradient. Type for example "
     "stop.watch=loss.",
-    TWO + "stop.patience=3": "stop.patience: it watches the validation loss, and no rows are kept "
-    "for that. Type for example data.validation=0.2.",
+    TWO + "stop.patience=3": "stop.patience: it watches the validation loss, and no rows are held "
+    "out for it. Type for example data.validation=0.2.",
     TWO + "data.validation=1": "data.validation: 1 is not a finite number from 0 to below 1. "
     "Type for example data.validation=0.0.",
     TWO + "data.validation=0.1": "data.validation: 0.1 of 4 rows would hold 0 back and leave 4 to "

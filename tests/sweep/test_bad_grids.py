@@ -124,7 +124,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "ends too near": (
         linear(low=1.0, high=1.0000000000000002),
-        "sweep.num: 3 values from 1.0 to 1.0000000000000002 cannot be told apart. "
+        "sweep.num: 3 values from 1.0 to 1.0000000000000002 are not all different. "
         "Type fewer, or ends further apart.",
     ),
     "iters from 1.5": (
@@ -146,29 +146,29 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "lists=3": (
         zipped(3),
-        f"sweep.lists: 3 gives no setting a list of values. {EXAMPLE}",
+        f"sweep.lists: 3 does not map settings to lists. {EXAMPLE}",
     ),
     "lists={}": (
         zipped({}),
-        f"sweep.lists: {{}} gives no setting a list of values. {EXAMPLE}",
+        f"sweep.lists: {{}} does not map settings to lists. {EXAMPLE}",
     ),
     "lists={lr:[]}": (
         zipped({"lr": []}),
-        f"sweep.lists: lr is given an empty list. {EXAMPLE}",
+        f"sweep.lists: lr is an empty list. {EXAMPLE}",
     ),
     "lists={lr:0.1}": (
         zipped({"lr": 0.1}),
-        f"sweep.lists: lr is given 0.1, not a list. {EXAMPLE}",
+        f"sweep.lists: lr is 0.1, not a list. {EXAMPLE}",
     ),
     "lists of different lengths": (
         zipped({"lr": [0.1, 0.2], "iters": [10], "seed": [1, 2]}),
         "sweep.lists: lr has 2 values and iters has 1 value. "
-        "Give both the same number: the i-th values go together.",
+        "Give both the same number: they are paired in order.",
     ),
     "an option that includes none of ours": (
         {"_kind_": "lgo"},
-        "sweep=lgo: the option is none of grid, log, linear, zip, csv. Include one of them in it, "
-        "as in defaults: [log]. Did you mean sweep=log?",
+        "sweep=lgo: the option is none of grid, log, linear, zip, csv and must include one of "
+        "them, as in defaults: [log]. Did you mean sweep=log?",
     ),
 }
 
@@ -254,7 +254,7 @@ def test_bad_axes_are_refused(words: tuple[str, ...], case: tuple[dict[str, Any]
 
 
 NO_JOBS = (
-    "jobs.csv has no jobs. Its first line names settings, as in lr,iters, and each of the others "
+    "jobs.csv has no jobs. Its first line names settings, as in lr,iters, and each further line "
     "gives their values, as in 0.01,20."
 )
 FILES = {

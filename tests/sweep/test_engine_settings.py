@@ -25,12 +25,12 @@ from gdexp.sweep.workers import engines
         (
             ("joblib", 0, None),
             "hydra.launcher.workers=0: a whole number of processes >= 1 is expected, "
-            "or null for one on each core.",
+            "or null for one per core.",
         ),
         (
             ("ray", 1.5, None),
             "hydra.launcher.workers=1.5: a whole number of processes >= 1 is expected, "
-            "or null for one on each core.",
+            "or null for one per core.",
         ),
         (
             ("local", 2, None),
@@ -39,7 +39,7 @@ from gdexp.sweep.workers import engines
         ),
         (
             ("joblib", 2, "auto"),
-            "hydra.launcher.address=auto: it is Ray's. Add hydra.launcher.engine=ray.",
+            "hydra.launcher.address=auto: only Ray has one. Add hydra.launcher.engine=ray.",
         ),
         *(
             (
@@ -52,8 +52,8 @@ from gdexp.sweep.workers import engines
         *(
             (
                 ("ray", 2, address),
-                f"hydra.launcher.address={address}: no Ray cluster answers there, or it wants its "
-                "token (see RAY_AUTH_TOKEN). Start one with ray start --head, or leave the "
+                f"hydra.launcher.address={address}: no Ray cluster answers there, or it requires "
+                "a token (see RAY_AUTH_TOKEN). Start one with ray start --head, or leave the "
                 "address out.",
             )
             for address in ("127.0.0.1:1", "ray://127.0.0.1:1")

@@ -14,7 +14,7 @@ from helpers import children, command, eventually, workers_of
 
 from gdexp.config.compose import Composer, session
 from gdexp.config.job import Job
-from gdexp.sweep.launcher import planner
+from gdexp.sweep.jobs import planned
 from gdexp.sweep.vectorized import compute
 from gdexp.sweep.vectorized.loop import run_program
 from gdexp.sweep.vectorized.program import Program
@@ -39,11 +39,10 @@ def jobs(*axes: list[str]) -> list[Job]:
     """The jobs of every combination of the axes' overrides."""
     with session():
         composer = Composer()
-        maker = planner(composer.compose([]), composer.loader)
         typed: list[tuple[str, ...]] = [()]
         for axis in axes:
             typed = [(*texts, text) for texts in typed for text in axis]
-        return [maker.job(texts, "s", number) for number, texts in enumerate(typed)]
+        return planned(composer.compose([]), composer.loader, typed)
 
 
 def silent(runs: int) -> None:

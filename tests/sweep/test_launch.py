@@ -162,7 +162,7 @@ def test_a_callback_of_ones_own_sees_every_job(
     monkeypatch.syspath_prepend(store)
     ended = gd("-m", "+hydra.callbacks.mine._target_=my_watch.Watch", "lr=0.01,0.02,0.03")
     assert ended.code == 0, ended.err
-    assert "3 of 3 runs one after another: the callback mine wants to see each job" in ended.err
+    assert "3 of 3 runs one after another: the callback mine is called for each job" in ended.err
     import my_watch  # type: ignore[import-not-found]
 
     seen: list[tuple[float, str]] = my_watch.SEEN

@@ -197,8 +197,8 @@ def test_a_folder_whose_name_cannot_be_searched_for_is_refused(store: Path, fold
     ended = gd("-m", "lr=0.01,0.02", f"hydra.sweep.dir={quoted}")
     assert (ended.code, ended.err) == (
         2,
-        f"gdexp: hydra.sweep.dir={folder}: the folder's name is the sweep's id, so it is a name "
-        "without an apostrophe, as in hydra.sweep.dir=outputs/mine.\n",
+        f"gdexp: hydra.sweep.dir={folder}: the folder's name is the sweep's id, so it must be "
+        "a name without an apostrophe, as in hydra.sweep.dir=outputs/mine.\n",
     )
     assert not members(client(store))
     assert not (store / "outputs" / "it's").exists()

@@ -1,8 +1,8 @@
-"""The jobs of a sweep: what is typed × a grid of the group ``sweep`` × the seeds.
+"""The jobs of a sweep: the axes typed × the grid of the group ``sweep`` × the seeds.
 
-All of it is text, as one would type it: an axis is a list of alternatives, an alternative is a
-tuple of overrides that belong together, and a job takes one alternative of each axis. A user's own
-option that includes one of ours (``defaults: [log]``) inherits its ``_kind_``.
+Overrides are kept as text, as typed on the command line. An axis is a list of alternatives, an
+alternative a tuple of overrides, and a job takes one alternative of each axis. A user's option that
+includes one of ours (``defaults: [log]``) inherits its ``_kind_``.
 """
 
 from __future__ import annotations
@@ -22,14 +22,10 @@ from gdexp.sweep.grids.values import grid_axes
 
 
 def axes(sweep: Mapping[str, Any], option: str) -> list[list[Overrides]]:
-    """The grid's own axes: none for ``sweep=grid``, one for every other option.
-
-    Args:
-        sweep: the settings of the group ``sweep``.
-        option: the chosen option.
+    """The axes of the group ``sweep`` itself: none for ``sweep=grid``, one for each other option.
 
     Raises:
-        ConfigError: a setting is refused, or there are more alternatives than sweep.max_runs.
+        ConfigError: a setting is invalid, or there are more alternatives than sweep.max_runs.
 
     >>> axes({"key": "lr", "low": 0.001, "high": 0.1, "num": 3}, "log")
     [[('lr=0.001',), ('lr=0.01',), ('lr=0.1',)]]
@@ -52,17 +48,17 @@ def jobs(
 ) -> list[Overrides]:
     """All jobs in order: the first override typed varies slowest, the seeds of repeat fastest.
 
-    Overrides of the group ``sweep`` itself are left out, since they say nothing about a run.
+    Overrides of the group ``sweep`` itself are left out: they do not describe a run.
 
     Args:
         typed: the overrides of the command line.
         sweep: the settings of the group ``sweep``.
         option: the chosen option.
         seed: the first seed of sweep.repeat.
-        loader: Hydra's, to expand the likes of ``step=glob(*)``.
+        loader: Hydra's, which expands globs such as ``step=glob(*)``.
 
     Raises:
-        ConfigError: something is refused, or there are more jobs than sweep.max_runs.
+        ConfigError: an override or setting is invalid, or there are more jobs than sweep.max_runs.
 
     >>> jobs(["lr=0.1,0.2", "iters=5"], {"repeat": 2}, "grid", 0)[:2]
     [('lr=0.1', 'iters=5', 'seed=0'), ('lr=0.1', 'iters=5', 'seed=1')]

@@ -28,7 +28,7 @@ class Axis(NamedTuple):
         size: the number of alternatives.
         alternatives: the overrides of each, a one-shot iterable; empty if there are too many.
         origin: the override that varies the settings.
-        is_sweep: False where a setting is just set to one value.
+        is_sweep: False if the override sets a single value.
     """
 
     keys: tuple[str, ...]
@@ -39,10 +39,10 @@ class Axis(NamedTuple):
 
 
 def check_axis(key: str, origin: str) -> None:
-    """Refuse to vary the sweep itself, or where it is recorded: its runs share one summary.
+    """Refuse to vary settings of the sweep itself or its store: all its runs share one summary.
 
     Raises:
-        ConfigError: start one sweep for each value.
+        ConfigError: the key is such a setting; start one sweep for each value.
     """
     if key.partition(".")[0] == "sweep":
         raise ConfigError(f"{origin} names several values: start one sweep for each of them.")
@@ -54,7 +54,7 @@ def check_axis(key: str, origin: str) -> None:
 
 
 def listed(axis: Axis, limit: int) -> Axis:
-    """The axis with its alternatives listed and counted, or with none if its size is over limit."""
+    """The axis with its alternatives as a list, or without them if its size exceeds limit."""
     if axis.size > limit:
         return axis._replace(alternatives=())
     alternatives = list(axis.alternatives)
@@ -62,12 +62,12 @@ def listed(axis: Axis, limit: int) -> Axis:
 
 
 def typed_axes(typed: Sequence[str], loader: ConfigLoader | None, limit: int) -> list[Axis]:
-    """The overrides of a command line as axes, in the order and with the texts of Hydra's sweeper.
+    """The overrides of a command line as axes, in the order and wording of Hydra's basic sweeper.
 
-    Overrides of the group ``sweep`` itself are left out, since they say nothing about a run.
+    Overrides of the group ``sweep`` itself are left out: they do not describe a run.
 
     Raises:
-        ConfigError: an override cannot be read, or gives no values, or a continuous range of them.
+        ConfigError: an override cannot be parsed, has no values, or is a continuous range.
     """
     axes: dict[str, Axis] = {}
     for text in typed:
@@ -103,12 +103,12 @@ def _axis(override: Override, text: str, limit: int) -> Axis:
 
 
 def _size(override: Override, text: str) -> tuple[int, bool]:
-    """The number of values in a range, and whether it is exact: Hydra rounds floats as it lists.
+    """The number of values in a range, and whether it is exact: Hydra rounds ranges of floats.
 
-    Anything but a range holds a list of its values already, and has size 0 here.
+    Any other override already holds the list of its values, and has size 0 here.
 
     Raises:
-        ConfigError: it has infinitely many values.
+        ConfigError: the range is infinite.
     """
     value, key = override.value(), override.key_or_group
     if isinstance(value, IntervalSweep):

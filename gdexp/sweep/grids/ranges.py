@@ -1,4 +1,4 @@
-"""The settings of the group ``sweep``: their types and ranges as data, each with an example."""
+"""The settings of the group ``sweep``: types and ranges as data, each with an example."""
 
 from __future__ import annotations
 
@@ -40,12 +40,8 @@ WHOLE_NUMBERS = {k for k, hint in schema.HINTS.items() if get_args(hint)[0] in (
 def checked(sweep: Mapping[str, Any], option: str) -> dict[str, Any]:
     """Check the settings of the group ``sweep`` against their types and ranges.
 
-    Args:
-        sweep: the group's settings, as a mapping or a node of a configuration.
-        option: the chosen option.
-
     Returns:
-        The settings as plain values, with the defaults of those that every option has.
+        The settings as plain values, with the defaults shared by all options filled in.
 
     Raises:
         ConfigError: a setting is unknown, missing, of the wrong type or out of range.
@@ -58,8 +54,8 @@ def checked(sweep: Mapping[str, Any], option: str) -> dict[str, Any]:
     settings: dict[str, Any] = {"_kind_": option, "repeat": 1, "max_runs": 1_000_000} | node
     if (kind := str(settings["_kind_"])) not in NEEDED:
         raise ConfigError(
-            f"sweep={option}: the option is none of {', '.join(NEEDED)}. Include one of them in "
-            f"it, as in defaults: [log].{did_you_mean(kind, NEEDED, prefix='sweep=')}"
+            f"sweep={option}: the option is none of {', '.join(NEEDED)} and must include one of "
+            f"them, as in defaults: [log].{did_you_mean(kind, NEEDED, prefix='sweep=')}"
         )
     needed = NEEDED[kind]
     hints = COMMON | needed | (WHOLE if "num" in needed else {})
@@ -85,7 +81,7 @@ def checked(sweep: Mapping[str, Any], option: str) -> dict[str, Any]:
 
 
 def is_whole(sweep: Mapping[str, Any]) -> bool:
-    """Whether the key of a log or linear grid takes whole numbers."""
+    """Whether a log or linear grid consists of whole numbers."""
     return bool(sweep.get("whole")) or sweep["key"] in WHOLE_NUMBERS
 
 
@@ -94,7 +90,7 @@ def _example(hint: Any) -> str:
 
 
 def _check_ends(sweep: Mapping[str, Any]) -> None:
-    """Check that a log or linear grid has values between its ends."""
+    """Check that low and high of a log or linear grid are in order and fit num."""
     low, high, num = sweep["low"], sweep["high"], sweep["num"]
     if is_whole(sweep):
         for end in ("low", "high"):
@@ -114,20 +110,20 @@ def _check_lists(lists: Any) -> None:
     """Check that zipped lists are lists of the same length."""
     example = f"Type for example {_example(ZIP['lists'])}."
     if not isinstance(lists, Mapping) or not lists:
-        raise ConfigError(f"sweep.lists: {lists} gives no setting a list of values. {example}")
+        raise ConfigError(f"sweep.lists: {lists} does not map settings to lists. {example}")
     for name, one in lists.items():
         if not isinstance(one, list) or not one:
-            given = "an empty list" if one == [] else f"{schema.shown(one)}, not a list"
-            raise ConfigError(f"sweep.lists: {name} is given {given}. {example}")
+            kind = "an empty list" if one == [] else f"{schema.shown(one)}, not a list"
+            raise ConfigError(f"sweep.lists: {name} is {kind}. {example}")
     (first, one), *others = lists.items()
     for name, other in others:
         if len(other) != len(one):
             raise ConfigError(
                 f"sweep.lists: {first} has {n_values(len(one))} and {name} has "
-                f"{n_values(len(other))}. Give both the same number: the i-th values go together."
+                f"{n_values(len(other))}. Give both the same number: they are paired in order."
             )
 
 
 def n_values(number: int) -> str:
-    """A number of values, in words."""
+    """``1 value`` or ``5 values``."""
     return "1 value" if number == 1 else f"{number} values"

@@ -16,9 +16,9 @@ def summarise(rows: Sequence[Mapping[str, Any]], ignore: Collection[str]) -> lis
         ignore: params in which the merged runs may differ.
 
     Returns:
-        A row per group, in the order of first appearance: the params, ``count``, and for each
-        metric ``.mean`` and ``.std`` (n - 1 in the denominator; None for a single value) of its
-        finite values, and in ``.missing`` the number that are infinite, NaN or absent.
+        A row per group, in order of first appearance: the params, ``count``, and for each metric
+        the ``.mean`` and ``.std`` of its finite values (n - 1 in the denominator; None for a single
+        value), and as ``.missing`` the number of values that are infinite, NaN or absent.
 
     >>> runs = [{"lr": 0.1, "seed": seed, "final/loss": seed + 1.0} for seed in range(3)]
     >>> (row,) = summarise(runs, ignore=["seed"])

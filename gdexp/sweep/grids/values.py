@@ -1,4 +1,4 @@
-"""The overrides that the grids of the group ``sweep`` stand for."""
+"""The values of the grids of the group ``sweep``, as overrides."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from gdexp.errors import ConfigError, did_you_mean
 from gdexp.sweep.grids.axis import Axis, Overrides, listed
 from gdexp.sweep.grids.ranges import is_whole, n_values
 
-DIGITS = 12  # significant ones: 0.01, where the formula gives 0.010000000000000002
+DIGITS = 12  # significant digits: 0.01 instead of 0.010000000000000002
 WORD = re.compile(r"(?!(?:true|false|null|nan|inf)$)[a-z_][\w./-]*", re.IGNORECASE | re.ASCII)
 NAME = re.compile(r"\+{0,2}[A-Za-z_]\w*([./@:-]\w+)*", re.ASCII)
 ONE_VALUE = re.compile(r"[\w.+-]+", re.ASCII)
 
 
 def grid_axes(sweep: Mapping[str, Any], option: str) -> list[Axis]:
-    """The axis of a grid with checked settings; none for ``sweep=grid``.
+    """The axis of a grid whose settings have been checked; none for ``sweep=grid``.
 
     Raises:
-        ConfigError: rounding makes two of its values equal, or its file is refused.
+        ConfigError: rounding makes two values equal, or the CSV file is invalid.
     """
     keys: tuple[str, ...]
     rows: Iterable[Sequence[str]]
@@ -73,7 +73,7 @@ def _spaced(sweep: Mapping[str, Any]) -> Iterator[str]:
     r"""The values of a log or linear grid.
 
     With ``t = 0, 1/(num-1), ..., 1``: :math:`low^{1-t} \cdot high^t` or ``(1-t) * low + t * high``,
-    the latter exactly, in the decimals as typed.
+    the latter in exact arithmetic on the decimals as typed.
     """
     low, high, last = sweep["low"], sweep["high"], sweep["num"] - 1
     is_log = sweep["_kind_"] == "log"
@@ -84,7 +84,7 @@ def _spaced(sweep: Mapping[str, Any]) -> Iterator[str]:
         values = [low, *(_rounded(value, low, high) for value in between), high][: last + 1]
         if any(a >= b for a, b in itertools.pairwise(values)):
             raise ConfigError(
-                f"sweep.num: {last + 1} values from {low} to {high} cannot be told apart. "
+                f"sweep.num: {last + 1} values from {low} to {high} are not all different. "
                 "Type fewer, or ends further apart."
             )
     yield from map(repr, values)
@@ -101,17 +101,17 @@ def _arithmetic(low: float, high: float, last: int) -> Iterator[Fraction]:
 
 
 def _rounded(value: float | Fraction, low: float, high: float) -> float:
-    """Round a value between the ends; to an int if it is whole and the ends are ints."""
+    """Round to DIGITS significant digits; to an int if it is whole and both ends are ints."""
     rounded = value if value == round(value) else float(f"{float(value):.{DIGITS}g}")
     is_int = isinstance(low, int) and isinstance(high, int) and rounded == round(rounded)
     return round(rounded) if is_int else float(rounded)
 
 
 def _lines(path: Path) -> list[tuple[int, list[str]]]:
-    """The lines of a CSV file, numbered, without the blank ones.
+    """The numbered lines of a CSV file, without blank ones.
 
     Raises:
-        ConfigError: it does not exist or cannot be read.
+        ConfigError: the file does not exist or cannot be read.
     """
     if not path.exists():
         near = did_you_mean(path.name, (file.name for file in path.parent.glob("*.csv")))
@@ -130,15 +130,15 @@ def _lines(path: Path) -> list[tuple[int, list[str]]]:
 def _jobs(
     lines: Sequence[tuple[int, list[str]]], name: str
 ) -> tuple[tuple[str, ...], list[list[str]]]:
-    """The settings that the first line names, and their values in each of the others.
+    """The settings named by the first line, and their values in each other line.
 
     Raises:
-        ConfigError: a setting is malformed or named twice, or a line is not one value for each.
+        ConfigError: a setting is malformed or named twice, or a line lacks a value or has too many.
     """
     if len(lines) < 2:
         raise ConfigError(
             f"sweep.path: {name} has no jobs. Its first line names settings, as in lr,iters, and "
-            "each of the others gives their values, as in 0.01,20."
+            "each further line gives their values, as in 0.01,20."
         )
     (_, keys), *others = lines
     for key in keys:
@@ -163,7 +163,7 @@ def _jobs(
 
 
 def _check_cell(key: str, cell: str, where: str) -> None:
-    """Refuse a cell that is empty, cannot be read, or gives several values."""
+    """Refuse a cell that is empty, cannot be parsed, or has several values."""
     if not cell:
         raise ConfigError(f"{where}: {key} has no value. Type one, or '' for an empty string.")
     try:

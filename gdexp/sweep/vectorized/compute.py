@@ -1,4 +1,4 @@
-"""From jobs to programs and back: which runs can be vectorized, and what came of each."""
+"""From jobs to programs and back: which jobs can be vectorized, and the result of each."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from gdexp.insight import gradient_check
 from gdexp.sweep.vectorized.program import Program, ProgramResult
 from gdexp.sweep.workers.engines import Engine, Local
 
-MEMORY = 256 * 2**20  # bytes of curves computed before they are written
+MEMORY = 256 * 2**20  # bytes of curves held in memory before they are written
 SGD = ("momentum", "dampening", "weight_decay", "nesterov", "maximize")
-ONE_BY_ONE = (  # settings that only a run of its own can have
+ONE_BY_ONE = (  # settings that cannot be vectorized, unless they have their default
     *("device", "continue_from", "checkpoint.every"),
     *("stop.tolerance", "stop.patience", "stop.divergence"),
     *("data.standardize", "data.validation", "data.batch_size", "data.compress"),
 )
-NUMBERS = {  # the settings in which runs of a program may differ
+NUMBERS = {  # the settings in which the runs of a program may differ
     "": ("lr", "iters", "seed", "predict_at", "print_every"),
     "predictor": ("init",),
     "updater": ("lr", *SGD),
@@ -61,7 +61,7 @@ def obstacle(job: Job) -> str:
 
 
 def group_key(job: Job) -> str:
-    """What the jobs of one program share: every setting but the numbers."""
+    """What the jobs of one program share: all settings except the numbers."""
     kept = {key: value for key, value in job.settings.items() if key not in NUMBERS[""]}
     for family in ("predictor", "updater"):
         kept[family] = {k: v for k, v in kept[family].items() if k not in NUMBERS[family]}
@@ -72,12 +72,12 @@ def group_key(job: Job) -> str:
 def compute(
     jobs: Sequence[Job], on_progress: Callable[[int], None], engine: Engine | None = None
 ) -> Iterator[tuple[Job, Result]]:
-    """Compute jobs of one group key, shard by shard; they come in any order.
+    """Compute jobs with the same group key, shard by shard, and yield them in any order.
 
     Args:
         jobs: the jobs.
-        on_progress: is told how many of them have been computed.
-        engine: what computes the shards; None: this process.
+        on_progress: called with the number of jobs computed so far.
+        engine: computes the shards; None: this process does.
     """
     engine = engine or Local()
     built = build(jobs[0])
@@ -94,9 +94,9 @@ def compute(
 
 
 def _parts(jobs: Sequence[Job], shards: int) -> Iterator[Sequence[Job]]:
-    """The jobs in that many parts, or more where their curves would not fit the memory.
+    """Split jobs into that many parts, or more if their curves would not fit in memory.
 
-    Those that differ in iters stay together, because their curves are one.
+    Jobs that differ only in iters stay together, because they share one curve.
     """
     groups: dict[str, list[Job]] = defaultdict(list)
     for job in jobs:
@@ -152,7 +152,7 @@ def _start_of(job: Job, names: tuple[str, ...]) -> dict[str, float]:
 
 
 def _result(job: Job, built: Components, computed: ProgramResult, i: int) -> Result:
-    """What the job would have come to alone."""
+    """The result that the job would have had alone."""
     trajectory, after = computed.trajectory(i), float(computed.after[i])
     transcript = new_transcript(job, built)
     transcript.prediction("before", float(computed.before[i]))

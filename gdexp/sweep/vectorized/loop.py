@@ -1,7 +1,7 @@
-"""Gradient descent for all runs of a program at once: one array element for each run.
+"""Gradient descent for all runs of a program at once, with one array element per run.
 
-A run's numbers never meet its neighbours', so that each run is what it would be alone: bit for bit
-with NumPy, within rounding with torch.
+Runs do not affect each other: each gives what it would give alone, bit for bit with NumPy, within
+rounding with torch.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ The columns of an epoch are the loss and the gradients before the update and the
 it, in the order of :class:`gdexp.descent.trajectory.Trajectory`.
 """
 
-EPOCHS = 64  # computed before they are examined and filed, a run's in one piece
-RUNS = 8 * 511  # in a block; 8 times an odd number spreads a tile's rows over the cache
-WORKSPACE = 2**17  # bytes for the residuals of a block, a share of the cache
+EPOCHS = 64  # per tile: computed, then checked for divergence and copied to the table
+RUNS = 8 * 511  # per block; 8 times an odd number spreads a tile's rows over the cache
+WORKSPACE = 2**17  # bytes for the residuals of a block, so that they fit in the cache
 
 
 def run_program(
@@ -31,12 +31,12 @@ def run_program(
 ) -> ProgramResult:
     """Gradient descent for every run of the program.
 
-    Runs that differ in ``iters`` or ``predict_at`` alone are computed once: the shorter ones are
+    Runs that differ only in ``iters`` or ``predict_at`` are computed once: the shorter ones are
     prefixes of the longest.
 
     Args:
         program: the runs.
-        on_progress: is told now and then how many runs' share of the work is done.
+        on_progress: called with the share of the work that is done, as a number of runs.
     """
     layout = _Layout(program)
     work = [len(runs) * int(program.iters[runs[-1]]) for runs in layout.blocks]
@@ -58,22 +58,21 @@ def run_program(
 
 
 class _Layout:
-    """Which runs are computed together, and where the curves of each run are.
+    """Which runs are computed together, and where the curves of each run are stored.
 
-    ``blocks`` holds the runs to compute. They are sorted by ``iters``, so that a block is about as
-    long as each of its runs, and then by learning rate, so that diverging runs end their block
-    early.
+    ``blocks`` holds the runs to compute, sorted by ``iters``, so that the runs of a block have
+    similar lengths, then by learning rate, so that a block of diverging runs ends early.
     """
 
     def __init__(self, program: Program) -> None:
         count, n = len(program.lr), len(program.x)
         numbers = [*program.start.values(), *(program.sgd or {}).values(), program.lr]
-        # Compared as bits, because -0.0 and 0.0 are equal and not the same start.
+        # Compared as bits, because 0.0 == -0.0, but they are different starts.
         keys = [np.asarray(v, np.float64).view(np.int64) for v in numbers]
         order = np.lexsort((program.iters, *keys))
         new = np.ones(count, bool)
         new[1:] = np.any([key[order][1:] != key[order][:-1] for key in keys], axis=0)
-        longest = order[np.roll(new, -1)]  # the last of each group of equal numbers
+        longest = order[np.roll(new, -1)]  # the last run of each group of equal numbers
         by_iters = np.argsort(program.iters[longest], kind="stable")
         rank = np.empty_like(by_iters)
         rank[by_iters] = np.arange(len(by_iters))
@@ -87,7 +86,7 @@ class _Layout:
 def _descend_block(
     program: Program, runs: NDArray[np.intp], advance: Callable[[int], None]
 ) -> tuple[Floats, NDArray[np.int64]]:
-    """The curves, shape (runs, columns, epochs), and the first epoch that is not finite."""
+    """The curves, shape (runs, columns, epochs), and the first non-finite epoch of each run."""
     epochs = int(program.iters[runs[-1]])
     columns, kind = 1 + 2 * len(program.start), np.float64 if program.torch else program.x.dtype
     kernel = _kernel(program, runs)
@@ -108,9 +107,9 @@ def _descend_block(
 
 
 def _not_finite(part: Floats, kind: Any) -> NDArray[np.bool_]:
-    """The rule of :meth:`gdexp.descent.trajectory.Trajectory.extend`, shape (epochs, runs).
+    """Which epochs :meth:`gdexp.descent.trajectory.Trajectory.extend` would refuse, (epochs, runs).
 
-    The sum of a row is taken in the precision of its loss.
+    As there, a row is summed in the precision of its loss.
     """
     names = (part.shape[1] - 1) // 2
     total = part[:, 0].astype(kind)
@@ -135,7 +134,7 @@ def _result(
 ) -> ProgramResult:
     stop = first[layout.place]
     length = np.minimum(stop, program.iters)
-    last = np.minimum(stop, program.iters - 1)  # also where that epoch is not finite
+    last = np.minimum(stop, program.iters - 1)  # even if that epoch is not finite
     final = {name: np.empty(len(last)) for name in program.start}
     for block, table in enumerate(tables):
         here = np.flatnonzero(layout.place // layout.size == block)

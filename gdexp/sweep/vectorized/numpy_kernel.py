@@ -1,4 +1,4 @@
-"""The NumPy half of :mod:`gdexp.sweep.vectorized.loop`: one array element for each run."""
+"""The NumPy half of :mod:`gdexp.sweep.vectorized.loop`: one array element per run."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from gdexp.sweep.vectorized.program import PAIRWISE, Floats, Program
 
 
 class NumpyKernel:
-    """The families of :mod:`gdexp.manual` on arrays, with every temporary reused.
+    """The families of :mod:`gdexp.manual` on arrays, with reused temporaries.
 
-    Parameters are in double precision, predictions and residuals in the data's. A reduction gives
-    the bits of NumPy's own ``mean`` and ``sum`` of one run: along the first axis NumPy adds
-    sequentially, as it does with fewer than 8 numbers; along the last, contiguous one pairwise.
+    Parameters are in double precision, predictions and residuals in the data's. Reductions give the
+    same bits as NumPy's ``mean`` and ``sum`` of a single run: NumPy adds sequentially along the
+    first axis, as it does fewer than 8 numbers, and pairwise along the last, contiguous axis.
 
     Args:
         program: the program.
-        runs: which of its runs.
+        runs: indices of the runs to compute.
     """
 
     def __init__(self, program: Program, runs: NDArray[np.intp]) -> None:
@@ -35,7 +35,7 @@ class NumpyKernel:
         self.terms, self.axis = np.empty((1 + names, *shape), kind), 1 + axis
         self.reduced = np.empty((1 + names, count), kind)
         self.means = self.reduced[: 1 + names if program.gradient == "mean" else 1]
-        # Exact in the data's precision, n gives the quotients that mean() rounds from double.
+        # If n is exact in the data's precision, dividing by it there equals mean()'s division.
         self.n = kind.type(n) if kind.type(n) == n else np.intp(n)
 
     def __call__(self, part: Floats) -> None:

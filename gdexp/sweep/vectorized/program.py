@@ -1,4 +1,4 @@
-"""A vectorized program: what its runs share, in which numbers they differ, and how they ended."""
+"""A vectorized program, what its runs share and how they differ, and its result."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from gdexp.descent.trajectory import Trajectory
 
 Floats: TypeAlias = NDArray[np.float64]
 
-PAIRWISE = 8  # from this many numbers on, NumPy's sum is not sequential
+PAIRWISE = 8  # NumPy sums fewer numbers than this sequentially, more pairwise
 
 
 @dataclass(frozen=True)
 class Program:
-    """What the runs share, and the numbers in which they differ.
+    """Runs that share everything except some numbers.
 
     Args:
         x: the inputs, shape (n,), in the runs' precision: float32 or float64.
         y: the targets, shape (n,), of the same precision.
         gradient: "mean" (:class:`gdexp.manual.Gradient`), "sum"
             (:class:`gdexp.manual.GradientSum`) or "autograd".
-        reduction: of the squared errors to the loss.
-        torch: whether parameters are tensors of the data's precision, as they are when any of the
-            four families is torch's; else they are in double precision, as in :mod:`gdexp.manual`.
-        start: the start values by parameter, each of shape (runs,): ``w`` and, with a bias, ``b``.
+        reduction: reduces the squared errors to the loss.
+        torch: whether any of the four families is torch's, so that parameters are tensors of the
+            data's precision; else they are in double precision, as in :mod:`gdexp.manual`.
+        start: initial values by parameter, each of shape (runs,): ``w`` and, with a bias, ``b``.
         lr: the learning rates, shape (runs,).
         iters: the numbers of iterations, 1 or more, shape (runs,).
-        predict_at: where each run predicts, shape (runs,).
+        predict_at: the inputs at which the runs predict, shape (runs,).
         sgd: the settings of :class:`torch.optim.SGD`, each of shape (runs,): momentum, dampening,
             weight_decay, nesterov and maximize; None: the updater by hand.
 
     Raises:
-        ValueError: only torch can do what is asked for, and ``torch`` is False.
+        ValueError: the program needs torch, and ``torch`` is False.
     """
 
     x: NDArray[Any]
@@ -63,11 +63,11 @@ class ProgramResult:
     Attributes:
         before: f(predict_at) at the start of each run, shape (runs,).
         after: f(predict_at) after the last update of each run, shape (runs,).
-        length: how many epochs of each run are finite, shape (runs,).
-        diverged: whether each run met an epoch that is not, shape (runs,).
-        names: the parameters.
-        place: of each run among those that were computed, shape (runs,).
-        size: how many of those a block holds.
+        length: the number of finite epochs of each run, shape (runs,).
+        diverged: whether each run reached a non-finite epoch, shape (runs,).
+        names: the names of the parameters.
+        place: the index of each run among the computed curves, shape (runs,).
+        size: the number of curves in a block.
         tables: the curves of each block, shape (runs, columns, epochs).
     """
 
@@ -81,7 +81,7 @@ class ProgramResult:
     tables: list[Floats]
 
     def trajectory(self, run: int) -> Trajectory:
-        """The curves of one run, as the run alone would have recorded them; nothing is copied."""
+        """The curves of one run, as it would have recorded them alone; a view, not a copy."""
         block, row = divmod(int(self.place[run]), self.size)
         length, diverged = int(self.length[run]), bool(self.diverged[run])
         return Trajectory.of(self.tables[block][row], self.names, length, diverged)

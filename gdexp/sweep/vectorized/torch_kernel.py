@@ -1,4 +1,4 @@
-"""The torch half of :mod:`gdexp.sweep.vectorized.loop`: one tensor element for each run."""
+"""The torch half of :mod:`gdexp.sweep.vectorized.loop`: one tensor element per run."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from gdexp.sweep.vectorized.program import PAIRWISE, Floats, Program
 
 
 class TorchKernel:
-    """The next epochs of some runs, with parameters, shape (names, runs), in the data's precision.
+    """Keeps parameters of shape (names, runs) in the data's precision.
 
     Args:
         program: the program.
-        runs: which of its runs.
+        runs: indices of the runs to compute.
     """
 
     def __init__(self, program: Program, runs: NDArray[np.intp]) -> None:
@@ -30,7 +30,7 @@ class TorchKernel:
         kind = x.dtype
         start = np.stack([values[runs] for values in program.start.values()])
         self.parameters = torch.tensor(start, dtype=kind)
-        # Leaves of the graph, one for each name, in the memory of the parameters.
+        # Leaves of the graph, one per name, that share memory with the parameters.
         self.leaves = [row.detach() for row in self.parameters]
         for leaf in self.leaves:
             leaf.requires_grad_(self.gradient == "autograd")
@@ -57,7 +57,7 @@ class TorchKernel:
         squares = mse_loss(y_pred, self.y, reduction="none")
         loss = self._reduce(squares, self.reduction)
         if self.gradient == "autograd":
-            # The sum's derivative by a run's parameter is that of the run's own loss.
+            # A run's parameters affect only its own term of the sum.
             return loss.detach(), torch.stack(torch.autograd.grad(loss.sum(), self.leaves))
         residual = y_pred - self.y
         formulas = (self.slope * residual, 2 * residual)[: len(self.leaves)]
@@ -68,11 +68,11 @@ class TorchKernel:
 
 
 class _Direction:
-    """What :class:`torch.optim.SGD` makes of the gradient g before it is multiplied by -lr.
+    """The direction that :class:`torch.optim.SGD` multiplies by -lr, from the gradient g.
 
-    ``g = -g`` to maximize; ``g = g + weight_decay * p``; then with momentum
-    ``buffer = momentum * buffer + (1 - dampening) * g``, which is g at first, and the direction is
-    the buffer, or ``g + momentum * buffer`` with Nesterov's. What no run asks for is left out.
+    ``g = -g`` to maximize; ``g = g + weight_decay * p``. With momentum,
+    ``buffer = momentum * buffer + (1 - dampening) * g``, initially g, and the direction is the
+    buffer, or ``g + momentum * buffer`` with Nesterov momentum. Terms that no run uses are skipped.
     """
 
     def __init__(self, settings: dict[str, Tensor], kind: torch.dtype) -> None:
@@ -82,7 +82,7 @@ class _Direction:
         momentum, decay = chosen.get("momentum"), chosen.get("weight_decay")
         self.decay = None if decay is None else decay.to(kind)
         self.momentum = None if momentum is None else momentum.to(kind)
-        if momentum is not None:  # dampening acts on momentum alone
+        if momentum is not None:  # without momentum, dampening has no effect
             kept = 1 - settings["dampening"].to(torch.float64)
             self.kept = torch.where(momentum != 0, kept, 1.0).to(kind)
 

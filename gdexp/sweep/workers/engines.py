@@ -1,7 +1,7 @@
-"""Where programs are computed: in this process, in processes of this machine, or by a Ray cluster.
+"""Where programs are computed: in this process, in local worker processes, or on a Ray cluster.
 
-The runs are cut into shards, each a program. A worker turns the arrays of a shard into the arrays
-of its results. It knows nothing of jobs, of Hydra or of the store, which this process alone writes.
+Runs are split into shards, each a program. A worker turns the arrays of a shard into arrays of
+results. It does not use jobs, Hydra or the store: only this process writes to the store.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ Progress: TypeAlias = Callable[[int], None]
 Timed: TypeAlias = tuple[ProgramResult, float]
 
 NAMES = ("local", "joblib", "ray")
-ATTEMPTS = 3  # of a shard whose worker dies, before it is computed in this process
+ATTEMPTS = 3  # times that a shard's worker may die before this process computes the shard
 
 
 @dataclass(frozen=True)
 class Computed:
-    """A shard that has been computed.
+    """A computed shard.
 
     Attributes:
-        number: which of the shards, from 0.
-        result: what came of its runs.
-        started: when its computation started, in seconds since 1970.
+        number: the index of the shard, from 0.
+        result: the result of its runs.
+        started: when the computation started, in seconds since 1970.
         seconds: how long it took.
     """
 
@@ -51,40 +51,40 @@ class Engine(Protocol):
 
     @property
     def shards(self) -> int:
-        """Into how many shards the runs are best cut; so many are under way at once."""
+        """The number of shards to split runs into, and to compute at once."""
 
     def compute(self, shards: Iterable[Program], on_progress: Progress) -> Iterator[Computed]:
-        """The shards as they are finished, in any order.
+        """Compute shards and yield them as they finish, in any order.
 
         Args:
-            shards: the shards; not listed before they are needed.
-            on_progress: is told how many runs have been computed.
+            shards: the shards, consumed lazily.
+            on_progress: called with the number of runs computed so far.
         """
 
     def close(self) -> None:
-        """End what was started; needed again, it is started again."""
+        """Stop the workers; computing again restarts them."""
 
 
 class Pool(Protocol):
-    """Worker processes that have been started.
+    """Running worker processes.
 
     Attributes:
-        workers: how many.
-        lost: what a future raises whose worker has died.
+        workers: their number.
+        lost: the exceptions that a future raises if its worker died.
     """
 
     workers: int
     lost: tuple[type[Exception], ...]
 
     def submit(self, shard: Program) -> Future[Timed]:
-        """Have a worker call :func:`timed`."""
+        """Let a worker call :func:`timed`."""
 
     def close(self) -> None:
-        """End the processes, in the middle of their work too."""
+        """Stop the processes, even if they are busy."""
 
 
 def timed(shard: Program) -> Timed:
-    """What a worker does with a shard: its result, and the seconds it took."""
+    """Compute a shard; its result, and the seconds it took."""
     start = time.perf_counter()
     return run_program(shard), time.perf_counter() - start
 
@@ -97,24 +97,24 @@ class Local:
     def compute(self, shards: Iterable[Program], on_progress: Progress) -> Iterator[Computed]:
         """See :class:`Engine`."""
         done = 0
+
+        def advance(runs: int) -> None:
+            on_progress(done + runs)
+
         for number, shard in enumerate(shards):
             started = time.time()
-            result = run_program(shard, functools.partial(_advance, on_progress, done))
+            result = run_program(shard, advance)
             done += len(shard.lr)
             yield Computed(number, result, started, time.time() - started)
 
     def close(self) -> None:
-        """Nothing was started."""
-
-
-def _advance(on_progress: Progress, before: int, runs: int) -> None:
-    on_progress(before + runs)
+        """See :class:`Engine`."""
 
 
 class Pooled:
-    """Computes in worker processes, which are started when the first shard is to be computed.
+    """Computes in worker processes, started on first use.
 
-    A shard whose worker dies is tried again, at last in this process.
+    A shard whose worker dies is retried, finally in this process.
 
     Args:
         start: starts the processes.
@@ -126,17 +126,17 @@ class Pooled:
 
     def _started(self) -> Pool:
         if self._pool is None:
-            with shielded():  # a signal in the middle would leave processes that no one knows of
+            with shielded():  # a signal here would leave processes that nobody stops
                 self._pool = self._start()
         return self._pool
 
     @property
     def shards(self) -> int:
-        """Two for each worker, so that none waits while another's are slow."""
+        """Two per worker, so that no worker idles while another finishes a slow shard."""
         return 2 * self._started().workers
 
     def compute(self, shards: Iterable[Program], on_progress: Progress) -> Iterator[Computed]:
-        """See :class:`Engine`; an error of the computation itself is raised."""
+        """See :class:`Engine`; errors raised by the computation itself are passed on."""
         waiting: Iterator[tuple[int, Program]] = enumerate(shards)
         tried: Counter[int] = Counter()
         running: dict[Future[Timed], tuple[int, Program]] = {}
@@ -158,7 +158,7 @@ class Pooled:
                     on_progress(done)
                     yield Computed(number, result, time.time() - seconds, seconds)
         finally:
-            if running:  # the rest is not wanted any more
+            if running:  # the caller has stopped early
                 self.close()
 
     def _submit(self, number: int, shard: Program, tried: Counter[int]) -> Future[Timed]:
@@ -180,10 +180,7 @@ class Pooled:
 
 
 def check_engine(launcher: Any) -> None:
-    """Refuse what ``hydra.launcher`` says of the engine; other launchers' settings pass.
-
-    Args:
-        launcher: the node of the configuration.
+    """Check the engine settings of the node ``hydra.launcher``; other launchers are not checked.
 
     Raises:
         ConfigError: the engine is unknown or not installed, or its settings are out of range.
@@ -193,12 +190,12 @@ def check_engine(launcher: Any) -> None:
 
 
 def create(name: str, workers: int | None, address: str | None) -> Engine:
-    """The engine of that name; nothing is started.
+    """The engine with this name, not started yet.
 
     Args:
         name: one of :data:`NAMES`.
-        workers: how many processes; None: as many as there are cores.
-        address: of a Ray cluster; None: one of our own.
+        workers: the number of processes; None: one per core.
+        address: the address of a Ray cluster; None: start one.
 
     Raises:
         ConfigError: see :func:`check_engine`.
@@ -210,7 +207,7 @@ def create(name: str, workers: int | None, address: str | None) -> Engine:
     if workers is not None and (type(workers) is not int or workers < 1):
         raise ConfigError(
             f"{here}workers={workers}: a whole number of processes >= 1 is expected, "
-            "or null for one on each core."
+            "or null for one per core."
         )
     if name == "local" and workers is not None:
         raise ConfigError(
@@ -218,7 +215,7 @@ def create(name: str, workers: int | None, address: str | None) -> Engine:
             f"Add {here}engine=joblib."
         )
     if name != "ray" and address is not None:
-        raise ConfigError(f"{here}address={address}: it is Ray's. Add {here}engine=ray.")
+        raise ConfigError(f"{here}address={address}: only Ray has one. Add {here}engine=ray.")
     if name == "local":
         return Local()
     if importlib.util.find_spec(name) is None:

@@ -1,4 +1,4 @@
-"""Worker processes: joblib's on this machine, Ray's on this machine or a cluster."""
+"""Worker processes: joblib's on this machine, Ray's on this machine or on a cluster."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from gdexp.sweep.workers.engines import Timed, timed
 
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else a warning about a change to come
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # suppresses a FutureWarning
 }
 SILENT = (
-    "hydra.launcher.address={}: no Ray cluster answers there, or it wants its token (see "
+    "hydra.launcher.address={}: no Ray cluster answers there, or it requires a token (see "
     "RAY_AUTH_TOKEN). Start one with ray start --head, or leave the address out."
 )
 
 
 class JoblibPool:
-    """Processes of this machine, held by loky, the library beneath joblib.
+    """Processes on this machine, managed by loky, the library beneath joblib.
 
-    When one of them dies, loky ends them all; the next shard starts new ones.
+    If one of them dies, loky stops them all; the next shard starts new ones.
 
     Args:
-        workers: how many; None: as many as this process may use cores.
+        workers: the number of processes; None: one per core that this process may use.
     """
 
     def __init__(self, workers: int | None) -> None:
@@ -50,7 +50,7 @@ class JoblibPool:
     def _start(self) -> Any:
         from joblib.externals.loky.backend import resource_tracker as lokys
 
-        for tracker in (resource_tracker, lokys):  # starting one lets Ctrl-C through to children
+        for tracker in (resource_tracker, lokys):  # starting a tracker unblocks SIGINT
             tracker.ensure_running()
         one = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL")}
         return self._loky.ProcessPoolExecutor(self.workers, env=one)
@@ -73,7 +73,7 @@ class JoblibPool:
 
 @contextmanager
 def _deaf_children() -> Iterator[None]:
-    """Processes started in this block never see the terminal's Ctrl-C: this process ends them."""
+    """Processes started in this block ignore the terminal's Ctrl-C: this process stops them."""
     former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -85,11 +85,11 @@ class RayPool:
     """Ray's workers.
 
     Args:
-        workers: how many; None: as many as there are cores.
-        address: of a cluster that is left running; None: one of our own, ended with the pool.
+        workers: the number of processes; None: one per core.
+        address: the address of a running cluster; None: start one, and stop it with the pool.
 
     Raises:
-        ConfigError: no cluster answers there.
+        ConfigError: no cluster answers at the address.
     """
 
     def __init__(self, workers: int | None, address: str | None) -> None:
@@ -98,9 +98,9 @@ class RayPool:
         import ray
 
         self._ray = ray
-        self._psutil = importlib.import_module("psutil")  # Ray has brought it
-        # In a thread Ray cannot put its own signal handlers in the place of ours. Its processes
-        # are killed when the thread that has started them ends, so it lasts as long as the pool.
+        self._psutil = importlib.import_module("psutil")  # a dependency of Ray
+        # In a thread, Ray cannot replace our signal handlers. Its processes are killed when the
+        # thread that started them ends, so the thread lives as long as the pool.
         self._thread = ThreadPoolExecutor(1)
         before = set(self._psutil.Process().children())
         try:
@@ -109,12 +109,12 @@ class RayPool:
             self._thread.shutdown()
             raise ConfigError(SILENT.format(address)) from error
         if threading.current_thread() is threading.main_thread():
-            # Its compiled part has taken SIGTERM all the same, to abort three seconds after one.
+            # Ray's compiled part replaces the SIGTERM handler all the same, and would abort.
             signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
         self._roots = set(self._psutil.Process().children()) - before
         self.workers: int = workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
         self.lost: tuple[type[Exception], ...] = (_LostError,)
-        # We try again ourselves, so that a shard is never computed twice unnoticed.
+        # No retries: Pooled retries itself, so that a shard is not computed twice unnoticed.
         self._timed = ray.remote(num_cpus=1, max_retries=0)(timed)
 
     def _connect(self, workers: int | None, address: str | None) -> None:
@@ -131,10 +131,10 @@ class RayPool:
         return outer
 
     def _pass_on(self, done: Future[Timed], outer: Future[Timed]) -> None:
-        """The same outcome; a dead worker's error told from an error of the computation."""
+        """Copy the outcome; an error that is not the computation's own becomes _LostError."""
         error = done.exception()
         if error is None:
-            outer.set_result(copy.deepcopy(done.result()))  # Ray takes back the memory of its own
+            outer.set_result(copy.deepcopy(done.result()))  # Ray frees its own memory
         elif isinstance(error, self._ray.exceptions.RayTaskError):
             outer.set_exception(error)
         else:
@@ -142,30 +142,27 @@ class RayPool:
 
     def close(self) -> None:
         """See :class:`gdexp.sweep.workers.engines.Pool`."""
-        ours = self._processes()
+        processes = self._processes()
         self._thread.submit(self._ray.shutdown).result()
-        for process in ours:  # Ray kills what has not ended in a second; its agents then go on
+        for process in processes:  # Ray's agents may survive its shutdown
             with suppress(self._psutil.NoSuchProcess):
                 process.kill()
         self._thread.shutdown()
 
     def _processes(self) -> list[Any]:
-        """Those of our own cluster."""
-        found = list(self._roots)
+        """The processes of the cluster that this pool started."""
+        processes = list(self._roots)
         for root in self._roots:
             with suppress(self._psutil.NoSuchProcess):
-                found += root.children(recursive=True)
-        return found
+                processes += root.children(recursive=True)
+        return processes
 
 
 def check_address(address: str) -> None:
-    """Refuse an address where nothing listens: Ray would go on trying for minutes.
-
-    Args:
-        address: of a Ray cluster.
+    """Refuse the address of a Ray cluster if nothing listens there: Ray would retry for minutes.
 
     Raises:
-        ConfigError: it is no address, or a dead one.
+        ConfigError: the address is malformed, or nothing listens there.
     """
     if address == "auto":
         return
@@ -185,4 +182,4 @@ def check_address(address: str) -> None:
 
 
 class _LostError(Exception):
-    """Ray has lost a worker, its machine or its result."""
+    """Ray lost a worker, its machine or its result."""

@@ -1,7 +1,7 @@
-"""What Hydra finds by name: ``hydra/launcher=vectorized`` and ``hydra/sweeper=grid``.
+"""Hydra's plugins: ``hydra/launcher=vectorized`` and ``hydra/sweeper=grid``.
 
-Hydra takes launchers and sweepers from the namespace package ``hydra_plugins`` alone, so these two
-stand here; gdexp.sweep has what they do.
+Hydra accepts launchers and sweepers from the namespace package ``hydra_plugins`` only, so these two
+are here; the work is done in :mod:`gdexp.sweep`.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 class VectorizedLauncher(BasicLauncher):
-    """Computes runs that differ only in numbers as one program; else Hydra's basic launcher.
+    """Computes runs that differ only in numbers as one program, other runs one after another.
 
     Args:
         engine: where the program runs; see :mod:`gdexp.sweep.workers.engines`.
-        workers: how many processes; None: one on each core.
-        address: of a running Ray cluster.
+        workers: the number of processes; None: one per core.
+        address: the address of a running Ray cluster.
     """
 
     def __init__(
@@ -36,12 +36,12 @@ class VectorizedLauncher(BasicLauncher):
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        """Run the jobs of a sweeper that is not ours; see :class:`gdexp.sweep.launcher.Launch`."""
+        """Run the jobs of another sweeper; see :class:`gdexp.sweep.launcher.Launch`."""
         assert self.config is not None
         assert self.hydra_context is not None
         if not getattr(self.task_function, "runs_a_gdexp_job", False):
             return super().launch(job_overrides, initial_job_idx)
-        from gdexp.sweep.launcher import planned
+        from gdexp.sweep.jobs import planned
         from gdexp.sweep.progress import Tally
 
         loader = self.hydra_context.config_loader
@@ -49,7 +49,7 @@ class VectorizedLauncher(BasicLauncher):
         return self.launch_jobs(jobs, Tally(len(jobs)))
 
     def launch_jobs(self, jobs: Sequence[Job], tally: Tally) -> Sequence[JobReturn]:
-        """Run jobs, and tell the tally of each."""
+        """Run jobs, and report each one to the tally."""
         assert self.config is not None
         assert self.hydra_context is not None
         from gdexp.sweep.launcher import Launch
@@ -60,11 +60,11 @@ class VectorizedLauncher(BasicLauncher):
         try:
             return Launch(self.config, loader, super().launch, engine, tally).run(jobs)
         finally:
-            engine.close()  # it may have processes to end
+            engine.close()
 
 
 class GridSweeper(BasicSweeper):
-    """Hydra's basic sweeper with grids, resuming and a summary; other apps get the basic one."""
+    """Hydra's basic sweeper plus grids, resuming and a summary; other apps get the basic one."""
 
     def sweep(self, arguments: list[str]) -> Any:
         """Run every job of the sweep; see :func:`gdexp.sweep.sweeper.sweep`."""
