@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, TextIO
 
 from gdexp.config import validation
 from gdexp.config.job import Job
 from gdexp.descent.build import Components, build
-from gdexp.descent.checkpoint import Fetch, Folder, Saved, read
+from gdexp.descent.checkpoint import Folder, Saved, read
 from gdexp.descent.compute import begin, compute, end
 from gdexp.descent.result import Result
 from gdexp.descent.signals import exposed, shielded
@@ -47,7 +48,8 @@ def prepare(job: Job) -> Ready:
     validation.check(job)
     built = build(job)
     store = open_store(job)
-    return Ready(job, built, store, read(job, built, _fetch(store) if store is not None else None))
+    fetch = None if store is None else partial(_newest_checkpoint, store)
+    return Ready(job, built, store, read(job, built, fetch))
 
 
 def open_store(job: Job) -> Store | None:
@@ -72,13 +74,10 @@ def place(store: Store | None) -> str:
     return f"experiment {store.experiment} of {hide_password(store.uri)}"
 
 
-def _fetch(store: Store) -> Fetch:
-    def newest(run_id: str) -> tuple[str, bytes]:
-        from gdexp.tracking.restore import newest_checkpoint
+def _newest_checkpoint(store: Store, run_id: str) -> tuple[str, bytes]:
+    from gdexp.tracking.restore import newest_checkpoint
 
-        return newest_checkpoint(store, run_id)
-
-    return newest
+    return newest_checkpoint(store, run_id)
 
 
 def recorder_of(

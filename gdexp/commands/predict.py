@@ -104,14 +104,10 @@ class Table:
         Raises:
             GdexpError: a column is missing or duplicated, or a cell is not a finite number.
         """
-        for name in features:
-            if self.columns.count(name) != 1:
-                raise GdexpError(self._missing(name))
-        indices = [self.columns.index(name) for name in features]
+        indices = [self._index(name) for name in features]
         numbers = np.empty((len(self.rows), len(indices)))
         for position, index in enumerate(indices):
-            column = [_number(row[index]) for row in self.rows]
-            numbers[:, position] = column
+            numbers[:, position] = [_number(row[index]) for row in self.rows]
             for i in np.flatnonzero(~np.isfinite(numbers[:, position]))[:1]:
                 raise GdexpError(
                     f"{self.name}, line {self.lines[i]}, column {self.columns[index]!r}: "
@@ -119,15 +115,15 @@ class Table:
                 )
         return numbers
 
-    def _missing(self, name: str) -> str:
-        if name in self.columns:
-            return f"{self.name}: two columns are called {name!r}. Rename one of them."
-        nearest = did_you_mean(name, self.columns)
-        has = ", ".join(self.columns[:12])
-        return (
-            f"{self.name} has no column {name!r}, which the run was fitted to. "
-            f"It has: {has}.{nearest}"
-        )
+    def _index(self, name: str) -> int:
+        if name not in self.columns:
+            raise GdexpError(
+                f"{self.name} has no column {name!r}, which the run was fitted to. "
+                f"It has: {', '.join(self.columns[:12])}.{did_you_mean(name, self.columns)}"
+            )
+        if self.columns.count(name) > 1:
+            raise GdexpError(f"{self.name}: two columns are called {name!r}. Rename one of them.")
+        return self.columns.index(name)
 
 
 def read(path: str, separator: str) -> Table:

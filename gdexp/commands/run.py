@@ -63,8 +63,8 @@ def _guarded(args: Namespace) -> int:
 
                 report_sweep()
     except Interrupted as stop:
-        is_ctrl_c = stop.signum == signal.SIGINT
-        cause = "Ctrl-C" if is_ctrl_c else signal.Signals(stop.signum).name
+        name = signal.Signals(stop.signum).name
+        cause = "Ctrl-C" if name == "SIGINT" else name
         print(f"\ninterrupted by {cause}", file=sys.stderr)
         return stop.exit_code
     except RunFailedError:

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from gdexp.tracking.run_record import RecordedRun
     from gdexp.tracking.store import Store
 
-SWEEP = "gdexp.sweep_id"
 HOST, PORT = "127.0.0.1", 5000
 TRIED = 100  # number of ports to try, from PORT on
 LONGEST = 100  # runs that one URL can name
@@ -78,6 +77,8 @@ def addresses(base: str, store: Store, runs: Sequence[RecordedRun]) -> dict[str,
 
     The comparison is left out if there are more runs than a URL can name.
     """
+    from gdexp.tracking.query import SWEEP
+
     workflow = "workflowType=machine_learning"  # without it, MLflow opens its GenAI pages
     table = f"{base}/#/experiments/{store.experiment_id}/runs?{workflow}"
     sweeps = {run.tags.get(SWEEP) for run in runs}
@@ -103,11 +104,10 @@ def listen(port: int | None) -> socket.socket:
         try:
             listener = socket.create_server((HOST, candidate))
         except OSError as error:
-            if port is None and error.errno == errno.EADDRINUSE:
+            is_taken = error.errno == errno.EADDRINUSE
+            if is_taken and port is None:
                 continue
-            reason = (
-                "taken" if error.errno == errno.EADDRINUSE else f"not usable ({error.strerror})"
-            )
+            reason = "taken" if is_taken else f"not usable ({error.strerror})"
             raise GdexpError(
                 f"--port: port {candidate} is {reason}. Name another, or leave --port out."
             ) from error

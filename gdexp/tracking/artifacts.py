@@ -1,11 +1,10 @@
-"""Artifacts on the local disk: written atomically and synced, listed, removed."""
+"""Artifacts on the local disk: written atomically and synced, and listed."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
@@ -68,12 +67,6 @@ def _write(folder: Path, name: str, content: bytes) -> Path:
     partial.write_bytes(content)
     partial.replace(path)  # atomic, so that no partial file has the final name
     return path
-
-
-def remove(folders: Sequence[Path]) -> None:
-    """Delete folders, as far as possible."""
-    for folder in folders:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def listed(folder: Path, below: str = "") -> list[str]:

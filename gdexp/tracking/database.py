@@ -84,10 +84,7 @@ class Sqlite:
 def _patiently(
     connection: sqlite3.Connection, statement: str, values: Sequence[Any] = ()
 ) -> list[Row]:
-    """Execute a statement, retrying while the file is locked.
-
-    SQLite's own busy timeout would block signals while it waits.
-    """
+    """Execute a statement, retrying while the file is locked; signals can interrupt it."""
     deadline = time.monotonic() + PATIENCE
     while True:
         try:

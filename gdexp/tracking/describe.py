@@ -45,19 +45,19 @@ def record(job: Job, result: Result, *, run_id: str | None = None, after: int = 
     rest: dict[str, Any] = {"params": params(job), "dataset": dataset(result.data)}
     if run_id is not None:
         rest = {"run_id": run_id, "is_open": True}
-    end = result.started + result.seconds
+    trajectory, started, seconds = result.trajectory, result.started, result.seconds
+    end_ms = int((started + seconds) * 1000)
     metrics = (
-        Curve.point(name, value, result.trajectory.length, int(end * 1000))
+        Curve.point(name, value, trajectory.length, end_ms)
         for name, value in final_metrics(result).items()
     )
-    ended = (result.started, result.seconds)
     return RunRecord(
         name=run_name(job),
         status=STATUS.get(result.outcome, "FINISHED"),
-        start_ms=int(result.started * 1000),
-        end_ms=int(end * 1000),
+        start_ms=int(started * 1000),
+        end_ms=end_ms,
         tags=tags(job) | final_tags(job, result),
-        curves=[*curves(job, result.trajectory, *ended, after=after, ended=True), *metrics],
+        curves=[*curves(job, trajectory, started, seconds, after=after, ended=True), *metrics],
         artifacts=files(job, result),
         **rest,
     )

@@ -89,11 +89,9 @@ def _reading(name: str, run_id: str) -> Iterator[None]:
     what = f"{name} of run {run_id}"
     try:
         yield
-    except ConfigError as error:  # from a component that has changed since the run
-        reason = str(error).rstrip(".")
-        raise GdexpError(f"{what} cannot be rebuilt: {reason}. Run it again.") from error
     except ValueError as error:
-        reason = str(error).rstrip(".")
-        raise GdexpError(f"{what} is damaged: {reason}. Run it again.") from error
+        # A ConfigError comes from a component that has changed since the run.
+        problem = "cannot be rebuilt" if isinstance(error, ConfigError) else "is damaged"
+        raise GdexpError(f"{what} {problem}: {str(error).rstrip('.')}. Run it again.") from error
     except Exception as error:  # from MLflow or the disk
         raise GdexpError(f"{what} cannot be read: {brief(error)}.") from error

@@ -6,6 +6,7 @@ run; here many runs take one statement per table, and one commit.
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -60,9 +61,12 @@ class SqlStore:
             self._write_rows(records)
         except BaseException as error:
             self._clean_up(records)
-            if isinstance(error, Exception):
-                raise self._failure(records, error) from error
-            raise
+            if not isinstance(error, Exception):
+                raise
+            count = "A run" if len(records) == 1 else f"{len(records)} runs"
+            raise WriteError(
+                f"{count} cannot be written to {hide_password(self.uri)}: {brief(error)}."
+            ) from error
         return [record.run_id for record in records]
 
     def _write_rows(self, records: Sequence[RunRecord]) -> None:
@@ -147,9 +151,9 @@ class SqlStore:
                     "SELECT run_uuid FROM runs WHERE run_uuid = ?", (record.run_id,)
                 )
             }
-            if self._root is not None:
-                lost = [r.run_id for r in records if r.run_id not in written]
-                artifacts.remove([self._root / run_id for run_id in lost])
+            for record in records:
+                if self._root is not None and record.run_id not in written:
+                    shutil.rmtree(self._root / record.run_id, ignore_errors=True)
             for record in records:
                 if not record.is_open or record.status != "RUNNING":  # its owner will not end it
                     self._end(connection, record)
@@ -160,12 +164,6 @@ class SqlStore:
         if connection.query(is_running, (record.run_id,)):
             self._update(connection, replace(record, status="FAILED"))
             self._tag_failed(connection, {record.run_id: "its last rows could not be written"})
-
-    def _failure(self, records: Sequence[RunRecord], error: Exception) -> StoreError:
-        count = "A run" if len(records) == 1 else f"{len(records)} runs"
-        return WriteError(
-            f"{count} cannot be written to {hide_password(self.uri)}: {brief(error)}."
-        )
 
     def runs(
         self,
