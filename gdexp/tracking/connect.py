@@ -53,7 +53,7 @@ def _connect(uri: str, experiment: str) -> Store:
         check_writable(absolute(OUTPUTS), "outputs")
         absolute(OUTPUTS).mkdir(parents=True, exist_ok=True)
     try:
-        # Two processes that create the tables of one store at the same time break it for good.
+        # Two processes that create a store's tables at the same time break it for good.
         with _lock(uri):
             return _open(uri, experiment)
     except StoreError:
@@ -90,7 +90,7 @@ def _open(uri: str, experiment: str) -> Store:
 
 
 def _is_missing(path: Path) -> bool:
-    """Whether there is no file, or an empty one."""
+    """Whether the file does not exist or is empty."""
     return not path.exists() or (path.is_file() and not path.stat().st_size)
 
 
