@@ -1,4 +1,4 @@
-"""The lines about a run on stderr: how it ended, where it is recorded, what to note."""
+"""Messages about a run on stderr: how it ended, where it is recorded, notes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gdexp.config.job import Job
 from gdexp.descent.result import Result
 from gdexp.descent.transcript import FEW
 
-LISTED = 30  # the most coefficients to list
+LISTED = 30  # maximum number of coefficients to list
 
 _noted: set[str] = set()
 

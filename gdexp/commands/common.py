@@ -32,21 +32,21 @@ class Parser(argparse.ArgumentParser):
         sys.exit(2)
 
 
-def parser(command: str, *, one: bool = False) -> Parser:
+def parser(command: str, *, single: bool = False) -> Parser:
     """Make the parser of a command that takes runs, a store and an experiment.
 
     Args:
         command: its name in :data:`gdexp.commands.COMMANDS`.
-        one: whether it takes exactly one run.
+        single: whether it takes exactly one run.
     """
     line = COMMANDS[command]
     made = Parser(prog=f"python -m gdexp {command}", description=f"{line[0].upper()}{line[1:]}.")
     newest = "the last sweep if the newest run belongs to one, else the newest 20 runs"
     made.add_argument(
         "runs",
-        nargs=1 if one else "*",
+        nargs=1 if single else "*",
         metavar="RUN_ID",
-        help="a run's id, or its first characters" + ("" if one else f" (default: {newest})"),
+        help="a run's id, or its first characters" + ("" if single else f" (default: {newest})"),
     )
     made.add_argument("--uri", help="the store (default: MLFLOW_TRACKING_URI, else outputs/)")
     made.add_argument(
@@ -56,7 +56,7 @@ def parser(command: str, *, one: bool = False) -> Parser:
 
 
 def guarded(action: Callable[[], int]) -> int:
-    """Run a command; an error of ours becomes a sentence on stderr and exit code 2."""
+    """Run a command; a GdexpError is printed on stderr, and the exit code is 2."""
     try:
         with handled():
             return action()

@@ -46,7 +46,7 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     form.add_argument("--json", action="store_true", help="a list of objects")
     args = parser.parse_args(argv)
     if sum((bool(args.runs), args.sweep is not None, args.last is not None, args.all)) > 1:
-        parser.error("name the runs in one way: RUN_ID, --sweep, --last or --all")
+        parser.error("select runs by only one of RUN_ID, --sweep, --last and --all")
     return args
 
 

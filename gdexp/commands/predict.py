@@ -28,7 +28,7 @@ ADDED = "prediction"
 
 def main(argv: Sequence[str]) -> int:
     """Run the command and return its exit code."""
-    parser = common.parser("predict", one=True)
+    parser = common.parser("predict", single=True)
     parser.add_argument("file", help="a CSV file with one column per feature")
     parser.add_argument("--out", metavar="FILE", help="a new file to write to (default: stdout)")
     parser.add_argument(

@@ -117,7 +117,7 @@ def _run(overrides: list[str]) -> bool:
 
 
 def _explain(error: Exception, args: Namespace) -> int:
-    """Explain an error of Hydra's in our words, or else in its own first lines."""
+    """Explain an error raised by Hydra in our words, or else by its own first lines."""
     from gdexp import preflight
 
     try:

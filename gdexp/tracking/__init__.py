@@ -1,1 +1,1 @@
-"""The record of a run in MLflow: the store, a run's life, and how both are worded."""
+"""Recording runs in MLflow stores, and reading them back."""

@@ -53,7 +53,13 @@ def _connect(uri: str, experiment: str) -> Store:
         check_writable(absolute(OUTPUTS), "outputs")
         absolute(OUTPUTS).mkdir(parents=True, exist_ok=True)
     try:
+<<<<<<< HEAD
         return _open(uri, experiment)
+=======
+        # Two processes that create a store's tables at the same time break it for good.
+        with _lock(uri):
+            return _open(uri, experiment)
+>>>>>>> e1
     except StoreError:
         raise
     except ModuleNotFoundError as error:
@@ -96,7 +102,7 @@ def _is_known(database: Database, uri: str) -> bool:
 
 
 def _is_missing(path: Path) -> bool:
-    """Whether there is no file, or an empty one."""
+    """Whether the file does not exist or is empty."""
     return not path.exists() or (path.is_file() and not path.stat().st_size)
 
 

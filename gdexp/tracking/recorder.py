@@ -152,14 +152,14 @@ class Recorder:
         with shielded():
             pending, self._pending = self._pending, []
             self._rows = self._bytes = 0
-            parts = [pending] if self.store.atomic else [[one] for one in pending]
+            parts = [pending] if self.store.atomic else [[entry] for entry in pending]
             for part in filter(None, parts):
-                ids = self.store.write([one.record for one in part])
+                ids = self.store.write([entry.record for entry in part])
                 self._count += len(part)
-                for one, run_id in zip(part, ids, strict=True):
-                    one.result.run_id = run_id
+                for entry, run_id in zip(part, ids, strict=True):
+                    entry.result.run_id = run_id
                     if self._on_written is not None:
-                        self._on_written(one.job, one.result)
+                        self._on_written(entry.job, entry.result)
 
     def close(self) -> None:
         """Write the pending runs; after many, let the database update its statistics."""

@@ -68,11 +68,6 @@ class DatasetRecord:
     context: str | None = "training"
 
 
-def new_run_id() -> str:
-    """32 random hexadecimal digits, as in MLflow."""
-    return uuid4().hex
-
-
 @dataclass(frozen=True)
 class RunRecord:
     """A run, or an addition to a run that is already in the store.
@@ -87,7 +82,7 @@ class RunRecord:
         curves: its metrics, including those with a single value.
         dataset: the data it was computed on.
         artifacts: its files, by their path below the run's artifact folder.
-        run_id: its id in a database; a tracking server assigns its own.
+        run_id: its id in a database, by default a new one; a tracking server assigns its own.
         is_open: whether the run is already in the store, as RUNNING, and this adds to it.
 
     Raises:
@@ -103,7 +98,7 @@ class RunRecord:
     curves: Sequence[Curve] = ()
     dataset: DatasetRecord | None = None
     artifacts: Mapping[str, bytes] = field(default_factory=dict)
-    run_id: str = field(default_factory=new_run_id)
+    run_id: str = field(default_factory=lambda: uuid4().hex)
     is_open: bool = False
 
     def __post_init__(self) -> None:

@@ -72,7 +72,7 @@ def recorded_runs(connection: Connection, ids: Sequence[str]) -> list[RecordedRu
             tags=tags[run_id],
             metrics=metrics[run_id],
         )
-        for run_id, experiment, name, status, start, uri in (runs[one] for one in ids)
+        for run_id, experiment, name, status, start, uri in map(runs.__getitem__, ids)
     ]
 
 

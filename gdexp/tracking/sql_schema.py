@@ -67,7 +67,7 @@ def _sqlite_facts(connection: Connection, names: str) -> list[Row]:
 
 
 def _postgresql_facts(connection: Connection, names: str) -> list[Row]:
-    """Columns, checks and triggers; PostgreSQL lists NOT NULL among its checks, with an OID."""
+    # Checks are read from pg_constraint, as information_schema adds NOT NULL, named by OID.
     return connection.query(
         "SELECT table_name, column_name, data_type, character_maximum_length, is_nullable "
         "FROM information_schema.columns WHERE table_schema = current_schema() "

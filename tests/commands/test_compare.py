@@ -285,7 +285,7 @@ def test_an_ambiguous_beginning(sweep: Path, run: Compare, others: Callable[...,
     ("args", "sentence"),
     [
         (["--last", "0"], "argument --last: '0' is not a whole number >= 1"),
-        (["--last", "3", "--all"], "name the runs in one way: RUN_ID, --sweep, --last or --all"),
+        (["--last", "3", "--all"], "select runs by only one of RUN_ID, --sweep, --last and --all"),
         (["--csv", "--json"], "argument --json: not allowed with argument --csv"),
         (["--bogus"], "unrecognized argument --bogus"),
         (["--swep", "x"], "unrecognized argument --swep. Did you mean --sweep?"),
