@@ -53,13 +53,7 @@ def _connect(uri: str, experiment: str) -> Store:
         check_writable(absolute(OUTPUTS), "outputs")
         absolute(OUTPUTS).mkdir(parents=True, exist_ok=True)
     try:
-<<<<<<< HEAD
         return _open(uri, experiment)
-=======
-        # Two processes that create a store's tables at the same time break it for good.
-        with _lock(uri):
-            return _open(uri, experiment)
->>>>>>> e1
     except StoreError:
         raise
     except ModuleNotFoundError as error:
