@@ -52,8 +52,7 @@ REFUSED = {
     "0, 1, …, or name the columns to use, as in data.features=[a,b].",
     "data=csv data.path=gap.csv data.target=y": "data.path: gap.csv, line 3, column 'a': '' is "
     "empty. Fill it in, or type data.missing=drop to leave such rows out.",
-    "data=csv data.path=none.csv data.target=y": "data.path: {here}/none.csv has no rows "
-    "to fit.",
+    "data=csv data.path=none.csv data.target=y": "data.path: {here}/none.csv has no rows to fit.",
     T + "data.features=[age,const] data.standardize=true": "data.features: column 'const' is 3 in "
     "every row, so it cannot be standardized. Leave it out of data.features, or type "
     "data.standardize=false.",
@@ -77,10 +76,10 @@ REFUSED = {
     "Type gradient=autograd.",
     TWO + "step=model predictor=mlp gradient=manual": f"gradient=manual: {DERIVED}predictor=mlp. "
     "Type gradient=autograd.",
-    TWO + "step=model predictor=mlp predictor.sizes=8": "predictor.sizes: 8 is not a list of widths. "
-    "Type predictor.sizes=[16,16].",
-    TWO + "step=model predictor=mlp predictor.sizes=[0]": "predictor.sizes: 0 is not a whole number "
-    ">= 1. Type predictor.sizes=[16,16].",
+    TWO + "step=model predictor=mlp predictor.sizes=8": "predictor.sizes: 8 is not a list of "
+    "widths. Type predictor.sizes=[16,16].",
+    TWO + "step=model predictor=mlp predictor.sizes=[0]": "predictor.sizes: 0 is not a whole "
+    "number >= 1. Type predictor.sizes=[16,16].",
     TWO + "step=model predictor=mlp predictor.activation=Tahn": "predictor.activation: torch.nn "
     "has no activation 'Tahn'. Did you mean predictor.activation=Tanh?",
     TWO + "stop.tolerance=-1": "stop.tolerance: -1.0 is not null or a finite number > 0.",
