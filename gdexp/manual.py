@@ -23,9 +23,8 @@ Share: TypeAlias = Annotated[float, Ge(0), Le(1)]
 class Predictor:
     """``f(x) = w * x``, or ``w * x + b`` with a bias; for several features, ``f(x) = x @ w + b``.
 
-    With one feature, w and b start as Python floats, in double precision whatever the precision of
-    x: so they do in the notebook, and its printed digits depend on it. With d features, w has shape
-    (d,).
+    With one feature, w and b start as Python floats, in double precision whatever that of x: the
+    notebook's printed digits depend on it. With d features, w has shape (d,).
 
     Args:
         bias: whether there is a ``b``.

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,19 +22,6 @@ Missing = Annotated[str, Literal["refuse", "drop"]]
 Separator = Annotated[str, Literal["comma", "semicolon", "tab", "space"]]
 
 
-class Cells(Protocol):
-    """An open file of numbers: a CsvFile or a ParquetFile."""
-
-    path: Path
-    columns: list[str]
-
-    def read(self, columns: tuple[str, ...], rows: int) -> Iterator[Matrix]:
-        """Read columns in chunks of at most ``rows`` rows; an empty cell is NaN."""
-
-    def place(self, row: int, column: str) -> tuple[str, str]:
-        """The place of a row, counted from 0, and its cell in a column, for error messages."""
-
-
 @dataclass(frozen=True)
 class OpenTable:
     """A table in an open file; its columns are checked, its cells are checked as they are read.
@@ -48,7 +34,7 @@ class OpenTable:
         missing: "refuse" empty cells, or "drop" their rows.
     """
 
-    file: Cells
+    file: CsvFile | ParquetFile
     name: str
     features: tuple[str, ...]
     target: str
@@ -98,7 +84,7 @@ class Source:
         missing: "refuse" empty cells, or "drop" their rows.
     """
 
-    open_file: Callable[[], AbstractContextManager[Cells]]
+    open_file: Callable[[], AbstractContextManager[CsvFile | ParquetFile]]
     name: str
     target: str | int | None
     features: Sequence[str] | None

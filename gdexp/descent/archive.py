@@ -70,11 +70,7 @@ def unpack_parts(content: bytes, names: Sequence[str]) -> list[Any]:
 
 
 def check_mapping(value: Any, what: str) -> Mapping[str, Any]:
-    """Return the value.
-
-    Raises:
-        ValueError: if it is not a mapping.
-    """
+    """Return the value; raise ValueError if it is not a mapping."""
     if not isinstance(value, Mapping):
         raise ValueError(f"{what} is not a mapping")
     return value

@@ -97,9 +97,9 @@ class Components:
         if self.scheduler is not None:
             state["scheduler"] = self.scheduler.state()
         if hasattr(self.x, "detach"):
-            from gdexp.pytorch import random_state
+            import torch
 
-            state["random"] = random_state()
+            state["random"] = torch.get_rng_state()
         return state
 
     def load(self, state: Mapping[str, Any]) -> None:
@@ -109,9 +109,9 @@ class Components:
             self.scheduler.load(state["scheduler"])
         predictors.load_state(self.predictor, state["predictor"])
         if "random" in state:
-            from gdexp.pytorch import set_random_state
+            import torch
 
-            set_random_state(state["random"])
+            torch.set_rng_state(state["random"])
 
 
 def build(job: Job) -> Components:

@@ -25,7 +25,7 @@ from gdexp.errors import ConfigError, first_line
 Fetch: TypeAlias = Callable[[str], tuple[str, bytes]]
 """Reads the newest checkpoint of a recorded run; returns (label, content)."""
 
-PARTS = ("epoch", "settings", "digest", "table", "state")
+PARTS = ("epoch", "table", "state", "settings", "digest")
 FREE = (  # settings that may differ between a checkpoint and the run that continues it
     *("iters", "continue_from", "checkpoint", "tracking"),
     *("print_every", "stop", "sweep"),
@@ -49,9 +49,16 @@ class Saved:
 
 def contents(job: Job, built: Components, trajectory: Trajectory) -> tuple[str, bytes]:
     """The checkpoint after the trajectory's last epoch: (file name, content)."""
-    epoch, digest, table = trajectory.length, built.data.digest, trajectory.table
-    parts = zip(PARTS, (epoch, job.settings, digest, table, built.state()), strict=True)
-    return f"{epoch:08d}.npz", pack(dict(parts))
+    content = pack(
+        {
+            "epoch": trajectory.length,
+            "table": trajectory.table,
+            "state": built.state(),
+            "settings": job.settings,
+            "digest": built.data.digest,
+        }
+    )
+    return f"{trajectory.length:08d}.npz", content
 
 
 class Folder:
@@ -88,7 +95,7 @@ def read(job: Job, built: Components, fetch: Fetch | None) -> Saved | None:
         return None
     path, content = _read_file(named, fetch)
     try:
-        epoch, settings, digest, table, state = unpack_parts(content, PARTS)
+        epoch, table, state, settings, digest = unpack_parts(content, PARTS)
         check_mapping(settings, "settings")
     except ValueError as error:
         reason = str(error).rstrip(".:")

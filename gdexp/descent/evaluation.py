@@ -11,7 +11,7 @@ from gdexp.config.capabilities import is_linear
 from gdexp.config.job import Job
 from gdexp.data.task import scores
 from gdexp.descent.build import Components
-from gdexp.types import Array
+from gdexp.descent.predictors import to_numpy
 
 INTERCEPT = "intercept"
 LONGEST = 200  # characters of a feature's name in a metric's; MLflow allows 250 in all
@@ -26,8 +26,8 @@ def coefficients(job: Job, built: Components) -> dict[str, float]:
     if not is_linear(job.settings) or built.task == "classes":
         return {}
     parameters = built.predictor.parameters
-    w = _numbers(parameters["w"])
-    b = float(_numbers(parameters["b"])[0]) if "b" in parameters else None
+    w = to_numpy(parameters["w"]).reshape(-1)
+    b = float(to_numpy(parameters["b"]).item()) if "b" in parameters else None
     if built.data.scaling is not None:
         w, b = built.data.scaling.undo(w, b)
     names = metric_names(built.data.fitted.features)
@@ -62,8 +62,3 @@ def final_scores(job: Job, built: Components) -> dict[str, float]:
             scored = scores(table.y, y_pred, built.task)
             result |= {f"{prefix}/{name}": value for name, value in scored.items()}
     return result
-
-
-def _numbers(value: Array) -> np.ndarray:
-    plain = value.detach().cpu().numpy() if hasattr(value, "detach") else value
-    return np.reshape(plain, -1)

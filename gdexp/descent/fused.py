@@ -89,12 +89,8 @@ class Exact(OnePass):
     array, which a single call sums. Dividing by n in single precision rounds as ``mean`` does,
     which divides in double, because n is exact in both.
 
-    Args:
-        x: inputs, shape (n,) or (n, d).
-        y: targets, shape (n,), in the precision of x.
-        predictor: holds the parameters; w is a Python float, or an array in the precision of x.
-        gradient: ``manual``'s, the mean or the sum.
-        loss: ``manual``'s mean squared error.
+    ``gradient`` and ``loss`` are ``manual``'s. For the other arguments, see :class:`OnePass`; w is
+    a Python float, or an array in the precision of x.
     """
 
     def __init__(

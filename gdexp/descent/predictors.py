@@ -24,7 +24,7 @@ def inference(predictor: Predictor, x: Array) -> AbstractContextManager[None]:
 def predict(predictor: Predictor, x: Array) -> NDArray[Any]:
     """Predictions as a NumPy array, for inputs prepared like those of the fit."""
     with inference(predictor, x):
-        return _to_numpy(predictor(x))
+        return to_numpy(predictor(x))
 
 
 def state_of(predictor: Any) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def load_state(predictor: Any, state: Mapping[str, Any]) -> None:
         return
     _check_names(predictor, state)
     for name, value in state.items():
-        array = _to_numpy(value)
+        array = to_numpy(value)
         if array.shape != np.shape(predictor.parameters[name]):
             raise ValueError(f"{name} has shape {array.shape}")
         if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
@@ -79,7 +79,8 @@ def _check_names(predictor: Predictor, values: Mapping[str, Any]) -> None:
         raise ValueError(f"its parameters are {given or 'none'}, not {expected}")
 
 
-def _to_numpy(value: Any) -> NDArray[Any]:
+def to_numpy(value: Array) -> NDArray[Any]:
+    """A number, an array or a tensor as a NumPy array."""
     return value.detach().cpu().numpy() if hasattr(value, "detach") else np.asarray(value)
 
 

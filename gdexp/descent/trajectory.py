@@ -86,15 +86,18 @@ class Trajectory:
         number, start = _number_reading(self._tensors), self.length
         losses, curves, measures = self._table[0], self._curves(), self._measure_columns()
         rows = self._table[: 1 + 2 * len(self.names)].T
+        scalars = all(values.ndim == 1 for _, _, values, _ in curves)
         for _, loss, parameters, gradients in iterations:
             k = self.length
-            losses[k] = number(loss)
+            total = losses[k] = number(loss)
             for name, reading, values, slopes in curves:
-                values[k] = reading(parameters[name])
-                slopes[k] = reading(gradients[name])
+                value = values[k] = reading(parameters[name])
+                slope = slopes[k] = reading(gradients[name])
+                if scalars:  # adding them here is faster than reading the row again
+                    total += value + slope
             for measure, points in measures:
                 points[k] = measure()
-            if not math.isfinite(sum(rows[k].tolist())):
+            if not math.isfinite(total if scalars else sum(rows[k].tolist())):
                 self.diverged = True
                 break
             self.length = k + 1

@@ -10,15 +10,7 @@ if TYPE_CHECKING:
     from gdexp.pytorch.models import MLP, Linear, Module, adopt, inference, initial
     from gdexp.pytorch.optimizers import Optimizer, QuasiNewton, Repeatable, Untracked, adapt
     from gdexp.pytorch.schedulers import Scheduled, schedule
-    from gdexp.pytorch.tensors import (
-        device_of,
-        joined,
-        norm,
-        random_state,
-        seeded,
-        set_random_state,
-        tensors,
-    )
+    from gdexp.pytorch.tensors import device_of, joined, norm, seeded, tensors
 else:
 
     def __getattr__(name: str) -> object:
@@ -50,9 +42,7 @@ __all__ = [
     "initial",
     "joined",
     "norm",
-    "random_state",
     "schedule",
     "seeded",
-    "set_random_state",
     "tensors",
 ]

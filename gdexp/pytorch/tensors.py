@@ -22,16 +22,6 @@ def seeded(seed: int) -> Iterator[None]:
         yield
 
 
-def random_state() -> torch.Tensor:
-    """The state of torch's generator."""
-    return torch.random.get_rng_state()
-
-
-def set_random_state(state: torch.Tensor) -> None:
-    """Restore the state of torch's generator."""
-    torch.random.set_rng_state(state)
-
-
 def tensors(*arrays: NDArray[Any], device: str = "cpu") -> tuple[torch.Tensor, ...]:
     """Convert NumPy arrays to tensors of the same precision."""
     return tuple(torch.tensor(array, device=device) for array in arrays)

@@ -76,12 +76,10 @@ REFUSED = {
     "Type gradient=autograd.",
     TWO + "step=model predictor=mlp gradient=manual": f"gradient=manual: {DERIVED}predictor=mlp. "
     "Type gradient=autograd.",
-    TWO
-    + "step=model predictor=mlp predictor.sizes=8": "predictor.sizes: 8 is not a list of widths. "
-    "Type predictor.sizes=[16,16].",
-    TWO
-    + "step=model predictor=mlp predictor.sizes=[0]": "predictor.sizes: 0 is not a whole number "
-    ">= 1. Type predictor.sizes=[16,16].",
+    TWO + "step=model predictor=mlp predictor.sizes=8": "predictor.sizes: 8 is not a list of "
+    "widths. Type predictor.sizes=[16,16].",
+    TWO + "step=model predictor=mlp predictor.sizes=[0]": "predictor.sizes: 0 is not a whole "
+    "number >= 1. Type predictor.sizes=[16,16].",
     TWO + "step=model predictor=mlp predictor.activation=Tahn": "predictor.activation: torch.nn "
     "has no activation 'Tahn'. Did you mean predictor.activation=Tanh?",
     TWO + "stop.tolerance=-1": "stop.tolerance: -1.0 is not null or a finite number > 0.",

@@ -64,7 +64,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         return instantiate(node, **settings)
 
     monkeypatch.setattr(instantiation, "instantiate", counted)
-    instantiation._admitted.cache_clear()
+    instantiation._is_plain.cache_clear()
     return seen
 
 
