@@ -18,13 +18,17 @@ def find(path: str | None, ending: str) -> Path:
     """The file at a path relative to the working folder.
 
     Raises:
-        ConfigError: no path is given, or there is no such file.
+        ConfigError: no path is given, or there is no file of that name.
     """
     if not path:
         raise ConfigError(f"data.path: name the file to read, as in data.path=table.{ending}.")
     found = Path(path).expanduser().absolute()
     if found.is_dir():
         raise ConfigError(f"data.path: {found} is a folder. Name a file in it.")
+    if found.exists() and not found.is_file():
+        raise ConfigError(
+            f"data.path: {found} is a pipe or a device. Name a file that holds the table."
+        )
     if not found.is_file():
         names = [entry.name for entry in found.parent.iterdir()] if found.parent.is_dir() else []
         nearest = did_you_mean(found.name, names, prefix=f"data.path={_folder(path)}")
