@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import importlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -41,9 +42,18 @@ def test_run_leaves_hydra_as_it_was() -> None:
     assert not GlobalHydra.instance().is_initialized()
 
 
+def test_threads_may_run_at_once() -> None:
+    with ThreadPoolExecutor(6) as pool:
+        results = list(pool.map(lambda k: run("tracking=off", f"iters={k}"), range(1, 13)))
+    assert [result.trajectory.length for result in results] == list(range(1, 13))
+
+
 @pytest.mark.parametrize(
     "name",
-    ["gdexp", "gdexp.descent.loop", "gdexp.errors", "gdexp.config.schema", "gdexp.tracking.curves"],
+    [
+        *("gdexp", "gdexp.config.schema", "gdexp.descent.loop", "gdexp.errors"),
+        *("gdexp.tracking.artifacts", "gdexp.tracking.curves", "gdexp.tracking.sql_rows"),
+    ],
 )
 def test_the_examples_in_docstrings(name: str) -> None:
     failures, examples = doctest.testmod(importlib.import_module(name))

@@ -7,6 +7,7 @@ import functools
 import os
 import secrets
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,8 @@ from gdexp.errors import ConfigError
 
 VERSION_BASE = "1.3"
 ROOT = "config"
+
+_composing = threading.RLock()
 
 
 def conf_dir() -> str:
@@ -75,14 +78,18 @@ class Composer:
 
 @contextmanager
 def session() -> Iterator[None]:
-    """Initialise Hydra with our files, and restore its former state on exit."""
-    former = GlobalHydra.instance().hydra
-    GlobalHydra.instance().clear()
-    try:
-        with hydra.initialize_config_dir(conf_dir(), version_base=VERSION_BASE):
-            yield
-    finally:
-        GlobalHydra.instance().hydra = former
+    """Initialise Hydra on our files, and restore its former state at the end.
+
+    Hydra has one state for all threads, so only one of them composes at a time.
+    """
+    with _composing:
+        former = GlobalHydra.instance().hydra
+        GlobalHydra.instance().clear()
+        try:
+            with hydra.initialize_config_dir(conf_dir(), version_base=VERSION_BASE):
+                yield
+        finally:
+            GlobalHydra.instance().hydra = former
 
 
 def checked_dir(config_dir: str) -> str:

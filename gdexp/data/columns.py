@@ -25,6 +25,10 @@ def find(path: str | None, ending: str) -> Path:
     file = Path(path).expanduser().absolute()
     if file.is_dir():
         raise ConfigError(f"data.path: {file} is a folder. Name a file in it.")
+    if file.exists() and not file.is_file():
+        raise ConfigError(
+            f"data.path: {file} is a pipe or a device. Name a file that holds the table."
+        )
     if not file.is_file():
         names = [entry.name for entry in file.parent.iterdir()] if file.parent.is_dir() else []
         folder = path[: path.rfind("/") + 1]  # as typed

@@ -94,7 +94,8 @@ def read_last_epoch(content: bytes, iters: int) -> dict[str, float]:
 def _last_row(parquet: bytes) -> tuple[list[str], int, dict[str, Any]]:
     """The columns of a Parquet file, its number of rows, and the last row's epoch and parameters.
 
-    Only the last row group is read.
+    Only the last group of rows is read, in this thread: one of Arrow's may be the last to hold the
+    bytes, and aborts the process if it lets go of them while the interpreter exits.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -105,7 +106,8 @@ def _last_row(parquet: bytes) -> tuple[list[str], int, dict[str, Any]]:
         wanted = [name for name in columns if name == "epoch" or name.startswith(PREFIX)]
         if rows == 0 or not wanted:
             return columns, rows, {}
-        group = file.read_row_group(file.num_row_groups - 1, columns=wanted)
+        last = file.num_row_groups - 1
+        group = file.read_row_group(last, columns=wanted, use_threads=False)
         return columns, rows, {name: group[name][-1].as_py() for name in wanted}
     except Exception as error:  # a damaged file may raise anything
         raise ValueError(f"it cannot be read as Parquet ({first_line(error)})") from error

@@ -16,7 +16,7 @@ from gdexp.config.paths import absolute
 from gdexp.console import say
 from gdexp.descent.result import Result
 from gdexp.descent.signals import exposed, shielded
-from gdexp.errors import GdexpError, WriteError
+from gdexp.errors import ConfigError, GdexpError, StoreError, WriteError
 from gdexp.experiment import open_store, prepare, recorder_of, run_within
 from gdexp.sweep.progress import Tally
 from gdexp.sweep.vectorized import compute as vectorized
@@ -148,8 +148,10 @@ class Launch:
                     else:
                         recorder.add(job, result)
                     computed.add(_number(job))
-        except GdexpError:
+        except StoreError:
             raise
+        except ConfigError:  # that the first is refused says nothing of the others
+            return [job for job in jobs if _number(job) not in computed]
         except Exception as error:
             left = [job for job in jobs if _number(job) not in computed]
             reason = f"{type(error).__name__}: {error}"

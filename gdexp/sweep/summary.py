@@ -99,7 +99,11 @@ class Summary:
         table = self._table(rows)
         counts = Counter(str(row["outcome"]) for row in table)
         parts = [f"{n} {outcome}" for outcome, n in counts.most_common()]
-        sentence = f"{len(table)} runs" + (": " if parts else "") + ", ".join(parts)
+        missing = len(table) < len(self.jobs)  # refused, or not begun: they leave no record
+        count = (
+            f"{len(table)} of {len(self.jobs)} runs recorded" if missing else f"{len(table)} runs"
+        )
+        sentence = count + (": " if parts else "") + ", ".join(parts)
         now = time.time()
         seconds = now - self._started
         metrics = {"sweep/runs": len(table), "sweep/seconds": seconds}

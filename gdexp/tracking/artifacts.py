@@ -15,12 +15,14 @@ FEW = 30  # files to sync one by one; for more, one sync of the whole file syste
 def local_path(uri: str) -> Path | None:
     """The local folder that a URI or a path names; None for any other scheme.
 
-    >>> local_path("file:///tmp/a%20b"), local_path("/tmp/a"), local_path("s3://bucket/a")
-    (PosixPath('/tmp/a b'), PosixPath('/tmp/a'), None)
+    MLflow takes a %20 for a space in a path, too.
+
+    >>> local_path("file:///tmp/a%20b"), local_path("/tmp/a%20b"), local_path("s3://bucket/a")
+    (PosixPath('/tmp/a b'), PosixPath('/tmp/a b'), None)
     """
     if "://" not in uri and not uri.startswith("file:"):
         is_path = ":" not in uri.partition("/")[0]  # mlflow-artifacts:/1 is not
-        return Path(os.path.abspath(uri)) if is_path else None
+        return Path(os.path.abspath(unquote(uri))) if is_path else None
     parts = urlsplit(uri)
     return Path(unquote(parts.path)) if parts.scheme == "file" else None
 

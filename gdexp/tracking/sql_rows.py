@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Sequence
 from itertools import chain, repeat
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import numpy as np
@@ -75,9 +76,14 @@ def dataset_row(dataset: DatasetRecord, experiment: int) -> Row:
 
 
 def artifact_uri(location: str, run_id: str) -> str:
-    """The URI of a run's artifacts, below its experiment's location."""
-    base, query, options = location.partition("?")
-    return f"{base.rstrip('/')}/{run_id}/artifacts{query}{options}"
+    """Where a run's files are, below its experiment's location: a URI, or a path.
+
+    >>> artifact_uri("s3://bucket/a?region=b", "1"), artifact_uri("what?/a", "1")
+    ('s3://bucket/a/1/artifacts?region=b', 'what?/a/1/artifacts')
+    """
+    is_uri = bool(urlsplit(location).scheme)
+    base, query, options = location.partition("?") if is_uri else (location, "", "")
+    return posixpath.join(base, run_id, "artifacts") + query + options
 
 
 def _run(run: RunRecord, experiment: int, location: str) -> Row:

@@ -158,6 +158,8 @@ REFUSED: dict[str, tuple[str | bytes, dict[str, object], str]] = {
     "data.path=t.csv?"),
     "no folder": (GOOD, {"path": "no/t.csv"}, "data.path: there is no file {dir}/no/t.csv."),
     "a folder": (GOOD, {"path": "."}, "data.path: {dir} is a folder. Name a file in it."),
+    "a device": (GOOD, {"path": "/dev/null"}, "data.path: /dev/null is a pipe or a device. Name a "
+    "file that holds the table."),
     "no target": (GOOD, {"target": None}, "data.target: name the column to predict, as in "
     "data.target=y. It has: age, bmi, y."),
     "unknown target": (GOOD, {"target": "yy"}, "data.target: the file has no column 'yy'. It has: "

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import re
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from helpers import clean_environment
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -348,6 +351,23 @@ def test_what_is_wrong_with_a_config_is_named(content: bytes, sentence: str, wor
 def test_what_is_wrong_with_a_trajectory_is_named(content: bytes, sentence: str) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(sentence)}"):
         read_last_epoch(content, 3)
+
+
+def test_reading_a_trajectory_leaves_no_thread_behind(tmp_path: Path) -> None:
+    (tmp_path / "t.parquet").write_bytes(TRAJECTORY)
+    code = (
+        "import os, pathlib, pyarrow.parquet, gdexp.descent.fitted_files as f\n"
+        "def workers():\n"
+        "    comms = pathlib.Path('/proc/self/task').glob('*/comm')\n"
+        "    return sum('jemalloc' not in path.read_text() for path in comms)\n"
+        "before = workers()\n"
+        "assert f.read_last_epoch(open('t.parquet', 'rb').read(), 3) == {'w': 0.75}\n"
+        "assert workers() == before, [before, workers()]\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=clean_environment(), capture_output=True
+    )
+    assert (ended.returncode, ended.stderr) == (0, b"")
 
 
 def test_a_trajectory_without_epochs_gives_nothing() -> None:

@@ -106,6 +106,14 @@ def test_what_torch_refuses_fails_in_a_sweep_too(store: Path) -> None:
     assert [int(r.data.tags["gdexp.job"]) for r in members(client(store))] == [0, 2, 3]
 
 
+def test_data_that_are_refused_fail_their_own_runs_alone(store: Path) -> None:
+    ended = gd("-m", "data.y=[2,4,6,8],[2,4,nan,8]", "lr=0.01,0.02", "iters=3")
+    assert ended.code == 1
+    assert ended.err.count("data.y=[2,4,nan,8] lr=0.02 iters=3: failed, data.y: nan is not a") == 1
+    assert "2 of 4 runs failed:\n" in ended.err
+    assert ": 2 of 4 runs recorded: 2 completed. Best: " in ended.err
+
+
 @pytest.fixture
 def returned(monkeypatch: pytest.MonkeyPatch) -> list[JobReturn]:
     """What our launcher returns to the sweeper."""

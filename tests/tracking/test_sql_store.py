@@ -47,6 +47,21 @@ def test_artifacts_are_files_where_mlflow_looks_for_them(sqlite: SqlStore) -> No
     assert Path(folder, "plots", "loss.png").read_bytes() == b"\x89PNG"
 
 
+@pytest.mark.parametrize("place", ["a%20b", "a b", "what?x#y", "file:./c%20d", ""])
+def test_mlflow_finds_the_files_wherever_the_experiment_keeps_them(store: Path, place: str) -> None:
+    first = connect({"experiment": "first"})
+    client(first).create_experiment("moved")
+    with closing(sqlite3.connect(store / "outputs" / "mlflow.db")) as connection, connection:
+        connection.execute("UPDATE experiments SET artifact_location = ?", [place])
+    opened = connect({"experiment": "moved"})
+    (run_id,) = opened.write([finished(7)])
+    ours = client(opened).get_run(run_id).info
+    theirs = client(opened).create_run(ours.experiment_id).info
+    assert ours.artifact_uri.replace(run_id, theirs.run_id) == theirs.artifact_uri
+    folder = client(opened).download_artifacts(run_id, "")
+    assert Path(folder, "config.yaml").read_bytes() == b"lr: 7"
+
+
 def test_artifacts_go_through_mlflow_where_there_is_no_folder(
     sqlite: SqlStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
