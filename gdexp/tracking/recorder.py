@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -100,6 +101,9 @@ class _Pending(NamedTuple):
 class Recorder:
     """Writes runs to a store, in few transactions.
 
+    A run waits for others to be written with, but never for long: a timer writes what is pending
+    while the next run is still being computed.
+
     Args:
         store: the store.
         on_written: called with each run after it has been written; or None.
@@ -110,7 +114,9 @@ class Recorder:
         self._on_written = on_written
         self._pending: list[_Pending] = []
         self._rows = self._bytes = self._count = 0
-        self._since = 0.0
+        self._lock = threading.RLock()
+        self._timer: threading.Timer | None = None
+        self._error: Exception | None = None  # of the timer's thread
 
     def begin(self, job: Job, data: Prepared) -> Recording:
         """Start recording a run; nothing is written yet."""
@@ -134,13 +140,16 @@ class Recorder:
         self._add(job, result, describe.record(job, result))
 
     def _add(self, job: Job, result: Result, record: RunRecord) -> None:
-        if not self._pending:
-            self._since = time.perf_counter()
-        self._pending.append(_Pending(job, result, record))
-        self._rows += record.size
-        self._bytes += sum(map(len, record.artifacts.values()))
-        is_full = self._rows > ROWS or self._bytes > BYTES or len(self._pending) >= RUNS
-        if is_full or time.perf_counter() - self._since > DELAY:
+        with self._lock:
+            self._pending.append(_Pending(job, result, record))
+            self._rows += record.size
+            self._bytes += sum(map(len, record.artifacts.values()))
+            is_full = self._rows > ROWS or self._bytes > BYTES or len(self._pending) >= RUNS
+            if self._timer is None and not is_full:
+                self._timer = threading.Timer(DELAY, self._flush_late)
+                self._timer.daemon = True
+                self._timer.start()
+        if is_full or self._error is not None:
             self.flush()
 
     def flush(self) -> None:
@@ -150,6 +159,22 @@ class Recorder:
             WriteError: the store cannot be written.
         """
         with shielded():
+            self._write_pending()
+            if self._error is not None:
+                error, self._error = self._error, None
+                raise error
+
+    def _flush_late(self) -> None:
+        try:
+            self._write_pending()
+        except Exception as error:  # raised where the runs are computed
+            self._error = error
+
+    def _write_pending(self) -> None:
+        with self._lock:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
             pending, self._pending = self._pending, []
             self._rows = self._bytes = 0
             parts = [pending] if self.store.atomic else [[entry] for entry in pending]

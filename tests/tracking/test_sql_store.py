@@ -245,7 +245,6 @@ LIMITS = {
     "rows": ({"ROWS": 3 * SEVEN[0].size - 1}, [3, 3, 1]),
     "bytes": ({"BYTES": 2 * sum(map(len, SEVEN[0].artifacts.values())) - 1}, [2, 2, 2, 1]),
     "runs": ({"RUNS": 4}, [4, 3]),
-    "delay": ({"DELAY": -1.0}, [1] * 7),
 }
 
 
@@ -269,6 +268,33 @@ def test_nothing_is_told_of_runs_that_were_not_written(monkeypatch: pytest.Monke
     monkeypatch.setattr(recorder, "DELAY", 1e9)
     with pytest.raises(WriteError, match=r"^no$"):
         recorded(monkeypatch, [*SEVEN, finished(name="bad")])
+
+
+def late(monkeypatch: pytest.MonkeyPatch, record: RunRecord) -> tuple[Notebook, Recorder]:
+    """A run that nothing follows, whose time to be written has come."""
+    monkeypatch.setattr(recorder, "DELAY", 0.0)
+    monkeypatch.setattr(recorder.describe, "record", lambda job, result: record)
+    notebook = Notebook([])
+    writer = Recorder(cast(Store, notebook), None)
+    writer.add(cast(Any, 0), cast(Any, SimpleNamespace(run_id=None)))
+    return notebook, writer
+
+
+def test_a_run_is_written_while_the_next_one_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    notebook, writer = late(monkeypatch, SEVEN[0])
+    eventually(lambda: notebook.writes == [1])
+    writer.flush()
+    assert notebook.writes == [1]
+
+
+def test_what_cannot_be_written_late_is_raised_where_runs_are_computed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _, writer = late(monkeypatch, finished(name="bad"))
+    eventually(lambda: writer._error is not None)
+    with pytest.raises(WriteError, match=r"^no$"):
+        writer.flush()
+    writer.flush()
 
 
 # Many processes
