@@ -14,8 +14,6 @@ import threading
 import time
 from typing import Any
 
-from sqlalchemy import Engine, event
-
 HERE = os.getcwd()
 WRITING = os.O_WRONLY | os.O_RDWR
 made = 0
@@ -40,8 +38,8 @@ def audit(name: str, args: tuple[Any, ...]) -> None:
             write()
 
 
-def statement(_: Any, __: Any, text: str, *___: Any) -> None:
-    if not text.lstrip().upper().startswith(("SELECT", "PRAGMA")):
+def statement(text: str) -> None:
+    if not text.lstrip().upper().startswith(("SELECT", "PRAGMA", "BEGIN")):
         write()
 
 
@@ -50,12 +48,18 @@ if __name__ == "__main__":
     sys.argv[1:3] = []
     sys.dont_write_bytecode = True
     from gdexp.commands import main
-    from gdexp.sweep import recording
+    from gdexp.tracking import database, recorder
 
-    recording.CHUNK = 5  # several transactions even in a small program
+    recorder.RUNS = 5  # several transactions even in a small sweep
+    connect = database.Sqlite._connect
+
+    def traced(self: database.Sqlite) -> Any:
+        connection = connect(self)
+        connection.set_trace_callback(statement)
+        return connection
+
+    database.Sqlite._connect = traced
     sys.addaudithook(audit)
-    event.listen(Engine, "before_cursor_execute", statement)
-    event.listen(Engine, "commit", write)
     try:
         main()
     finally:
