@@ -367,5 +367,5 @@ def test_a_process_killed_while_it_writes_leaves_whole_runs_only(store: Path) ->
     for run in runs:
         assert run.status == "FINISHED"
         assert set(run.metrics) == {"train/loss", "best/epoch"}
-        assert opened.files(run) == ["config.yaml"]
+        assert opened.files(run) == ["config.yaml", "plots"]
         assert opened.files(run, "plots") == ["plots/loss.png"]

@@ -256,8 +256,8 @@ def test_an_interrupted_run_is_killed_with_the_epochs_it_had(
 @pytest.mark.slow
 def test_a_long_run_can_be_watched(store: Path) -> None:
     with started(store, 1, "iters=50000000", "lr=1e-9", "print_every=1000000") as run_:
+        eventually(lambda: last(client(store)).info.status == "RUNNING")  # after a second
         found = last(client(store))
-        assert found.info.status == "RUNNING"
         eventually(lambda: curve(client(store), found.info.run_id, "train/loss"))
         assert last(client(store)).info.status == "RUNNING"
         run_.process.send_signal(signal.SIGINT)
