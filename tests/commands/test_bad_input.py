@@ -160,6 +160,7 @@ def test_a_store_that_is_no_store_is_left_as_it_is(workdir: Path, cli: CLI) -> N
     assert not (workdir / "outputs" / "runs").exists()
 
 
+@pytest.mark.slow
 def test_a_server_that_hangs_is_waited_for_once_and_less_than_ten_seconds(
     workdir: Path, cli: CLI
 ) -> None:

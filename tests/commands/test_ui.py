@@ -132,6 +132,7 @@ def test_serves_until_ctrl_c(sweep: Path) -> None:
     assert sorted(path.name for path in sweep.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_sigterm_ends_it_and_a_taken_default_port_is_passed_over(sweep: Path) -> None:
     with socket.socket() as taken:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

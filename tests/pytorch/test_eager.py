@@ -61,6 +61,7 @@ print("torch._dynamo" in sys.modules)
 """
 
 
+@pytest.mark.slow
 def test_no_optimizer_and_no_schedule_imports_dynamo_until_torch_is_used_directly(
     tmp_path: Path,
 ) -> None:

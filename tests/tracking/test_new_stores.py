@@ -92,6 +92,7 @@ def test_six_processes_make_the_first_store_once(same: bool, cache: Path, workdi
     assert len(cached_in(cache)) == 1
 
 
+@pytest.mark.slow
 def test_a_cache_that_cannot_be_written_is_done_without(
     tmp_path: Path, workdir: Path, monkeypatch: pytest.MonkeyPatch, cli: CLI
 ) -> None:

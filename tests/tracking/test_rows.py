@@ -60,6 +60,7 @@ def compare(fast: Store, slow: Store) -> None:
     assert read_back(fast) == read_back(slow)
 
 
+@pytest.mark.slow
 def test_both_paths_write_the_life_of_a_run_alike(workdir: Path, migrated: Path) -> None:
     fast, slow = pair_of(workdir, migrated)
     check_life(fast, slow)

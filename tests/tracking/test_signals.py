@@ -161,6 +161,7 @@ def check_moments(kind: str, signum: int, count: int, empty: Path, target: Path)
         check(target / str(moment))
 
 
+@pytest.mark.slow
 def test_a_signal_while_a_run_is_opened_and_fed(empty: Path, tmp_path: Path) -> None:
     check_moments("lasting", signal.SIGINT, 4, empty, tmp_path / "all")
 
