@@ -99,7 +99,9 @@ class Fitted:
         """
         if self.scaling is not None:
             x = (x - self.scaling.mean) / self.scaling.scale
-        rows: Any = (x[:, 0] if len(self.features) == 1 else x).astype(self.settings["dtype"])
+        rows: Any = x[:, 0] if len(self.features) == 1 else x
+        # Row by row, whatever the caller's layout: torch rounds a transposed product differently.
+        rows = rows.astype(self.settings["dtype"], order="C")
         if is_torch_based(Job(dict(self.settings), {})):
             from gdexp import pytorch
 

@@ -330,9 +330,7 @@ def test_a_model_is_served_over_http(name: str, table: pd.DataFrame, store: Path
             os.killpg(server.pid, signal.SIGTERM)
         server.wait(timeout=PATIENCE)
     rows = csv.DictReader(ended.out.splitlines())
-    predicted = [float(row["prediction"]) for row in rows]
-    # torch rounds a product of matrices by how many threads share it, which a server decides.
-    assert served == (pytest.approx(predicted, rel=1e-6) if name == "mlp" else predicted)
+    assert served == [float(row["prediction"]) for row in rows]
 
 
 def wait_for(address: str, server: subprocess.Popen[bytes]) -> None:
