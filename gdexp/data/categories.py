@@ -1,0 +1,116 @@
+"""Text columns as categories: a column of zeros and ones for each text that occurs in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gdexp.errors import ConfigError, did_you_mean
+
+MOST = 1000  # categories of a column
+SHOWN = 12  # categories listed in a sentence
+
+Categories = tuple[str, ...]
+
+
+class UnknownCategoryError(ConfigError):
+    """A text that did not occur in the data of the fit.
+
+    Attributes:
+        row: its row, counted from 0.
+        column: its column.
+    """
+
+    def __init__(self, row: int, column: str, text: str | None, known: Categories) -> None:
+        what = "the cell is empty" if text is None else f"{text!r} is not one of its categories"
+        near = did_you_mean(text or "", known)
+        super().__init__(f"column {column!r}: {what}. The run knows {listed(known)}.{near}")
+        self.row, self.column = row, column
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How the columns of a table become numbers: a text column becomes one column per category.
+
+    The category Oslo of the column city becomes the feature ``city=Oslo``, which is 1 in the rows
+    that hold this text and 0 in all others. Columns of numbers stay as they are.
+
+    Attributes:
+        columns: the names of the columns, in order.
+        categories: the sorted categories of each text column.
+    """
+
+    columns: tuple[str, ...]
+    categories: Mapping[str, Categories]
+
+    @cached_property
+    def features(self) -> tuple[str, ...]:
+        """The names of the columns of numbers."""
+        return tuple(
+            name
+            for column in self.columns
+            for name in (
+                [f"{column}={text}" for text in self.categories[column]]
+                if column in self.categories
+                else [column]
+            )
+        )
+
+    @cached_property
+    def indicators(self) -> NDArray[np.bool_]:
+        """Which features are those of a category, shape (d,)."""
+        kinds = [
+            [column in self.categories] * len(self.categories.get(column, (column,)))
+            for column in self.columns
+        ]
+        return np.concatenate(kinds)
+
+    def apply(self, cells: Sequence[NDArray[Any]]) -> NDArray[np.float64]:
+        """The numbers in some rows, shape (k, d).
+
+        Args:
+            cells: each column's, shape (k,): numbers, or strings in a text column.
+
+        Raises:
+            UnknownCategoryError: if a text is none of its column's categories.
+        """
+        x = np.zeros((len(cells[0]), len(self.features)))
+        first = 0
+        for column, values in zip(self.columns, cells, strict=True):
+            if column in self.categories:
+                known = self.categories[column]
+                x[np.arange(len(x)), first + codes(values, known, column)] = 1
+                first += len(known)
+            else:
+                x[:, first] = values
+                first += 1
+        return x
+
+
+def codes(texts: NDArray[Any], known: Categories, column: str) -> NDArray[np.int64]:
+    """The position of each text among the categories of its column.
+
+    Raises:
+        UnknownCategoryError: if a text is none of them.
+    """
+    positions = {text: k for k, text in enumerate(known)}
+    numbers = np.array([positions.get(text, -1) for text in texts.tolist()], dtype=np.int64)
+    for row in np.flatnonzero(numbers < 0)[:1]:
+        raise UnknownCategoryError(int(row), column, texts[row], known)
+    return numbers
+
+
+def listed(texts: Sequence[str]) -> str:
+    """The texts in words, no more than a sentence can hold.
+
+    >>> listed(["Oslo", "Rome"])
+    "'Oslo', 'Rome'"
+    """
+    more = len(texts) - SHOWN
+    words = ", ".join(map(repr, texts[:SHOWN]))
+    return f"{words} and {more} more" if more > 0 else words
