@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from gdexp.commands import common
 from gdexp.config.paths import absolute
 from gdexp.data.columns import cut
-from gdexp.data.csv_file import SEPARATORS, TRUTH
+from gdexp.data.csv_file import SEPARATORS
 from gdexp.errors import GdexpError, did_you_mean
 
 if TYPE_CHECKING:
@@ -185,6 +185,6 @@ def predicted(table: Table, fitted: Fitted) -> str:
 def _number(cell: str) -> float:
     """The number in a cell, 1 for true and 0 for false; NaN if it is not a number."""
     try:
-        return float(TRUTH.get(cell, cell))
+        return {"True": 1.0, "true": 1.0, "False": 0.0, "false": 0.0}.get(cell) or float(cell)
     except ValueError:
         return math.nan

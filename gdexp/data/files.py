@@ -43,7 +43,8 @@ class OpenTable:
     def chunks(self, rows: int = CHUNK) -> Iterator[Chunk]:
         """See :meth:`Source.chunks`."""
         seen = kept = 0
-        for table in self.file.read((*self.features, self.target), rows):
+        for columns in self.file.read((*self.features, self.target), rows):
+            table: Matrix = np.column_stack(columns)
             full = self._finite(table, seen)
             seen, kept = seen + len(table), kept + len(full)
             if len(full):
@@ -82,6 +83,7 @@ class Source:
         target: the column to predict; None is refused when the file is opened.
         features: the columns to predict it from; None for all others.
         missing: "refuse" empty cells, or "drop" their rows.
+        drop: columns to leave out.
     """
 
     open_file: Callable[[], AbstractContextManager[CsvFile | ParquetFile]]
@@ -89,6 +91,7 @@ class Source:
     target: str | int | None
     features: Sequence[str] | None
     missing: str
+    drop: Sequence[str] | None = None
 
     @contextmanager
     def open(self) -> Iterator[OpenTable]:
@@ -98,7 +101,8 @@ class Source:
             ConfigError: if it cannot be read, or a column does not exist.
         """
         with self.open_file() as file:
-            target, features = choose(file.columns, self.target, self.features)
+            chosen = self.target, self.features, self.drop or ()
+            target, features = choose(file.columns, *chosen, file.index)
             yield OpenTable(file, self.name, features, target, self.missing)
 
     def load(self) -> Dataset:
@@ -131,6 +135,7 @@ def csv(
     separator: Separator = "comma",
     missing: Missing = "refuse",
     name: str | None = None,
+    drop: list[str] | None = None,
 ) -> Source:
     """A table in a CSV file in UTF-8 whose first line names the columns.
 
@@ -141,13 +146,14 @@ def csv(
         separator: the separator of the cells.
         missing: "refuse" empty cells, or "drop" their rows.
         name: the table's name in MLflow; None for the file's name.
+        drop: columns to leave out.
 
     Raises:
         ConfigError: if the file does not exist. Its content is checked when it is read.
     """
     file = find(path, "csv")
     opener = partial(CsvFile.open, file, separator)
-    return Source(opener, name or file.stem, target, features, missing)
+    return Source(opener, name or file.stem, target, features, missing, drop)
 
 
 def parquet(
@@ -156,8 +162,9 @@ def parquet(
     features: list[str] | None = None,
     missing: Missing = "refuse",
     name: str | None = None,
+    drop: list[str] | None = None,
 ) -> Source:
     """A table in a Parquet file; arguments and errors are those of :func:`csv`."""
     file = find(path, "parquet")
     opener = partial(ParquetFile.open, file)
-    return Source(opener, name or file.stem, target, features, missing)
+    return Source(opener, name or file.stem, target, features, missing, drop)

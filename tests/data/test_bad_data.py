@@ -48,8 +48,8 @@ REFUSED = {
     "It has: age, bmi, const, word, y, half. Did you mean y?",
     T + "data.features=[agee]": "data.features: the file has no column 'agee'. It has: age, bmi, "
     "const, word, y, half. Did you mean age?",
-    T: "data.path: t.csv, line 2, column 'word': 'a' is not a number. Encode classes as numbers "
-    "0, 1, …, or name the columns to use, as in data.features=[a,b].",
+    T: "data.path: t.csv, line 2, column 'word': 'a' is not a number. Correct it, or leave out "
+    "the column with data.drop.",
     "data=csv data.path=gap.csv data.target=y": "data.path: gap.csv, line 3, column 'a': '' is "
     "empty. Fill it in, or type data.missing=drop to leave such rows out.",
     "data=csv data.path=none.csv data.target=y": "data.path: {here}/none.csv has no rows to fit.",
@@ -95,7 +95,7 @@ REFUSED = {
     "and leave 442 to train on; each part needs one. Type a share from 0.0023 to 0.9977, or 0.",
     TWO + "data.standardise=true": "data.standardise: data=csv has no setting 'standardise'. It "
     "has: standardize, validation, batch_size, compress, metrics, path, target, features, "
-    "separator, missing, name. Did you mean data.standardize?",
+    "drop, separator, missing, name. Did you mean data.standardize?",
     TWO + "data.standardize=yes": "data.standardize: 'yes' is not true or false. Type for example "
     "data.standardize=false.",
     TWO + "data.batch_size=5": "data.batch_size: 5 is more than the 4 rows to train on. Type "

@@ -146,7 +146,7 @@ def test_columns_named_by_numbers(workdir: Path) -> None:
     assert (loaded.x.tolist(), loaded.y.tolist()) == ([6], [7])
 
 
-ENCODE = "Encode classes as numbers 0, 1, …, or name the columns to use, as in data.features=[a,b]."
+CORRECT = "Correct it, or leave out the column with data.drop."
 FILL = "is empty. Fill it in, or type data.missing=drop to leave such rows out."
 GOOD = "age,bmi,y\n1,2,3\n4,5,6\n"
 LONG = ",".join(f"c{j}" for j in range(20))
@@ -179,15 +179,15 @@ REFUSED: dict[str, tuple[str | bytes, dict[str, object], str]] = {
     "one column": ("y\n1\n", {}, "data.features: 'y' is the file's only column, so there is "
     "nothing to predict it from."),
     "a text": ("age,bmi,y\n1,2,3\n\n4,old,6\n", {}, "data.path: t.csv, line 4, column 'bmi': 'old' "
-    f"is not a number. {ENCODE}"),
+    f"is not a number. {CORRECT}"),
     "a text, dropping": ("age,bmi,y\n1,,3\n4,old,6\n", {"missing": "drop"}, "data.path: t.csv, "
-    f"line 3, column 'bmi': 'old' is not a number. {ENCODE}"),
+    f"line 3, column 'bmi': 'old' is not a number. {CORRECT}"),
     "a class": ("age,bmi,y\n1,2,yes\n", {}, "data.path: t.csv, line 2, column 'y': 'yes' is not a "
-    f"number. {ENCODE}"),
+    f"number. {CORRECT}"),
     "a long text": (f"age,bmi,y\n1,{'z' * 99},3\n", {}, f"data.path: t.csv, line 2, column 'bmi': "
-    f"'{'z' * 39}…' is not a number. {ENCODE}"),
+    f"'{'z' * 39}…' is not a number. {CORRECT}"),
     "a decimal comma": ('age,bmi,y\n1,"2,5",3\n', {}, "data.path: t.csv, line 2, column 'bmi': "
-    f"'2,5' is not a number. {ENCODE}"),
+    f"'2,5' is not a number. {CORRECT}"),
     "an empty cell": ("age,bmi,y\n1,2,3\n4,,6\n", {}, "data.path: t.csv, line 3, column 'bmi': '' "
     f"{FILL}"),
     "NA": ("age,bmi,y\n1,2,3\n4,5,NA\n", {}, "data.path: t.csv, line 3, column 'y': 'NA' " + FILL),
@@ -200,7 +200,7 @@ REFUSED: dict[str, tuple[str | bytes, dict[str, object], str]] = {
     "too large": ("age,bmi,y\n1,2,3\n1e400,5,6\n", {}, "data.path: t.csv, line 3, column 'age': "
     "'1e400' is not finite. Correct it."),
     "after a cell of two lines": ('age,bmi,y,z\n1,2,3,"a\nb"\n4,x,6,c\n', {"features": ["bmi"]},
-    f"data.path: t.csv, line 4, column 'bmi': 'x' is not a number. {ENCODE}"),
+    f"data.path: t.csv, line 4, column 'bmi': 'x' is not a number. {CORRECT}"),
     "no rows": ("age,bmi,y\n", {}, "data.path: {dir}/t.csv has no rows to fit."),
     "none left": ("age,bmi,y\n1,,3\n", {"missing": "drop"}, "data.path: {dir}/t.csv has no rows "
     "to fit: each has an empty cell."),
@@ -215,7 +215,7 @@ REFUSED: dict[str, tuple[str | bytes, dict[str, object], str]] = {
     "inside string starting at row 1."),
     "names twice": ("age,age,y\n1,2,3\n", {}, "data.path: two columns are named 'age'. Rename "
     "one of them."),
-    "no name": (",age,y\n0,1,2\n", {}, "data.features: column 1 of the file has no name. Give it "
+    "no name": ("age,,y\n0,1,2\n", {}, "data.features: column 2 of the file has no name. Give it "
     "one, or name the columns to use, as in data.features=[a,b]."),
     "semicolons": ("age;bmi;y\n1;2;3\n", {}, "data.separator: no comma separates the names in the "
     "first line of t.csv, 'age;bmi;y'. Did you mean data.separator=semicolon?"),
@@ -272,8 +272,8 @@ REFUSED_PARQUET: dict[str, tuple[dict[str, object], dict[str, object], str]] = {
     "data.path=table.parquet."),
     "no target": ({"x": [1], "y": [1]}, {"target": None}, "data.target: name the column to "
     "predict, as in data.target=y. It has: x, y."),
-    "texts": ({"x": ["a"], "y": [1]}, {}, "data.path: t.parquet, column 'x': its type, "
-    f"large_string, is not numeric. {ENCODE}"),
+    "texts": ({"x": ["a"], "y": [1]}, {}, "data.path: t.parquet, row 1, column 'x': "
+    f"'a' is not a number. {CORRECT}"),
     "null": ({"x": [1, None], "y": [1, 2]}, {}, f"data.path: t.parquet, row 2, column 'x': the "
     f"cell {FILL}"),
     "nulls": ({"x": [None, None], "y": [1, 2]}, {"missing": "drop"}, "data.path: {dir}/t.parquet "
