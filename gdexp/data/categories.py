@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from gdexp.errors import ConfigError, did_you_mean
 
 MOST = 1000  # categories of a column
+FEW = 20  # categories that may be as many as there are rows
 SHOWN = 12  # categories listed in a sentence
 
 Categories = tuple[str, ...]
@@ -90,6 +92,40 @@ class Encoding:
                 x[:, first] = values
                 first += 1
         return x
+
+
+def check_few(column: str, texts: int, rows: int, is_target: bool) -> None:
+    """Refuse a column of text that holds names, dates or sentences rather than categories.
+
+    Args:
+        column: its name.
+        texts: how many different texts the rows so far hold.
+        rows: the number of these rows.
+        is_target: whether it is the target.
+
+    Raises:
+        ConfigError: if there are too many texts, or most rows have one of their own.
+    """
+    if texts > MOST or (texts > FEW and 2 * texts > rows):
+        way_out = "Name another." if is_target else f"Type data.drop=[{column}] to leave it out."
+        raise ConfigError(
+            f"data.{'target' if is_target else 'features'}: column {column!r} holds {texts} "
+            f"different texts in {rows} rows, too many for categories. {way_out}"
+        )
+
+
+def check_unique(features: Sequence[str]) -> None:
+    """Refuse two features of one name.
+
+    Raises:
+        ConfigError: if a column is named like a category of another.
+    """
+    for name, count in Counter(features).items():
+        if count > 1:
+            raise ConfigError(
+                f"data.features: {name!r} is the name of a column and of a category. Rename the "
+                "column."
+            )
 
 
 def codes(texts: NDArray[Any], known: Categories, column: str) -> NDArray[np.int64]:
