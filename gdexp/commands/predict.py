@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from gdexp.commands import common
 from gdexp.config.paths import absolute
 from gdexp.data.columns import cut
-from gdexp.data.csv_file import SEPARATORS
+from gdexp.data.csv_format import SEPARATORS
 from gdexp.errors import GdexpError, did_you_mean
 
 if TYPE_CHECKING:

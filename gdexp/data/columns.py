@@ -15,7 +15,6 @@ from gdexp.errors import ConfigError, did_you_mean
 
 SHOWN = 12  # columns named in a sentence
 LONGEST = 40  # characters of a cell shown in one
-CORRECT = "Correct it, or leave out the column with data.drop."
 
 Column: TypeAlias = NDArray[np.float64] | NDArray[np.object_]
 """The cells of a column: numbers with NaN for an empty cell, or strings with None for one."""

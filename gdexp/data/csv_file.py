@@ -12,73 +12,72 @@ from typing import TYPE_CHECKING, Any, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from gdexp.data.columns import CORRECT, Column, cut
-from gdexp.data.numbers import BLANK, EMPTY, Notation
+from gdexp.data.advice import NO_TEXT, advice, text_columns
+from gdexp.data.columns import Column, cut
+from gdexp.data.csv_format import Format
+from gdexp.data.numbers import BLANK, DECIMALS, EMPTY
+from gdexp.data.text_file import open_text
 from gdexp.errors import ConfigError
 
 if TYPE_CHECKING:
     from pandas import Series
 
-SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "space": " "}
-
 
 class CsvFile:
-    """An open CSV file in UTF-8 whose first line names the columns.
+    """An open CSV file.
 
     Args:
         path: the file's path.
         text: the open file; every read goes through it, so the file is opened once.
-        separator: a name in SEPARATORS.
+        written: how it is written.
+        encoding: its encoding.
 
     Raises:
-        ConfigError: if the file is empty or has another separator.
+        ConfigError: if the file is empty, or is written in another way.
     """
 
     index: frozenset[str] = frozenset()  # columns that hold an index, but for those named so
 
-    def __init__(self, path: Path, text: TextIO, separator: str) -> None:
+    def __init__(self, path: Path, text: TextIO, written: Format, encoding: str = "utf-8") -> None:
         self.path = path
+        self.format = written
+        self.encoding = encoding
         self._text = text
-        self._separator = SEPARATORS[separator]
-        self._notation = Notation()
-        _, names = next(self._lines(), (0, []))
-        self.columns = [name.strip() for name in names]
-        if not names:
+        lines = [cells for _, cells in itertools.islice(self._lines(), 2)]
+        if not lines:
             raise ConfigError(f"data.path: {path} is empty.")
-        other = [word for word, sign in SEPARATORS.items() if sign in names[0]]
-        if len(names) == 1 and other:
-            raise ConfigError(
-                f"data.separator: no {separator} separates the names in the first line of "
-                f"{path.name}, {cut(names[0])}. Did you mean data.separator={other[0]}?"
-            )
+        self.columns = written.names(path.name, lines[0], lines[1] if lines[1:] else [])
+        self._header = 0 if written.header is False else 1  # lines
 
     @classmethod
     @contextmanager
-    def open(cls, path: Path, separator: str) -> Iterator[CsvFile]:
+    def open(cls, path: Path, written: Format) -> Iterator[CsvFile]:
         """Open the file.
 
         Raises:
-            ConfigError: if it cannot be read, is not UTF-8 text, or is not CSV.
+            ConfigError: if it cannot be read or decoded, or is not CSV.
         """
-        with _refusing(path), path.open(encoding="utf-8-sig", newline="") as text:
-            yield cls(path, text, separator)
+        with (
+            _refusing(path),
+            open_text(path, written.encoding, written.comment) as (text, encoding),
+        ):
+            yield cls(path, text, written, encoding)
+
+    def cells(self) -> Iterator[tuple[int, list[str]]]:
+        """The line number of each row, and its cells as they are in the file."""
+        return itertools.islice(self._lines(), self._header, None)
 
     def text_columns(self, columns: tuple[str, ...]) -> frozenset[str]:
-        """The columns whose first non-empty cell is neither a number nor true or false.
+        """The columns of text, such as classes: their first cell that says so is a word.
 
         No more of the file is read than it takes to see one such cell of each column.
         """
-        unseen, words = {name: self.columns.index(name) for name in columns}, set()
-        for _, cells in itertools.islice(self._lines(), 1, None):
-            for name, index in list(unseen.items()):
-                cell = cells[index].strip(BLANK) if index < len(cells) else ""
-                if cell not in EMPTY:
-                    del unseen[name]
-                    if self._notation.is_text(cell):
-                        words.add(name)
-            if not unseen:
-                break
-        return frozenset(words)
+        indices = {name: self.columns.index(name) for name in columns}
+        rows = (
+            {name: cells[index] for name, index in indices.items() if index < len(cells)}
+            for _, cells in self.cells()
+        )
+        return text_columns(columns, rows, self.format.notation)
 
     def read(
         self, columns: tuple[str, ...], rows: int, text: frozenset[str] = frozenset()
@@ -109,9 +108,10 @@ class CsvFile:
         # All columns are read: given usecols, pandas truncates lines that are too long.
         with pandas.read_csv(
             self._text,
-            sep=self._separator,
+            sep=self.format.sign,
+            decimal=DECIMALS[self.format.decimal],
             skipinitialspace=True,
-            header=0,
+            header=0 if self._header else None,
             names=list(range(len(self.columns))),
             dtype=dict.fromkeys(strings, "object"),
             na_values=list(EMPTY),
@@ -140,16 +140,19 @@ class CsvFile:
         if len(cells) > len(self.columns):
             raise ConfigError(
                 f"data.path: {self.path.name}, line {line} has {len(cells)} cells, and the "
-                f"first line names {len(self.columns)} columns. Give each column a name."
+                f"first line {'names' if self._header else 'has'} {len(self.columns)} columns. "
+                "Give each column a name."
             )
 
     def _numbers(self, cells: Series[Any], index: int, before: int) -> NDArray[np.float64]:
         """A column as numbers, with 1 for true and 0 for false."""
         if cells.dtype.kind in "iufb":
             return cells.to_numpy(np.float64)
-        numbers = [self._notation.number(cell) for cell in cells.to_numpy(object)]
+        numbers = [self.format.notation.number(cell) for cell in cells.to_numpy(object)]
         if None in numbers:
-            self._refuse(before + numbers.index(None), index, f"is not a number. {CORRECT}")
+            row = numbers.index(None)
+            hint = advice(str(cells.iloc[row]), self.format.notation)
+            self._refuse(before + row, index, f"is not a number. {hint}")
         return np.array(numbers, dtype=np.float64)
 
     def _strings(self, cells: Series[Any], index: int, before: int) -> NDArray[np.object_]:
@@ -158,9 +161,8 @@ class CsvFile:
         for row, cell in enumerate(cells.to_numpy(object)):
             cell = cell.strip(BLANK) if isinstance(cell, str) else ""
             if cell not in EMPTY:
-                if not self._notation.is_text(cell):
-                    why = f"is not text, as in the rows before. {CORRECT}"
-                    self._refuse(before + row, index, why)
+                if self.format.notation.number(cell) is not None:
+                    self._refuse(before + row, index, NO_TEXT)
                 strings[row] = cell
         return strings
 
@@ -171,7 +173,7 @@ class CsvFile:
 
     def _row(self, row: int) -> tuple[int, list[str]]:
         """The line number and the cells of a row, counted from 0."""
-        return next(itertools.islice(self._lines(), row + 1, None), (0, []))
+        return next(itertools.islice(self.cells(), row, None), (0, []))
 
     def _lines(self) -> Iterator[tuple[int, list[str]]]:
         """The number and the cells of each line that pandas does not skip as blank."""
@@ -183,7 +185,7 @@ class CsvFile:
                 yield line
 
         self._text.seek(0)
-        reader = csv.reader(lines(), delimiter=self._separator, skipinitialspace=True)
+        reader = csv.reader(lines(), delimiter=self.format.sign, skipinitialspace=True)
         for cells in reader:
             if len(cells) > 1 or "".join(read).strip(BLANK):
                 yield reader.line_num, cells
@@ -197,13 +199,6 @@ def _refusing(path: Path) -> Iterator[None]:
 
     try:
         yield
-    except UnicodeDecodeError as error:
-        raise ConfigError(
-            f"data.path: {path} is not UTF-8 text. Save it as CSV in UTF-8; for a Parquet file, "
-            "type data=parquet."
-        ) from error
     except (csv.Error, ParserError, EmptyDataError) as error:
         reason = str(error).split("C error: ")[-1].strip().rstrip(".")
         raise ConfigError(f"data.path: {path} is not a CSV file: {reason}.") from error
-    except OSError as error:
-        raise ConfigError(f"data.path: {path} cannot be read: {error.strerror}.") from error

@@ -12,13 +12,16 @@ import numpy as np
 
 from gdexp.data.columns import choose, find
 from gdexp.data.csv_file import CsvFile
+from gdexp.data.csv_format import Format
 from gdexp.data.dataset import CHUNK, Chunk, Dataset
 from gdexp.data.open_table import OpenTable
 from gdexp.data.parquet_file import ParquetFile
 from gdexp.errors import ConfigError
 
 Missing = Annotated[str, Literal["refuse", "drop"]]
-Separator = Annotated[str, Literal["comma", "semicolon", "tab", "space"]]
+Separator = Annotated[str, Literal["comma", "semicolon", "tab", "space", "pipe"]]
+Decimal = Annotated[str, Literal["point", "comma"]]
+Thousands = Annotated[str | None, Literal["comma", "point", "space", "apostrophe"]]
 
 
 @dataclass(frozen=True)
@@ -85,8 +88,13 @@ def csv(
     missing: Missing = "refuse",
     name: str | None = None,
     drop: list[str] | None = None,
+    decimal: Decimal = "point",
+    thousands: Thousands = None,
+    encoding: str | None = None,
+    comment: str | None = None,
+    header: bool | None = None,
 ) -> Source:
-    """A table in a CSV file in UTF-8 whose first line names the columns.
+    """A table in a CSV file, which may be compressed: gzip, zip, bzip2 or xz.
 
     Args:
         path: the file, relative to the working folder.
@@ -96,12 +104,20 @@ def csv(
         missing: "refuse" empty cells, or "drop" their rows.
         name: the table's name in MLflow; None for the file's name.
         drop: columns to leave out.
+        decimal: the decimal sign.
+        thousands: the sign between groups of three digits; None for none.
+        encoding: the encoding; None for UTF-8, or what the byte-order mark says.
+        comment: lines that begin with this sign are skipped; None for none.
+        header: whether the first line names the columns; False names them column_1, …; None if it
+            does, and no name is a number.
 
     Raises:
-        ConfigError: if the file does not exist. Its content is checked when it is read.
+        ConfigError: if the file does not exist, or the settings contradict each other.
+            Its content is checked when it is read.
     """
     file = find(path, "csv")
-    opener = partial(CsvFile.open, file, separator)
+    written = Format(separator, decimal, thousands, encoding, comment, header)
+    opener = partial(CsvFile.open, file, written)
     return Source(opener, name or file.stem, target, features, missing, drop)
 
 

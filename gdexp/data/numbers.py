@@ -39,10 +39,8 @@ class Notation:
         point = re.escape(DECIMALS[self.decimal])
         whole = "[0-9]+"
         if self.thousands:
-            signs = f"[{THOUSANDS[self.thousands]}]"
-            whole = (
-                f"(?:[0-9]{{1,3}}(?:(?P<sign>{signs})[0-9]{{3}})(?:(?P=sign)[0-9]{{3}})*|[0-9]+)"
-            )
+            sign = f"(?P<sign>[{THOUSANDS[self.thousands]}])"
+            whole = f"(?:[1-9][0-9]{{0,2}}{sign}[0-9]{{3}}(?:(?P=sign)[0-9]{{3}})*|[0-9]+)"
         digits = f"(?:{whole}(?:{point}[0-9]*)?|{point}[0-9]+)"
         return re.compile(f"[+-]?(?:{digits}(?:[eE][+-]?[0-9]+)?|inf(?:inity)?)", re.I | re.A)
 
@@ -68,10 +66,6 @@ class Notation:
         """Whether a cell holds a finite number; true and false are none."""
         number = self.number(cell)
         return number is not None and math.isfinite(number) and cell.strip().lower() not in TRUTH
-
-    def is_text(self, cell: str) -> bool:
-        """Whether a cell is neither empty nor a number nor true or false."""
-        return self.number(cell) is None
 
 
 def _float(cell: Any) -> float | None:

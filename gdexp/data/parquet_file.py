@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gdexp.data.columns import CORRECT, Column, cut
+from gdexp.data.advice import CORRECT, NO_TEXT, advice, text_columns
+from gdexp.data.columns import Column, cut
 from gdexp.data.numbers import EMPTY, Notation
 from gdexp.errors import ConfigError
 
@@ -53,19 +54,15 @@ class ParquetFile:
         return frozenset(name for name in described if isinstance(name, str))
 
     def text_columns(self, columns: tuple[str, ...]) -> frozenset[str]:
-        """The columns of strings whose first non-empty cell is no number, nor true or false."""
-        unseen = [name for name in columns if self._is_text(name)]
-        words = set()
-        for batch in self._file.iter_batches(1000, columns=unseen) if unseen else ():
-            for name in list(unseen):
-                filled = (c for c in _strings(batch.column(name)) if c is not None)
-                if (cell := next(filled, None)) is not None:
-                    unseen.remove(name)
-                    if Notation().is_text(cell):
-                        words.add(name)
-            if not unseen:
-                break
-        return frozenset(words)
+        """The columns of text, as :meth:`gdexp.data.csv_file.CsvFile.text_columns` tells them."""
+        strings = [name for name in columns if self._is_text(name)]
+        batches = self._file.iter_batches(1000, columns=strings) if strings else ()
+        rows = (
+            dict(zip(strings, cells, strict=True))
+            for batch in batches
+            for cells in zip(*(_strings(batch.column(name)) for name in strings), strict=True)
+        )
+        return text_columns(strings, rows, Notation())
 
     def read(
         self, columns: tuple[str, ...], rows: int, text: frozenset[str] = frozenset()
@@ -101,11 +98,11 @@ class ParquetFile:
         strings, notation = _strings(cells), Notation()
         values = [notation.number(cell) for cell in strings]
         for row, (cell, value) in enumerate(zip(strings, values, strict=True)):
-            if cell is not None and (value is None) != text:
-                why = "not text, as in the rows before" if text else "not a number"
+            if cell is not None and (value is None) != text:  # a word among numbers, or vice versa
+                why = f"is not a number. {advice(cell, notation)}"
                 raise ConfigError(
                     f"data.path: {self.path.name}, row {before + row + 1}, column {name!r}: "
-                    f"{cut(cell)} is {why}. {CORRECT}"
+                    f"{cut(cell)} {NO_TEXT if text else why}"
                 )
         return strings if text else np.array(values, dtype=np.float64)
 

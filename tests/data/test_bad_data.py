@@ -95,7 +95,8 @@ REFUSED = {
     "and leave 442 to train on; each part needs one. Type a share from 0.0023 to 0.9977, or 0.",
     TWO + "data.standardise=true": "data.standardise: data=csv has no setting 'standardise'. It "
     "has: standardize, validation, batch_size, compress, metrics, path, target, features, "
-    "drop, separator, missing, name. Did you mean data.standardize?",
+    "drop, separator, decimal, thousands, encoding, comment, header, missing, name. Did you mean "
+    "data.standardize?",
     TWO + "data.standardize=yes": "data.standardize: 'yes' is not true or false. Type for example "
     "data.standardize=false.",
     TWO + "data.batch_size=5": "data.batch_size: 5 is more than the 4 rows to train on. Type "

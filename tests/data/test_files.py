@@ -141,7 +141,7 @@ def test_true_and_false_are_1_and_0_whatever_stands_beside_them(workdir: Path) -
 
 def test_columns_named_by_numbers(workdir: Path) -> None:
     (workdir / "t.csv").write_text("0,1,2\n5,6,7\n")
-    loaded = data.csv("t.csv", 2, [1]).load()  # type: ignore[list-item]
+    loaded = data.csv("t.csv", 2, [1], header=True).load()  # type: ignore[list-item]
     assert (loaded.features, loaded.target) == (("1",), "2")
     assert (loaded.x.tolist(), loaded.y.tolist()) == ([6], [7])
 
@@ -187,7 +187,7 @@ REFUSED: dict[str, tuple[str | bytes, dict[str, object], str]] = {
     "a long text": (f"age,bmi,y\n1,{'z' * 99},3\n", {}, f"data.path: t.csv, line 2, column 'bmi': "
     f"'{'z' * 39}…' is not a number. {CORRECT}"),
     "a decimal comma": ('age,bmi,y\n1,"2,5",3\n', {}, "data.path: t.csv, line 2, column 'bmi': "
-    f"'2,5' is not a number. {CORRECT}"),
+    "'2,5' is not a number. Type data.decimal=comma."),
     "an empty cell": ("age,bmi,y\n1,2,3\n4,,6\n", {}, "data.path: t.csv, line 3, column 'bmi': '' "
     f"{FILL}"),
     "NA": ("age,bmi,y\n1,2,3\n4,5,NA\n", {}, "data.path: t.csv, line 3, column 'y': 'NA' " + FILL),
@@ -206,11 +206,11 @@ REFUSED: dict[str, tuple[str | bytes, dict[str, object], str]] = {
     "to fit: each has an empty cell."),
     "an empty file": ("", {}, "data.path: {dir}/t.csv is empty."),
     "blank lines alone": ("\n \n", {}, "data.path: {dir}/t.csv is empty."),
-    "no text": (b"PAR1\xff\xfe\x00", {}, "data.path: {dir}/t.csv is not UTF-8 text. Save it as "
-    "CSV in UTF-8; for a Parquet file, type data=parquet."),
+    "no text": (b"PAR1\xff\xfe\x00", {}, "data.path: {dir}/t.csv is a Parquet file. "
+    "Type data=parquet."),
     "no text later": (b"age,bmi,y\n" + b"1,2,3\n" * 9999 + b"\xff,2,3\n", {}, "data.path: "
-    "{dir}/t.csv is not UTF-8 text. Save it as CSV in UTF-8; for a Parquet file, type "
-    "data=parquet."),
+    "{dir}/t.csv is not UTF-8 text. Type data.encoding=cp1252 if Windows or Excel wrote it, else "
+    "the name of its encoding, such as latin1."),
     "an open quote": ('age,bmi,y\n1,"2,3\n', {}, "data.path: {dir}/t.csv is not a CSV file: EOF "
     "inside string starting at row 1."),
     "names twice": ("age,age,y\n1,2,3\n", {}, "data.path: two columns are named 'age'. Rename "
