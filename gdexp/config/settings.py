@@ -108,13 +108,21 @@ TRACKING: dict[str, Any] = {
     "log_model": bool,
 }
 
+LATER: dict[str, Any] = {}
+"""Settings that records of earlier versions lack, with their defaults.
+
+A run that leaves them at their defaults has the hash and the params that an earlier version gave
+it, so its sweeps can still be resumed. Add a line here for each new setting, of a run (as
+``stop.name``) or of an option (as ``data.name``).
+"""
+
 ConfigStore.instance().store(name="schema", node=Settings, provider="gdexp")
 
 
 def default_of(key: str) -> Any:
-    """The default of a run-level setting, or None."""
+    """The default of a run-level setting, or of one that came later; else None."""
     section, _, name = key.rpartition(".")
-    return getattr(SECTIONS.get(section) if section else Settings, name, None)
+    return getattr(SECTIONS.get(section) if section else Settings, name, LATER.get(key))
 
 
 def is_float(key: str) -> bool:
