@@ -39,6 +39,9 @@ class Stop:
     patience: Annotated[
         int | None, Ge(1), "stop after this many epochs without a smaller validation loss"
     ] = None
+    restore_best: Annotated[
+        bool, "with patience, end with the parameters of the epoch of the smallest validation loss"
+    ] = True
     divergence: Annotated[
         float | None, Gt(1), "stop above this multiple of the first loss; null: only at NaN or inf"
     ] = None
@@ -108,7 +111,9 @@ TRACKING: dict[str, Any] = {
     "log_model": bool,
 }
 
-LATER: dict[str, Any] = {}
+LATER: dict[str, Any] = {
+    "stop.restore_best": True,
+}
 """Settings that records of earlier versions lack, with their defaults.
 
 A run that leaves them at their defaults has the hash and the params that an earlier version gave
