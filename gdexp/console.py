@@ -24,7 +24,7 @@ def report_job(job: Job, result: Result, place: str = "") -> None:
         place: where it is recorded, in words.
     """
     if job.number is not None:
-        loss = f"loss {result.trajectory.loss[-1]:.6g}, " if result.trajectory.length else ""
+        loss = f"loss {result.loss:.6g}, " if result.trajectory.length else ""
         ended = f"{loss}f({result.at}) = {result.prediction:.6g}"
         say(f"#{job.number} {' '.join(job.typed) or 'defaults'}: {result.outcome}, {ended}")
         if result.note and job.choices["gradient"] not in _noted:

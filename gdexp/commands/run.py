@@ -157,7 +157,7 @@ def _application(cfg: DictConfig) -> float | None:
         traceback.print_exc()
         raise RunFailedError(str(error)) from error
     report_job(job, result, experiment.place(ready.store))
-    return float(result.trajectory.loss[-1]) if result.trajectory.length else None
+    return result.loss if result.trajectory.length else None
 
 
 # Hydra passes this function to launchers; the mark tells ours that it may vectorize the jobs.

@@ -13,11 +13,12 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from gdexp.config import schema
-from gdexp.config.settings import default_of
+from gdexp.config.settings import LATER, default_of
 
 MAIN = ("lr", "iters", "seed", "dtype", "predict_at")  # params of every run
 OPTIONAL = ("stop", "scheduler")
-UNUSED = {key: default_of(key) for key in schema.HINTS if key not in MAIN} | {"scheduler": "none"}
+UNUSED = {key: default_of(key) for key in schema.HINTS if key not in MAIN}
+UNUSED |= {"scheduler": "none", **LATER}  # no params of a run that leaves them at this
 UNNAMED = ("print_every", "data.metrics")  # they affect what is shown, not what is computed
 WITHOUT_EFFECT = ("print_every", "tracking", "sweep", "checkpoint")  # on the result
 
@@ -58,8 +59,17 @@ class Job:
 
     @cached_property
     def config_hash(self) -> str:
-        """A digest of the settings that determine the result, ``_target_`` included."""
+        """A digest of the settings that determine the result, ``_target_`` included.
+
+        New settings at their defaults are left out (:data:`gdexp.config.settings.LATER`).
+        """
         kept = {k: v for k, v in self.settings.items() if k not in WITHOUT_EFFECT}
+        for key, default in LATER.items():
+            group, _, name = key.rpartition(".")
+            node = kept.get(group, {}) if group else kept
+            if name in node and node[name] == default:
+                rest = {k: v for k, v in node.items() if k != name}
+                kept = {**kept, group: rest} if group else rest
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
 
     def flat(self) -> dict[str, Any]:

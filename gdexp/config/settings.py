@@ -42,6 +42,9 @@ class Stop:
     patience: Annotated[
         int | None, Ge(1), "stop after this many epochs without a smaller validation loss"
     ] = None
+    restore_best: Annotated[
+        bool, "with patience, end with the parameters of the epoch of the smallest validation loss"
+    ] = True
     divergence: Annotated[
         float | None, Gt(1), "stop above this multiple of the first loss; null: only at NaN or inf"
     ] = None
@@ -111,13 +114,23 @@ TRACKING: dict[str, Any] = {
     "log_model": bool,
 }
 
+LATER: dict[str, Any] = {
+    "stop.restore_best": True,
+}
+"""Settings that records of earlier versions lack, with their defaults.
+
+A run that leaves them at their defaults has the hash and the params that an earlier version gave
+it, so its sweeps can still be resumed. Add a line here for each new setting, of a run (as
+``stop.name``) or of an option (as ``data.name``).
+"""
+
 ConfigStore.instance().store(name="schema", node=Settings, provider="gdexp")
 
 
 def default_of(key: str) -> Any:
-    """The default of a run-level setting, or None."""
+    """The default of a run-level setting, or of one that came later; else None."""
     section, _, name = key.rpartition(".")
-    return getattr(SECTIONS.get(section) if section else Settings, name, None)
+    return getattr(SECTIONS.get(section) if section else Settings, name, LATER.get(key))
 
 
 def is_float(key: str) -> bool:

@@ -17,7 +17,9 @@ from gdexp.config.job import Job
 from gdexp.config.paths import OUTPUTS, absolute
 from gdexp.config.schema import shown
 from gdexp.config.settings import default_of
+from gdexp.descent import predictors
 from gdexp.descent.archive import check_mapping, pack, unpack_parts
+from gdexp.descent.best import Best
 from gdexp.descent.build import Components
 from gdexp.descent.trajectory import FloatArray, Trajectory
 from gdexp.errors import ConfigError, first_line
@@ -39,7 +41,8 @@ class Saved:
     Attributes:
         epoch: its last epoch.
         table: its trajectory, as :attr:`gdexp.descent.trajectory.Trajectory.table`.
-        state: the state of the components, as :meth:`gdexp.descent.build.Components.state`.
+        state: the state of the components, as :meth:`gdexp.descent.build.Components.state`, and
+            as "best" the predictor's state in the best epoch, if the run was to restore it.
     """
 
     epoch: int
@@ -47,13 +50,18 @@ class Saved:
     state: Mapping[str, Any]
 
 
-def contents(job: Job, built: Components, trajectory: Trajectory) -> tuple[str, bytes]:
+def contents(
+    job: Job, built: Components, trajectory: Trajectory, best: Best | None = None
+) -> tuple[str, bytes]:
     """The checkpoint after the trajectory's last epoch: (file name, content)."""
+    state = built.state()
+    if best is not None and best.state is not None:
+        state["best"] = best.state
     content = pack(
         {
             "epoch": trajectory.length,
             "table": trajectory.table,
-            "state": built.state(),
+            "state": state,
             "settings": job.settings,
             "digest": built.data.digest,
         }
@@ -143,6 +151,8 @@ def _check_state(saved: Saved, built: Components) -> None:
     for part in start:
         if part != "random" and part not in saved.state:
             raise ValueError(f"it has no state of the {part}")
+    if "best" in saved.state:
+        predictors.load_state(built.predictor, saved.state["best"])
     built.load(saved.state)
     built.load(start)
 

@@ -180,12 +180,14 @@ def is_rebuildable(settings: Mapping[str, Any]) -> bool:
 
     So it is for a linear predictor of one feature, x, fitted to points written out in the settings.
     """
+    stop = settings.get("stop", {})
     return (
         is_linear(settings)
         and bool(of(settings, "data", "inline"))
         and not settings["data"].get("standardize")
         and not settings["data"].get("standardize_target")
         and task_of(settings) != "classes"
+        and not (stop.get("patience") and stop.get("restore_best"))  # else the last are not final
     )
 
 

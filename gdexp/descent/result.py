@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -23,9 +24,11 @@ class Result:
         reason: why, in a phrase.
         trajectory: every iteration, as arrays.
         transcript: the run in the tutorial's format.
-        prediction: f(predict_at) after the last update.
+        prediction: f(predict_at) at the final parameters.
         at: predict_at as printed.
-        parameters: the parameters after the last update, named as in the trajectory.
+        parameters: the final parameters, named as in the trajectory.
+        restored: the epoch whose parameters are the final ones, because its validation loss was
+            the smallest; None if the last update's are.
         coefficients: of a linear predictor, by feature, in the data's own units.
         scores: mean absolute error and R², or the accuracy, by metric name.
         run_id: the run's id in MLflow; None if tracking is off.
@@ -44,6 +47,7 @@ class Result:
     prediction: float
     at: str = ""
     parameters: dict[str, float] = field(default_factory=dict)
+    restored: int | None = None
     coefficients: dict[str, float] = field(default_factory=dict)
     scores: dict[str, float] = field(default_factory=dict)
     run_id: str | None = None
@@ -53,6 +57,16 @@ class Result:
     seconds: float = 0.0
     data: Prepared | None = field(default=None, repr=False)
     fitted: Fitted | None = field(default=None, repr=False)
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that the final values describe: the restored one, or the last."""
+        return self.restored or self.trajectory.length
+
+    @property
+    def loss(self) -> float:
+        """The loss of that epoch; NaN if there is none."""
+        return float(self.trajectory.loss[self.epoch - 1]) if self.epoch else math.nan
 
 
 def outcome(trajectory: Trajectory) -> tuple[str, str]:

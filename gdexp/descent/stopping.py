@@ -16,12 +16,18 @@ class Rules:
     """The rules of the ``stop`` section, checked at the last recorded epoch.
 
     Args:
-        stop: the section: tolerance, watch, patience, divergence and every.
+        stop: the section: tolerance, watch, patience, restore_best, divergence and every.
+
+    Attributes:
+        active: whether any rule is set.
+        every: the number of epochs from one check to the next; None without a rule.
+        restores_best: whether the run ends with the parameters of its best epoch.
     """
 
     def __init__(self, stop: Mapping[str, Any]) -> None:
         self._tolerance, self._watch = stop["tolerance"], stop["watch"]
         self._patience, self._divergence = stop["patience"], stop["divergence"]
+        self.restores_best = bool(self._patience and stop["restore_best"])
         self.active = any((self._tolerance, self._patience, self._divergence))
         self.every: int | None = stop["every"] if self.active else None
 
@@ -40,11 +46,17 @@ class Rules:
                 return "converged", f"the {what} was {value:.6g} in epoch {epoch}"
         if self._patience:
             curve = trajectory.measured[VALIDATION]
-            best = int(curve.argmin())
-            if epoch - 1 - best >= self._patience:
-                smallest = f"the validation loss was {curve[best]:.6g} in epoch {best + 1}"
+            best = best_epoch(trajectory)
+            if epoch - best >= self._patience:
+                smallest = f"the validation loss was {curve[best - 1]:.6g} in epoch {best}"
                 return "converged", f"{smallest}, with no improvement since"
         return None
+
+
+def best_epoch(trajectory: Trajectory) -> int:
+    """The first epoch with the smallest validation loss."""
+    curve = trajectory.measured[VALIDATION]
+    return int(np.where(np.isnan(curve), np.inf, curve).argmin()) + 1
 
 
 def gradient_norm(trajectory: Trajectory, row: int = -1) -> float:

@@ -178,8 +178,7 @@ class Launch:
         """Report a run that has ended and, if there is a store, is recorded."""
         if result.outcome in ("failed", "interrupted"):  # reported by whoever catches the exception
             return
-        loss = result.trajectory.loss
-        value = float(loss[-1]) if len(loss) else None
+        value = result.loss if result.trajectory.length else None
         returned = ComputedReturn(job, value, functools.partial(self._compose, job))
         self._returns[_number(job)] = returned
         self._tally.ended(job, returned, result)

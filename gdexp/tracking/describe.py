@@ -152,7 +152,9 @@ def note(job: Job, result: Result) -> str:
     loss = result.trajectory.loss
     text = f"`{job.command}` {result.outcome}: {result.reason}"
     if len(loss):
-        text += f", loss {loss[0]:.6g} → {loss[-1]:.6g}, f({result.at}) = {result.prediction:.6g}"
+        text += (
+            f", loss {loss[0]:.6g} → {result.loss:.6g}, f({result.at}) = {result.prediction:.6g}"
+        )
     return f"{text}. {result.note}".rstrip()
 
 
@@ -163,12 +165,14 @@ def final_metrics(result: Result) -> dict[str, float]:
         return {}
     best = int(loss.argmin())
     values = {
-        "final/loss": float(loss[-1]),
+        "final/loss": result.loss,
         "best/loss": float(loss[best]),
         "best/epoch": float(best + 1),
     }
     if not result.trajectory.diverged and math.isfinite(result.prediction):
         values["final/prediction"] = result.prediction
+    if result.restored is not None:
+        values["final/epoch"] = float(result.restored)
     values |= {f"coef/{metric_name(name)}": value for name, value in result.coefficients.items()}
     return values | result.scores
 

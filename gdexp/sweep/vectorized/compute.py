@@ -15,7 +15,7 @@ from gdexp.config.settings import default_of
 from gdexp.config.validation import is_torch_based
 from gdexp.descent import predictors
 from gdexp.descent.build import Components, build
-from gdexp.descent.compute import conclude, new_transcript
+from gdexp.descent.compute import conclude, judge, new_transcript
 from gdexp.descent.result import Result
 from gdexp.insight import gradient_check
 from gdexp.sweep.vectorized.program import Program, ProgramResult
@@ -164,5 +164,6 @@ def _result(job: Job, built: Components, computed: ProgramResult, i: int) -> Res
     if trajectory.length:
         last = {name: float(values[-1]) for name, values in trajectory.parameters.items()}
         predictors.set_parameters(built.predictor, last)
+    judge(result)
     conclude(job, built, result, after)
     return result
