@@ -9,7 +9,7 @@ from typing import Any
 from hydra.core.utils import JobReturn, JobStatus
 
 from gdexp.config.job import Job
-from gdexp.console import report_job, say
+from gdexp.console import report_job, report_notes, say
 from gdexp.descent.progress import new_bar
 from gdexp.descent.result import Result
 
@@ -63,8 +63,8 @@ class Tally:
             from gdexp.sweep.summary import table_row
 
             self.rows[job.number] = table_row(job, result)
-        if self._total <= FEW:
-            report_job(job, result)
+        report = report_job if self._total <= FEW else report_notes
+        report(job, result)
 
     @property
     def counts(self) -> str:
