@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gdexp.config import capabilities
 from gdexp.config.job import Job
 from gdexp.descent.build import Components
 from gdexp.descent.result import Result
@@ -37,7 +38,7 @@ class Accuracy(NamedTuple):
 
 
 def accuracy(built: Components, result: Result, quadratic: Curvature) -> Accuracy:
-    """Compare the coefficients, in the data's own units, with the nearest least-squares solution."""
+    """Compare the coefficients, in the data's own units, with the nearest optimum."""
     fitted = parameters(built)
     optimum = fitted - quadratic.distance(fitted)
     values, exact = (_in_data_units(built, each) for each in (fitted, optimum))
@@ -50,7 +51,9 @@ def accuracy(built: Components, result: Result, quadratic: Curvature) -> Accurac
     worst = int(relative.argmax())
     error = float(relative[worst])
     digits = SHOWN if error == 0 else math.floor(-math.log10(error)) if error < 1 else 0
-    return Accuracy([*result.coefficients][worst], min(digits, SHOWN), error)
+    plain = built.data.scaling is None and built.data.fitted.width == 1
+    names = ("w", "b") if plain else tuple(result.coefficients)  # as they have been printed
+    return Accuracy(names[worst], min(digits, SHOWN), error)
 
 
 def warning(job: Job, built: Components, result: Result, reached: Accuracy | None) -> str:
@@ -62,16 +65,14 @@ def warning(job: Job, built: Components, result: Result, reached: Accuracy | Non
         result: its result.
         reached: the accuracy of its coefficients; None if it is unknown.
     """
-    facts = [_tolerance(job, result)] if job.settings["stop"]["tolerance"] else []
     quadratic = curvature(job, built)
+    facts = [_tolerance(job, built, result, quadratic)] if job.settings["stop"]["tolerance"] else []
     remedy = "more epochs or a larger step would get closer"
-    if quadratic is not None and reached is not None and reached.digits < ENOUGH:
-        if not _seeks_another_optimum(job):
-            facts.append(_distance(job, built, result, quadratic, reached))
-            remedy = _remedy(job, built, result, quadratic, reached)
-    elif quadratic is not None and facts and job.settings["stop"]["watch"] == "loss":
-        remedy = f"the smallest possible loss is {quadratic.lowest:.6g}; type stop.watch=gradient"
-    return f"not converged: {', and '.join(facts)}; {remedy}." if facts else ""
+    is_poor = reached is not None and reached.digits < ENOUGH and not _seeks_another_optimum(job)
+    if quadratic is not None and reached is not None and is_poor:
+        facts.append(_distance(job, built, result, quadratic, reached))
+        remedy = _remedy(job, built, result, quadratic, reached)
+    return f"not converged: {'; '.join([*facts, remedy])}." if facts else ""
 
 
 def _seeks_another_optimum(job: Job) -> bool:
@@ -80,14 +81,19 @@ def _seeks_another_optimum(job: Job) -> bool:
     return bool(job.settings["stop"]["patience"] or any(updater.get(key) for key in DECAYS))
 
 
-def _tolerance(job: Job, result: Result) -> str:
-    """That the tolerance was not met."""
+def _tolerance(job: Job, built: Components, result: Result, quadratic: Curvature | None) -> str:
+    """That the tolerance was not met, and whether it can be."""
     stop, trajectory = job.settings["stop"], result.trajectory
     is_loss = stop["watch"] == "loss"
     value = float(trajectory.loss[-1]) if is_loss else gradient_norm(trajectory)
     what = "loss" if is_loss else "gradient norm"
     epochs = counted(trajectory.length, "epoch")
-    return f"the {what} is {value:.3g} after {epochs}, above stop.tolerance={stop['tolerance']:g}"
+    text = f"the {what} is {value:.3g} after {epochs}, above stop.tolerance={stop['tolerance']:g}"
+    if is_loss and quadratic is not None:
+        rows = len(built.y) if capabilities.reduction(job.settings, "loss") == "sum" else 1
+        if stop["tolerance"] < (lowest := quadratic.lowest * rows):
+            text += f", and cannot be below {lowest:.6g} (stop.watch=gradient can be met)"
+    return text
 
 
 def _distance(
@@ -103,7 +109,7 @@ def _distance(
     if built.batch_size or not first:
         return words
     ratio = gradient_norm(result.trajectory) / first
-    return f"the gradient is {ratio:.1e} of its size at the start, and {words}"
+    return f"the gradient is {ratio:.2g} of its size at the start, and {words}"
 
 
 def _remedy(
@@ -146,7 +152,7 @@ def _epochs_needed(
         return None
     more = math.log(reached.error * 10**SHOWN) / -math.log(slowest)
     epochs = result.trajectory.length + more
-    unit = 10 ** max(0, math.floor(math.log10(epochs)) - 1)
+    unit: int = 10 ** max(0, math.floor(math.log10(epochs)) - 1)
     return math.ceil(epochs / unit) * unit
 
 

@@ -47,9 +47,8 @@ def _effect(job: Job, multiple: float) -> str:
     lr = updater.get("lr")
     if lr is None or job.settings["scheduler"]["_target_"] is not None:
         return f", so every lr acts like one {multiple:g} times as large"
-    decay = updater.get("weight_decay") or 0.0
-    acts = f"lr={lr:g}", f"lr={lr * multiple:g}"
-    if decay:
-        shares = decay, decay / multiple
-        acts = tuple(f"{a} updater.weight_decay={b:g}" for a, b in zip(acts, shares, strict=True))
-    return f", so {acts[0]} acts like {acts[1]}"
+    typed, acts_like = f"lr={lr:g}", f"lr={lr * multiple:g}"
+    if decay := updater.get("weight_decay"):
+        typed += f" updater.weight_decay={decay:g}"
+        acts_like += f" updater.weight_decay={decay / multiple:g}"
+    return f", so {typed} acts like {acts_like}"

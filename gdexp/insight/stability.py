@@ -64,10 +64,10 @@ def warning(job: Job, built: Components, result: Result) -> str:
         return f"with all rows at once {key} must be below {bound}, with minibatches lower: {half}."
     if lr > largest:
         return (
-            f"lr={lr:g} is above {bound}, the largest that works for this problem: type {half}."
+            f"{key}={lr:g} is above {bound}, the largest that works for this problem: type {half}."
         )
     return (
-        f"lr={lr:g} is below {bound}, the largest that works for this problem, so the growth is "
+        f"{key}={lr:g} is below {bound}, the largest that works for this problem, so the growth is "
         f"temporary or a number too large for {job.settings['dtype']}: type {half}, or more epochs."
     )
 
