@@ -13,12 +13,13 @@ from gdexp.descent.build import Components
 from gdexp.descent.result import Result
 from gdexp.descent.stopping import gradient_norm
 from gdexp.errors import counted
-from gdexp.insight.curvature import Curvature, Floats, curvature, parameters
+from gdexp.insight.curvature import Curvature, Floats, parameters
 from gdexp.insight.stability import largest_lr, name_of_lr, rounded_down
 
 SHOWN = 6  # digits of a coefficient that are printed, and so the most that are counted
 ENOUGH = 4  # a fit whose coefficients have fewer right digits is told so
 SHARE = 0.1  # a coefficient that contributes less than this to the spread of y counts as this much
+LONGEST = 10_000_000  # epochs that are suggested at most
 ILL = 100.0  # a condition number above which standardizing is suggested
 DECAYS = ("weight_decay", "lambd")  # settings of updaters that descend to another optimum
 
@@ -56,16 +57,22 @@ def accuracy(built: Components, result: Result, quadratic: Curvature) -> Accurac
     return Accuracy(names[worst], min(digits, SHOWN), error)
 
 
-def warning(job: Job, built: Components, result: Result, reached: Accuracy | None) -> str:
+def warning(
+    job: Job,
+    built: Components,
+    result: Result,
+    quadratic: Curvature | None,
+    reached: Accuracy | None,
+) -> str:
     """What a completed run is told that has not converged, else "".
 
     Args:
         job: the run.
         built: its components, with the final parameters.
         result: its result.
+        quadratic: its loss, if that is a quadratic.
         reached: the accuracy of its coefficients; None if it is unknown.
     """
-    quadratic = curvature(job, built)
     facts = [_tolerance(job, built, result, quadratic)] if job.settings["stop"]["tolerance"] else []
     remedy = "more epochs or a larger step would get closer"
     is_poor = reached is not None and reached.digits < ENOUGH and not _seeks_another_optimum(job)
@@ -120,9 +127,9 @@ def _remedy(
     if _has_stalled(result) and job.settings["dtype"] == "float32":
         return "the parameters no longer change in float32, so type dtype=float64"
     ways = []
-    epochs = _epochs_needed(job, built, result, quadratic, reached)
-    ways.append(f"iters={epochs}" if epochs else f"more epochs than iters={job.settings['iters']}")
     largest = largest_lr(job, built, quadratic)
+    epochs = largest and _epochs_needed(job, built, result, quadratic, reached, largest)
+    ways.append(f"iters={epochs}" if epochs else f"more epochs than iters={job.settings['iters']}")
     lr = job.settings["updater"].get("lr")
     if largest is not None and not built.batch_size and lr and lr < largest / 4:
         ways.append(f"{name_of_lr(job)}={rounded_down(largest / 2)}")
@@ -134,24 +141,29 @@ def _remedy(
 
 
 def _epochs_needed(
-    job: Job, built: Components, result: Result, quadratic: Curvature, reached: Accuracy
+    job: Job,
+    built: Components,
+    result: Result,
+    quadratic: Curvature,
+    reached: Accuracy,
+    largest: float,
 ) -> int | None:
     """Epochs for plain descent to get all shown digits right, to two digits; None if unknown.
 
     In the direction of curvature h the distance shrinks by ``1 - lr * h`` per epoch, slowest in
     that of the smallest curvature.
     """
-    largest = largest_lr(job, built, quadratic)
-    settings = job.settings
-    is_plain = settings["updater"].get("momentum") in (None, 0, 0.0)
-    if largest is None or not is_plain or built.batch_size or built.scheduler is not None:
+    updater = job.settings["updater"]
+    if updater.get("momentum") or built.batch_size or built.scheduler is not None:
         return None
-    ratio = 2 * settings["updater"]["lr"] / largest  # lr times the largest curvature
+    ratio = 2 * updater["lr"] / largest  # lr times the largest curvature
     slowest = max(abs(1 - ratio / quadratic.condition), abs(1 - ratio))
     if not 0 < slowest < 1:
         return None
     more = math.log(reached.error * 10**SHOWN) / -math.log(slowest)
     epochs = result.trajectory.length + more
+    if epochs > LONGEST:
+        return None
     unit: int = 10 ** max(0, math.floor(math.log10(epochs)) - 1)
     return math.ceil(epochs / unit) * unit
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -97,7 +98,8 @@ def _curvature(data: Prepared, bias: bool) -> Curvature | None:
     n, d = len(table.y), table.width
     if n * (d + 1) ** 2 > LARGEST:
         return None
-    with np.errstate(all="ignore"):
+    quadratic = None
+    with np.errstate(all="ignore"), suppress(np.linalg.LinAlgError):
         r = factor(table, ones=bias)
         quadratic = _of_factor(r, n, bias) if np.isfinite(r).all() else None
     if quadratic is None:
@@ -120,7 +122,9 @@ def _of_factor(r: Floats, n: int, bias: bool) -> Curvature | None:
     optimum = np.linalg.lstsq(a / lengths, z, rcond=None)[0] / lengths
     lowest = float(np.sum((a @ optimum - z) ** 2)) / n
     below = r[int(bias) :]  # without the row of the means
-    spread = max(float(np.linalg.norm(below[:, -1])), 1e-3 * float(np.linalg.norm(z)))
+    spread, whole = float(np.linalg.norm(below[:, -1])), float(np.linalg.norm(z))
+    if spread < 1e-5 * whole:  # the targets are constant, but for rounding
+        spread = whole
     columns = np.linalg.norm(below[:, order], axis=0)
     if bias:
         columns[-1] = np.sqrt(n)

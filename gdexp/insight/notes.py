@@ -42,7 +42,8 @@ def diagnose(job: Job, built: Components, result: Result) -> None:
         if quadratic is not None and result.coefficients:
             reached = convergence.accuracy(built, result, quadratic)
             result.checks = {"condition": quadratic.condition, "digits": float(reached.digits)}
-        completed = result.outcome == "completed"
-        note = convergence.warning(job, built, result, reached) if completed else ""
+        note = ""
+        if result.outcome == "completed":
+            note = convergence.warning(job, built, result, quadratic, reached)
     if note:
         result.notes = {**result.notes, result.outcome: note}
