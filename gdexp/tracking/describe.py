@@ -174,6 +174,7 @@ def final_metrics(result: Result) -> dict[str, float]:
     if result.restored is not None:
         values["final/epoch"] = float(result.restored)
     values |= {f"coef/{metric_name(name)}": value for name, value in result.coefficients.items()}
+    values |= {f"check/{name}": value for name, value in result.checks.items()}
     return values | result.scores
 
 

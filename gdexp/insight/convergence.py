@@ -1,0 +1,184 @@
+"""How far a fit is from the optimum, and what to say if it ended before it converged."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from gdexp.config import capabilities
+from gdexp.config.job import Job
+from gdexp.descent.build import Components
+from gdexp.descent.result import Result
+from gdexp.descent.stopping import gradient_norm
+from gdexp.errors import counted
+from gdexp.insight.curvature import Curvature, Floats, parameters
+from gdexp.insight.stability import largest_lr, name_of_lr, rounded_down
+
+SHOWN = 6  # digits of a coefficient that are printed, and so the most that are counted
+ENOUGH = 4  # a fit whose coefficients have fewer right digits is told so
+SHARE = 0.1  # a coefficient that contributes less than this to the spread of y counts as this much
+LONGEST = 10_000_000  # epochs that are suggested at most
+ILL = 100.0  # a condition number above which standardizing is suggested
+DECAYS = ("weight_decay", "lambd")  # settings of updaters that descend to another optimum
+
+
+class Accuracy(NamedTuple):
+    """The coefficient of a linear model with the fewest right digits.
+
+    Attributes:
+        name: its name.
+        digits: its significant digits that agree with the least-squares solution, up to SHOWN.
+        error: its error, relative to its size.
+    """
+
+    name: str
+    digits: int
+    error: float
+
+
+def accuracy(built: Components, result: Result, quadratic: Curvature) -> Accuracy:
+    """Compare the coefficients, in the data's own units, with the nearest optimum."""
+    fitted = parameters(built)
+    optimum = fitted - quadratic.distance(fitted)
+    values, exact = (_in_data_units(built, each) for each in (fitted, optimum))
+    sizes = SHARE * quadratic.sizes
+    if built.data.scaling is not None:
+        sizes[: len(built.data.scaling.scale)] /= built.data.scaling.scale
+    errors = np.abs(values - exact)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        relative = np.where(errors == 0, 0.0, errors / np.maximum(np.abs(exact), sizes))
+    worst = int(relative.argmax())
+    error = float(relative[worst])
+    digits = SHOWN if error == 0 else math.floor(-math.log10(error)) if error < 1 else 0
+    plain = built.data.scaling is None and built.data.fitted.width == 1
+    names = ("w", "b") if plain else tuple(result.coefficients)  # as they have been printed
+    return Accuracy(names[worst], min(digits, SHOWN), error)
+
+
+def warning(
+    job: Job,
+    built: Components,
+    result: Result,
+    quadratic: Curvature | None,
+    reached: Accuracy | None,
+) -> str:
+    """What a completed run is told that has not converged, else "".
+
+    Args:
+        job: the run.
+        built: its components, with the final parameters.
+        result: its result.
+        quadratic: its loss, if that is a quadratic.
+        reached: the accuracy of its coefficients; None if it is unknown.
+    """
+    facts = [_tolerance(job, built, result, quadratic)] if job.settings["stop"]["tolerance"] else []
+    remedy = "more epochs or a larger step would get closer"
+    is_poor = reached is not None and reached.digits < ENOUGH and not _seeks_another_optimum(job)
+    if quadratic is not None and reached is not None and is_poor:
+        facts.append(_distance(job, built, result, quadratic, reached))
+        remedy = _remedy(job, built, result, quadratic, reached)
+    return f"not converged: {'; '.join([*facts, remedy])}." if facts else ""
+
+
+def _seeks_another_optimum(job: Job) -> bool:
+    """Whether the run is not meant to reach the least-squares solution."""
+    updater = job.settings["updater"]
+    return bool(job.settings["stop"]["patience"] or any(updater.get(key) for key in DECAYS))
+
+
+def _tolerance(job: Job, built: Components, result: Result, quadratic: Curvature | None) -> str:
+    """That the tolerance was not met, and whether it can be."""
+    stop, trajectory = job.settings["stop"], result.trajectory
+    is_loss = stop["watch"] == "loss"
+    value = float(trajectory.loss[-1]) if is_loss else gradient_norm(trajectory)
+    what = "loss" if is_loss else "gradient norm"
+    epochs = counted(trajectory.length, "epoch")
+    text = f"the {what} is {value:.3g} after {epochs}, above stop.tolerance={stop['tolerance']:g}"
+    if is_loss and quadratic is not None:
+        rows = len(built.y) if capabilities.reduction(job.settings, "loss") == "sum" else 1
+        if stop["tolerance"] < (lowest := quadratic.lowest * rows):
+            text += f", and cannot be below {lowest:.6g} (stop.watch=gradient can be met)"
+    return text
+
+
+def _distance(
+    job: Job, built: Components, result: Result, quadratic: Curvature, reached: Accuracy
+) -> str:
+    """How far the coefficients are from the optimum, in words."""
+    words = f"{reached.name} has {counted(reached.digits, 'right digit')}"
+    if reached.digits == 0:
+        words = f"{reached.name} has no right digit yet"
+    if len(result.coefficients) > 1:
+        words += f" (condition number {quadratic.condition:.3g})"
+    first = gradient_norm(result.trajectory, 0)
+    if built.batch_size or not first:
+        return words
+    ratio = gradient_norm(result.trajectory) / first
+    return f"the gradient is {ratio:.2g} of its size at the start, and {words}"
+
+
+def _remedy(
+    job: Job, built: Components, result: Result, quadratic: Curvature, reached: Accuracy
+) -> str:
+    """What to type."""
+    data = job.settings["data"]
+    if _has_stalled(result) and job.settings["dtype"] == "float32":
+        return "the parameters no longer change in float32, so type dtype=float64"
+    ways = []
+    largest = largest_lr(job, built, quadratic)
+    epochs = largest and _epochs_needed(job, built, result, quadratic, reached, largest)
+    ways.append(f"iters={epochs}" if epochs else f"more epochs than iters={job.settings['iters']}")
+    lr = job.settings["updater"].get("lr")
+    if largest is not None and not built.batch_size and lr and lr < largest / 4:
+        ways.append(f"{name_of_lr(job)}={rounded_down(largest / 2)}")
+    several = len(result.coefficients) > 1
+    if several and quadratic.condition > ILL and not data["standardize"]:
+        missing = "b" not in built.predictor.parameters and "bias" in job.settings["predictor"]
+        ways.append("data.standardize=true" + " predictor.bias=true" * missing)
+    return f"type {', or '.join(ways)}"
+
+
+def _epochs_needed(
+    job: Job,
+    built: Components,
+    result: Result,
+    quadratic: Curvature,
+    reached: Accuracy,
+    largest: float,
+) -> int | None:
+    """Epochs for plain descent to get all shown digits right, to two digits; None if unknown.
+
+    In the direction of curvature h the distance shrinks by ``1 - lr * h`` per epoch, slowest in
+    that of the smallest curvature.
+    """
+    updater = job.settings["updater"]
+    if updater.get("momentum") or built.batch_size or built.scheduler is not None:
+        return None
+    ratio = 2 * updater["lr"] / largest  # lr times the largest curvature
+    slowest = max(abs(1 - ratio / quadratic.condition), abs(1 - ratio))
+    if not 0 < slowest < 1:
+        return None
+    more = math.log(reached.error * 10**SHOWN) / -math.log(slowest)
+    epochs = result.trajectory.length + more
+    if epochs > LONGEST:
+        return None
+    unit: int = 10 ** max(0, math.floor(math.log10(epochs)) - 1)
+    return math.ceil(epochs / unit) * unit
+
+
+def _has_stalled(result: Result) -> bool:
+    """Whether the last update changed no parameter: rounding has swallowed the step."""
+    columns = result.trajectory.parameters.values()
+    return result.trajectory.length > 1 and all(v[-1] == v[-2] for v in columns)
+
+
+def _in_data_units(built: Components, values: Floats) -> Floats:
+    """Parameters (w, b) as coefficients and, with a bias, intercept in the data's own units."""
+    scaling = built.data.scaling
+    if scaling is None:
+        return values
+    d = len(scaling.scale)
+    w, b = scaling.undo(values[:d], float(values[d]) if len(values) > d else None)
+    return np.append(w, b)[: len(values)]
