@@ -91,8 +91,8 @@ def _axis(override: Override, text: str, limit: int) -> Axis:
     key = override.get_key_element()
     keys = (key.lstrip("+~"),)
     if not override.is_sweep_override():
-        value = override.get_value_element_as_str()
-        return Axis(keys, 1, [(f"{key}={value}",)], text, is_sweep=False)
+        word = override.get_value_element_as_str()
+        return Axis(keys, 1, [(f"{key}={word}",)], text, is_sweep=False)
     value = override.value()
     if isinstance(value, IntervalSweep):
         raise ConfigError(
@@ -105,8 +105,8 @@ def _axis(override: Override, text: str, limit: int) -> Axis:
             numbers = iter(random.sample(list(numbers), size))
         axis = Axis(keys, size, ((f"{key}={number}",) for number in numbers), text)
     else:
-        values = ((f"{key}={string}",) for string in override.sweep_string_iterator())
-        axis = listed(Axis(keys, 0, values, text), limit)
+        words = ((f"{key}={word}",) for word in override.sweep_string_iterator())
+        axis = listed(Axis(keys, 0, words, text), limit)
     if axis.size == 0:
         raise _no_values(text)
     return axis
