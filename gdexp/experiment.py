@@ -45,11 +45,20 @@ def prepare(job: Job) -> Ready:
         ConfigError: a setting is out of range, or a constructor rejects it.
         StoreError: the tracking store cannot be used.
     """
-    validation.check(job)
-    built = build(job)
+    built = assemble(job)
     store = open_store(job)
     fetch = None if store is None else partial(_newest_checkpoint, store)
     return Ready(job, built, store, read(job, built, fetch))
+
+
+def assemble(job: Job) -> Components:
+    """Check and build a run.
+
+    Raises:
+        ConfigError: a setting is out of range, or a constructor rejects it.
+    """
+    validation.check(job)
+    return build(job)
 
 
 def open_store(job: Job) -> Store | None:

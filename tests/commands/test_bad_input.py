@@ -84,7 +84,8 @@ REFUSED = {
     "autograd, manual, model, optimizer. Did you mean step=autograd?",
     "-m step=manual,optimizer updater.momentum=0.9": "updater.momentum: updater=manual has no "
     "setting 'momentum'. It has: lr.",
-    "-m step=optimizer updater.momentum=0.5,-1": "updater: Invalid momentum value: -1",
+    "-m step=optimizer updater.momentum=0.5,-1": "run #1 (updater.momentum=-1): updater: Invalid "
+    "momentum value: -1",
     "tracking.max_points=1": "tracking.max_points: 1 is not a whole number >= 2.",
     "tracking=off tracking.uri=x": "tracking.uri: tracking=off has no setting 'uri'. "
     "It has: enabled.",
