@@ -21,7 +21,6 @@ Value: TypeAlias = bool | int | float | str | None
 Row: TypeAlias = dict[str, Value]
 
 RESULTS = ("final/loss", "final/prediction", "outcome")
-ALIKE = ("step", "lr", "iters")  # shown if no param differs
 COLOURS = {"diverged": "red", "failed": "red", "interrupted": "yellow", "running": "cyan"}
 ID_LENGTH = 8  # characters of a run's id in the table
 
@@ -116,24 +115,10 @@ def parsed(text: str) -> Value:
 
 
 def shown_columns(runs: Sequence[RecordedRun]) -> list[str]:
-    """The columns to show: the id, the params that differ, the results and the name.
+    """The columns to show: the id, the params that differ, the results and the name."""
+    from gdexp.tracking.query import MAIN, differing
 
-    A param that some runs lack (only SGD has updater.momentum) is shown only if it differs among
-    the runs that have it; the option that it belongs to has a column anyway. A component's setting
-    that equals the run's own (updater.lr and lr) is left out.
-    """
-    values: dict[str, dict[str, str]] = {}
-    for run in runs:
-        for key, text in run.params.items():
-            values.setdefault(key, {})[run.run_id] = text
-
-    def repeats(key: str) -> bool:
-        whole = values.get(key.rpartition(".")[2], {}) if "." in key else {}
-        return values[key].items() <= whole.items()
-
-    differ = [k for k, texts in values.items() if len(set(texts.values())) > 1 and not repeats(k)]
-    differ.sort(key=lambda key: key not in ALIKE)
-    return ["run_id", *(differ or ALIKE), *RESULTS, "name"]
+    return ["run_id", *(differing(runs) or MAIN), *RESULTS, "name"]
 
 
 def ordered(rows: Sequence[Row], key: str, *, descending: bool) -> list[Row]:

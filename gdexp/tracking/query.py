@@ -11,6 +11,7 @@ from gdexp.tracking.store import Store
 
 NEWEST = 20  # runs selected if the newest run belongs to no sweep
 KIND, SWEEP, JOB = "gdexp.kind", "gdexp.sweep_id", "gdexp.job"
+MAIN = ("step", "lr", "iters")  # the params that are shown first, and in any case
 IS_RUN = {KIND: "run"}  # other kinds summarise runs
 
 
@@ -51,6 +52,26 @@ def select(
         if sweep is None:
             return _ordered(store.runs(IS_RUN, limit=NEWEST))
     return _ordered(_of_sweep(store, Path(sweep).name))
+
+
+def differing(runs: Sequence[RecordedRun]) -> list[str]:
+    """The params that differ among runs: step, lr and iters first.
+
+    A param that some runs lack (only SGD has updater.momentum) counts only if it differs among the
+    runs that have it; the option that it belongs to differs anyway. A component's setting that
+    equals the run's own (updater.lr and lr) is left out.
+    """
+    values: dict[str, dict[str, str]] = {}
+    for run in runs:
+        for key, text in run.params.items():
+            values.setdefault(key, {})[run.run_id] = text
+
+    def repeats(key: str) -> bool:
+        whole = values.get(key.rpartition(".")[2], {}) if "." in key else {}
+        return values[key].items() <= whole.items()
+
+    keys = [k for k, texts in values.items() if len(set(texts.values())) > 1 and not repeats(k)]
+    return sorted(keys, key=lambda key: key not in MAIN)
 
 
 def _newest(store: Store, count: int) -> list[RecordedRun]:
