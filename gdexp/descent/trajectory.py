@@ -69,6 +69,12 @@ class Trajectory:
         trajectory._table, trajectory.length, trajectory.diverged = table, length, diverged
         return trajectory
 
+    def __repr__(self) -> str:
+        """``Trajectory(20 epochs of train/loss, param/w, grad/w)``."""
+        names = [*self.columns()]
+        listed = [*names[:3], f"and {len(names) - 3} more"] if len(names) > 4 else names
+        return f"Trajectory({self.length} epochs of {', '.join(listed)})"
+
     @property
     def table(self) -> FloatArray:
         """All columns, shape (columns, epochs), in the order of :meth:`columns`."""
