@@ -163,7 +163,8 @@ def _application(cfg: DictConfig) -> float | None:
 
 
 # Hydra passes this function to launchers; the mark tells ours that it may vectorize the jobs.
-_application.__wrapped__.runs_a_gdexp_job = True
+task_function = _application.__wrapped__
+task_function.runs_a_gdexp_job = True
 
 
 class Preflight(Callback):

@@ -13,7 +13,9 @@ from gdexp.config.overrides import assignment, is_hydras
 from gdexp.errors import ConfigError
 
 
-def overrides(words: Iterable[Any], settings: Mapping[str, Any], *, axes: bool = False) -> list[str]:
+def overrides(
+    words: Iterable[Any], settings: Mapping[str, Any], *, axes: bool = False
+) -> list[str]:
     """The overrides that stand for the arguments of a call.
 
     Args:

@@ -55,17 +55,24 @@ class Trajectory:
 
     @classmethod
     def of(
-        cls, table: FloatArray, names: tuple[str, ...], length: int, diverged: bool
+        cls,
+        table: FloatArray,
+        names: tuple[str, ...],
+        length: int,
+        diverged: bool,
+        measures: Sequence[str] = (),
     ) -> Trajectory:
         """A trajectory on a filled table, without a copy.
 
         Args:
-            table: the loss, each parameter and each gradient, shape (1 + 2 * names, epochs).
+            table: the loss, each parameter, gradient and measure, in rows of all epochs.
             names: the parameters' names.
             length: the number of finite epochs.
             diverged: whether the epoch after them is not finite.
+            measures: the names of further curves.
         """
-        trajectory = cls(dict.fromkeys(names, 0.0), capacity=0)
+        unmeasured = dict.fromkeys(measures, float)
+        trajectory = cls(dict.fromkeys(names, 0.0), capacity=0, measures=unmeasured)
         trajectory._table, trajectory.length, trajectory.diverged = table, length, diverged
         return trajectory
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, TypeAlias
 
 from hydra.core.utils import JobReturn, JobStatus
 
@@ -14,6 +17,22 @@ from gdexp.descent.progress import new_bar
 from gdexp.descent.result import Result
 
 FEW = 30  # up to this many runs, each is reported on its own line
+
+
+Observer: TypeAlias = Callable[[Job, JobReturn, Result | None], None]
+"""Called with each run of a sweep that has ended, and its result if it was computed here."""
+
+_observer: ContextVar[Observer | None] = ContextVar("_observer", default=None)
+
+
+@contextmanager
+def observed(by: Observer) -> Iterator[None]:
+    """Tell an observer of every run that this thread launches within this block."""
+    token = _observer.set(by)
+    try:
+        yield
+    finally:
+        _observer.reset(token)
 
 
 class Tally:
@@ -32,6 +51,7 @@ class Tally:
         self.rows: dict[int, dict[str, Any]] = {}
         self._total = total
         self._outcomes: Counter[str] = Counter()
+        self._observer = _observer.get()  # a run may be reported by another thread
         self._bar: Any = None
         if total > FEW and sys.stderr.isatty():
             self._bar = new_bar("counts")
@@ -45,6 +65,8 @@ class Tally:
 
     def ended(self, job: Job, returned: JobReturn, result: Result | None = None) -> None:
         """Count a run that has ended; if its result is given, also report it and keep its row."""
+        if self._observer is not None:
+            self._observer(job, returned, result)
         if returned.status is JobStatus.FAILED:
             cause = str(returned._return_value)
             self.failures.append((" ".join(job.typed), cause))
