@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from gdexp.config import capabilities
 from gdexp.config.job import Job
@@ -13,6 +14,7 @@ from gdexp.descent.transcript import FEW
 LISTED = 30  # maximum number of coefficients to list
 
 _noted: set[tuple[str | None, str]] = set()
+_silent = False
 
 
 def report_job(job: Job, result: Result, place: str = "") -> None:
@@ -76,5 +78,17 @@ def report_sweep() -> None:
 
 
 def say(text: str) -> None:
-    """Print a line on stderr."""
-    print(text, file=sys.stderr, flush=True)
+    """Print a line on stderr, unless within :func:`silent`."""
+    if not _silent:
+        print(text, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def silent() -> Iterator[None]:
+    """Print none of these lines within this block, whichever thread reports a run."""
+    global _silent
+    former, _silent = _silent, True
+    try:
+        yield
+    finally:
+        _silent = former

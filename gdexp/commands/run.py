@@ -30,6 +30,7 @@ from gdexp.config.job import Job
 from gdexp.config.paths import absolute, check_writable
 from gdexp.descent.signals import handled
 from gdexp.errors import GdexpError, Interrupted, RunFailedError, WriteError
+from gdexp.sweep import foreign
 
 if TYPE_CHECKING:
     from gdexp.experiment import Ready
@@ -57,12 +58,11 @@ def _guarded(args: Namespace) -> int:
                 print(help_text(args.config_dir))
                 return 0
             if not (_is_plain_run(args) and _run(args.overrides)):
-                _application()
+                with foreign.summarised():
+                    _application()
             if args.multirun:
                 from gdexp.console import report_sweep
-                from gdexp.sweep import best
 
-                best.report()
                 report_sweep()
     except Interrupted as stop:
         name = signal.Signals(stop.signum).name
@@ -163,7 +163,8 @@ def _application(cfg: DictConfig) -> float | None:
 
 
 # Hydra passes this function to launchers; the mark tells ours that it may vectorize the jobs.
-_application.__wrapped__.runs_a_gdexp_job = True
+task_function = _application.__wrapped__
+task_function.runs_a_gdexp_job = True
 
 
 class Preflight(Callback):
@@ -211,7 +212,10 @@ class Preflight(Callback):
 
                 check_engine(config.hydra.launcher)
             check_writable(absolute(folder), "outputs")
-            return experiment.prepare(job)
+            ready = experiment.prepare(job)
+            if multirun:
+                foreign.open_summary(config)
+            return ready
         except GdexpError as error:
             sys.exit(refuse(error))
         except Exception:  # a bug: stop, as Hydra would only warn

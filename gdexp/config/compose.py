@@ -16,6 +16,7 @@ import hydra
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 import gdexp.config.settings  # noqa: F401  (registers the structured schema)
@@ -44,7 +45,7 @@ class Composer:
         ConfigError: config_dir does not exist.
     """
 
-    def __init__(self, config_dir: str | None = None) -> None:
+    def __init__(self, config_dir: str | os.PathLike[str] | None = None) -> None:
         self._dir = None if config_dir is None else checked_dir(config_dir)
         self._search = [f"hydra.searchpath=['file://{self._dir}']"] if self._dir else []
 
@@ -55,6 +56,22 @@ class Composer:
             HydraException: Hydra's own error; :mod:`gdexp.preflight` raises clearer ones.
         """
         return hydra.compose(ROOT, [*self._search, *overrides], return_hydra_config=True)
+
+    def compose_sweep(self, overrides: Sequence[str]) -> DictConfig:
+        """The configuration of a multirun of these overrides, with a new folder.
+
+        Raises:
+            HydraException: as for :meth:`compose`.
+        """
+        stamp.cache_clear()  # the sweep's name, which differs from that of the process's last one
+        composer = GlobalHydra.instance().hydra
+        assert composer is not None
+        return composer.compose_config(
+            config_name=ROOT,
+            overrides=[*self._search, *overrides, "hydra.mode=MULTIRUN"],
+            run_mode=RunMode.MULTIRUN,
+            from_shell=False,
+        )
 
     def groups(self) -> list[str]:
         """The names of the groups: step, data, predictor, ..."""
@@ -92,7 +109,7 @@ def session() -> Iterator[None]:
             GlobalHydra.instance().hydra = former
 
 
-def checked_dir(config_dir: str) -> str:
+def checked_dir(config_dir: str | os.PathLike[str]) -> str:
     """The absolute path of a --config-dir.
 
     Raises:
@@ -121,7 +138,7 @@ def new_stamp() -> str:
 
 @functools.cache
 def stamp() -> str:
-    """The stamp of this process; every use in a configuration gives the same one."""
+    """The stamp of this command, or sweep; every use in a configuration gives the same one."""
     return new_stamp()
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gdexp.descent.trajectory import Trajectory
+from gdexp.descent.transcript import FEW
 from gdexp.errors import counted
 
 if TYPE_CHECKING:
@@ -16,9 +17,9 @@ if TYPE_CHECKING:
 GREW = 10.0  # a run has diverged if its last loss exceeds the first by this factor
 
 
-@dataclass
+@dataclass(repr=False)
 class Result:
-    """How a run ended.
+    """How a run ended; a notebook shows it as a table with the curve of the loss.
 
     Attributes:
         outcome: completed, converged, diverged, interrupted or failed.
@@ -60,6 +61,22 @@ class Result:
     seconds: float = 0.0
     data: Prepared | None = field(default=None, repr=False)
     fitted: Fitted | None = field(default=None, repr=False)
+
+    def __repr__(self) -> str:
+        """One line: ``Result(completed: 20 epochs, loss 30 → 1.4e-11, f(5) = 10, w = 2)``."""
+        words = [f"{self.outcome}: {self.reason}"]
+        if len(loss := self.trajectory.loss):
+            words.append(f"loss {loss[0]:.6g} → {self.loss:.6g}")
+            words.append(f"f({self.at}) = {self.prediction:.6g}")
+        if len(self.parameters) <= FEW:
+            words += [f"{name} = {value:.6g}" for name, value in self.parameters.items()]
+        return f"Result({', '.join(words)})"
+
+    def _repr_html_(self) -> str:
+        """A table with the loss as a curve, which notebooks show."""
+        from gdexp.descent.notebook import html
+
+        return html(self)
 
     @property
     def epoch(self) -> int:

@@ -145,7 +145,7 @@ class Summary:
     def _name(self) -> str:
         return f"sweep {' '.join(self.typed)}"[: describe.LONGEST_NAME]
 
-    def _table(self, rows: Mapping[int, Row]) -> list[Row]:
+    def _table(self, rows: Mapping[int, Row]) -> Sequence[Row]:
         """A row for each run of the sweep, read from the store unless all are given."""
         if len(rows) < len(self.jobs):
             recorded = resume.runs_of(self.store, self.sweep_id)

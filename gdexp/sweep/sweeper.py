@@ -17,7 +17,7 @@ from gdexp.config.paths import absolute, check_writable
 from gdexp.console import say
 from gdexp.descent.signals import exposed, shielded
 from gdexp.errors import ConfigError, RunFailedError, counted
-from gdexp.sweep import grids
+from gdexp.sweep import best, grids
 from gdexp.sweep.jobs import planned
 from gdexp.sweep.progress import Tally
 
@@ -109,7 +109,11 @@ def _run(
     """Run the jobs; if they are recorded, open the summary run before and close it after."""
     if not config.tracking.enabled:
         _save(config)
-        return _launch(launcher, config, jobs, Tally(len(jobs), summarised=False))
+        tally = Tally(len(jobs))
+        returns = _launch(launcher, config, jobs, tally)
+        if best.are_comparable(jobs) and (sentence := best.sentence([*tally.rows.values()])):
+            say(sentence)
+        return returns
     from gdexp.sweep.summary import Summary
     from gdexp.tracking.connect import connect
 

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from gdexp.descent.fitted import FILE, Fitted, is_rebuildable
 from gdexp.descent.fitted_files import read_config, read_fitted, read_last_epoch
+from gdexp.descent.result import Result
 from gdexp.errors import ConfigError, GdexpError, brief
+from gdexp.tracking.curves import read_parquet
 from gdexp.tracking.describe import CHECKPOINTS
 from gdexp.tracking.location import hide_password
 from gdexp.tracking.run_record import RecordedRun
 from gdexp.tracking.store import Store
 
-CONFIG, TRAJECTORY = "config.yaml", "trajectory.parquet"
+CONFIG, TRAJECTORY, TRANSCRIPT = "config.yaml", "trajectory.parquet", "transcript.txt"
+COEF, BASIC = "coef/", ("final/loss", "final/prediction", "best/loss", "best/epoch")
+_AT = re.compile(r"training: f\((.+)\) = ")
 
 
 def newest_checkpoint(store: Store, run_id: str) -> tuple[str, bytes]:
@@ -38,6 +44,36 @@ def newest_checkpoint(store: Store, run_id: str) -> tuple[str, bytes]:
             f"continue_from: run {run_id} has no checkpoint. Only runs with checkpoint.every have."
         )
     return f"{max(names)} of run {run_id}", store.read(runs[0], max(names))
+
+
+def result_of(store: Store, run: RecordedRun) -> Result:
+    """The result of a run, read from its trajectory and its transcript, without data and predictor.
+
+    Raises:
+        GdexpError: these artifacts are missing or damaged.
+    """
+    with _reading(TRAJECTORY, run.run_id):
+        trajectory = read_parquet(store.read(run, TRAJECTORY))
+    with _reading(TRANSCRIPT, run.run_id):
+        transcript = store.read(run, TRANSCRIPT).decode()
+    at = _AT.search(transcript)
+    single = {k: v for k, v in run.metrics.items() if k not in {*trajectory.columns(), *BASIC}}
+    last = {name: float(v[-1]) for name, v in trajectory.parameters.items() if len(v)}
+    reason = run.tags.get("gdexp.reason", "")
+    trajectory.diverged = reason.startswith("a value was not finite")
+    return Result(
+        run.outcome,
+        reason,
+        trajectory,
+        transcript,
+        prediction=run.metrics.get("final/prediction", math.nan),
+        at=at[1] if at else "",
+        parameters=last,
+        coefficients={k.removeprefix(COEF): v for k, v in single.items() if k.startswith(COEF)},
+        scores={k: v for k, v in single.items() if not k.startswith(COEF)},
+        run_id=run.run_id,
+        started=run.start_ms / 1000,
+    )
 
 
 def fitted_of(store: Store, run: RecordedRun) -> Fitted:
