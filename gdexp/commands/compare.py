@@ -118,7 +118,7 @@ def shown_columns(runs: Sequence[RecordedRun]) -> list[str]:
     """The columns to show: the id, the params that differ, the results and the name."""
     from gdexp.tracking.query import MAIN, differing
 
-    return ["run_id", *(differing(runs) or MAIN), *RESULTS, "name"]
+    return ["run_id", *(differing([run.params for run in runs]) or MAIN), *RESULTS, "name"]
 
 
 def ordered(rows: Sequence[Row], key: str, *, descending: bool) -> list[Row]:

@@ -27,7 +27,7 @@ from omegaconf.errors import OmegaConfBaseException
 from gdexp.commands import arguments
 from gdexp.config.compose import ROOT, VERSION_BASE, Composer, checked_dir, conf_dir, session
 from gdexp.config.job import Job
-from gdexp.config.paths import absolute, check_writable
+from gdexp.config.paths import absolute, check_writable, started_in
 from gdexp.descent.signals import handled
 from gdexp.errors import GdexpError, Interrupted, RunFailedError, WriteError
 from gdexp.sweep import foreign
@@ -150,15 +150,16 @@ def _application(cfg: DictConfig) -> float | None:
     with open_dict(cfg):
         cfg.hydra = hydra_config
     job = Job.of(cfg, list(hydra_config.overrides.task))
-    ready = Preflight.take(job) or experiment.prepare(job)
-    try:
-        result = experiment.run(ready, sys.stdout if job.number is None else None)
-    except GdexpError:
-        raise
-    except Exception as error:
-        traceback.print_exc()
-        raise RunFailedError(str(error)) from error
-    report_job(job, result, experiment.place(ready.store))
+    with started_in(hydra_config.runtime.cwd):
+        ready = Preflight.take(job) or experiment.prepare(job)
+        try:
+            result = experiment.run(ready, sys.stdout if job.number is None else None)
+        except GdexpError:
+            raise
+        except Exception as error:
+            traceback.print_exc()
+            raise RunFailedError(str(error)) from error
+        report_job(job, result, experiment.place(ready.store))
     return result.loss if result.trajectory.length else None
 
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from hydra.core.utils import JobReturn, JobStatus
 
-from gdexp.commands.compare import ALIKE, parsed
+from gdexp.commands.compare import parsed
 from gdexp.config.job import Job
 from gdexp.descent.result import Result
-from gdexp.errors import RunFailedError
+from gdexp.errors import RunFailedError, counted
 from gdexp.tracking import describe
+from gdexp.tracking.query import MAIN, differing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,7 +51,7 @@ class Kept:
         """The error of a sweep in which runs failed."""
         if not self.failures:
             return None
-        runs = "1 run" if len(self.failures) == 1 else f"{len(self.failures)} runs"
+        runs = counted(len(self.failures), "run")
         return RunFailedError(f"{runs} failed; the others are done.\n" + "\n".join(self.failures))
 
     def table(self, config: DictConfig) -> pd.DataFrame:
@@ -91,7 +92,7 @@ def frame(rows: Mapping[int, Row], sweep_id: str) -> pd.DataFrame:
     """
     import pandas as pd
 
-    shown = varied([params for params, _ in rows.values()])
+    shown = dict.fromkeys([*MAIN, *differing([params for params, _ in rows.values()])])
     lines = {
         number: {
             **{key: params.get(key) for key in shown},
@@ -107,22 +108,3 @@ def frame(rows: Mapping[int, Row], sweep_id: str) -> pd.DataFrame:
     table.attrs["sweep_id"] = sweep_id
     last = [name for name in ("run_id", "result") if name in table]
     return table[[*table.columns.difference(last, sort=False), *last]]
-
-
-def varied(params: Sequence[Mapping[str, Any]]) -> list[str]:
-    """step, lr, iters, and the other params that differ among the runs that have them.
-
-    A component's setting that equals the run's own (updater.lr and lr) is left out.
-    """
-
-    def repeats(key: str) -> bool:
-        whole = key.rpartition(".")[2]
-        own = (mapping for mapping in params if "." in key and key in mapping)
-        return all(whole in mapping and mapping[whole] == mapping[key] for mapping in own)
-
-    def differs(key: str) -> bool:
-        values = [mapping[key] for mapping in params if key in mapping]
-        return any(value != values[0] for value in values)
-
-    keys = dict.fromkeys(key for mapping in params for key in mapping if key not in ALIKE)
-    return [*ALIKE, *(key for key in keys if differs(key) and ("." not in key or not repeats(key)))]

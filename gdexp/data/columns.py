@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from gdexp.config.paths import absolute
 from gdexp.errors import ConfigError, did_you_mean
 
 SHOWN = 12  # columns named in a sentence
@@ -30,7 +31,7 @@ def find(path: str | None, ending: str) -> Path:
     """
     if not path:
         raise ConfigError(f"data.path: name the file to read, as in data.path=table.{ending}.")
-    file = Path(path).expanduser().absolute()
+    file = absolute(Path(path).expanduser())
     if file.is_dir():
         raise ConfigError(f"data.path: {file} is a folder. Name a file in it.")
     if file.exists() and not file.is_file():

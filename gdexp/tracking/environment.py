@@ -11,6 +11,8 @@ import subprocess
 import time
 from pathlib import Path
 
+from gdexp.config.paths import absolute
+
 
 @functools.cache
 def user() -> str:
@@ -23,10 +25,12 @@ def user() -> str:
 
 @functools.cache
 def git() -> dict[str, str]:
-    """Tags with the commit of the working directory and whether it is dirty; none outside git."""
+    """Tags with the commit of the folder of the start and whether it is dirty; none outside git."""
     command = ["git", "status", "--porcelain=v2", "--branch"]
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=5)
+        answer = subprocess.run(
+            command, capture_output=True, text=True, timeout=5, cwd=absolute(".")
+        )
     except (OSError, subprocess.TimeoutExpired):
         return {}
     lines = answer.stdout.splitlines()

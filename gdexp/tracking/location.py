@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import urllib.parse
 from pathlib import Path
@@ -25,7 +26,7 @@ def resolve(uri: str | None) -> str:
     source = "tracking.uri" if uri else "MLFLOW_TRACKING_URI"
     uri = uri or os.environ.get("MLFLOW_TRACKING_URI")
     if not uri:
-        return f"sqlite:///{absolute(OUTPUTS) / 'mlflow.db'}"
+        return sqlite_uri(absolute(OUTPUTS) / "mlflow.db")
     scheme, colon, rest = uri.partition("://")
     kind = scheme.split("+")[0]
     if not colon or kind not in DATABASES + SERVERS or not rest.strip("/"):
@@ -37,9 +38,14 @@ def resolve(uri: str | None) -> str:
             else f"{source}: {uri!r} is not a store URI. Type sqlite:///{uri} for a SQLite file, "
             "postgresql://user@host/name or http://host:5000."
         )
-    if kind == "sqlite":
-        return f"sqlite:///{absolute(rest.removeprefix('/'))}"
-    return uri
+    if kind != "sqlite":
+        return uri
+    if "?" in rest:
+        raise StoreError(
+            f"{source}: {uri!r} has options after ?, which are not supported. Leave them out; if "
+            f"the ? belongs to the path, type {uri.replace('?', '%3F')}"
+        )
+    return sqlite_uri(absolute(sqlite_path(uri)))
 
 
 def kind_of(uri: str) -> str:
@@ -47,9 +53,22 @@ def kind_of(uri: str) -> str:
     return uri.split("://")[0].split("+")[0]
 
 
+def sqlite_uri(path: Path) -> str:
+    """The URI of a SQLite file, escaped as SQLAlchemy needs it: ``?`` would start options.
+
+    >>> sqlite_uri(Path("/tmp/what?/50 %/Größe.db"))
+    'sqlite:////tmp/what%3F/50 %25/Größe.db'
+    """
+    return "sqlite:///" + re.sub(r"[%?\x00-\x1f]", lambda c: f"%{ord(c[0]):02X}", str(path))
+
+
 def sqlite_path(uri: str) -> Path:
-    """The file of a SQLite store."""
-    return Path(uri.removeprefix("sqlite:///"))
+    """The file of a SQLite store.
+
+    >>> sqlite_path("sqlite:///what%3F/runs.db")
+    PosixPath('what?/runs.db')
+    """
+    return Path(urllib.parse.unquote(re.sub(r"^sqlite[^:]*:///", "", uri)))
 
 
 def experiment_name(setting: str | None) -> str:

@@ -54,23 +54,25 @@ def select(
     return _ordered(_of_sweep(store, Path(sweep).name))
 
 
-def differing(runs: Sequence[RecordedRun]) -> list[str]:
-    """The params that differ among runs: step, lr and iters first.
+def differing(params: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The params that differ among the params of runs: step, lr and iters first.
 
     A param that some runs lack (only SGD has updater.momentum) counts only if it differs among the
     runs that have it; the option that it belongs to differs anyway. A component's setting that
     equals the run's own (updater.lr and lr) is left out.
     """
-    values: dict[str, dict[str, str]] = {}
-    for run in runs:
-        for key, text in run.params.items():
-            values.setdefault(key, {})[run.run_id] = text
+    values: dict[str, dict[int, Any]] = {}
+    for number, run in enumerate(params):
+        for key, value in run.items():
+            values.setdefault(key, {})[number] = value
 
     def repeats(key: str) -> bool:
         whole = values.get(key.rpartition(".")[2], {}) if "." in key else {}
         return values[key].items() <= whole.items()
 
-    keys = [k for k, texts in values.items() if len(set(texts.values())) > 1 and not repeats(k)]
+    keys = [
+        k for k, own in values.items() if len(set(map(str, own.values()))) > 1 and not repeats(k)
+    ]
     return sorted(keys, key=lambda key: key not in MAIN)
 
 

@@ -93,7 +93,9 @@ def _columns(runs: Sequence[RecordedRun]) -> State:
     model) comes last.
     """
     others = _others(runs)
-    implied = [key for key in differing(runs) if key not in (*MAIN, *others)]
+    implied = [
+        key for key in differing([run.params for run in runs]) if key not in (*MAIN, *others)
+    ]
     results = [_metric("final/loss"), OUTCOME, _metric("final/prediction")]
     columns = [
         *map(_param, (*MAIN, *others[:SHOWN])),
@@ -118,7 +120,11 @@ def _others(runs: Sequence[RecordedRun]) -> list[str]:
         pairs = {(run.params.get("step"), run.params.get(key)) for run in runs}
         return len(pairs) == len({step for step, _ in pairs})
 
-    return [key for key in differing(runs) if key not in MAIN and not is_implied(key)]
+    return [
+        key
+        for key in differing([run.params for run in runs])
+        if key not in MAIN and not is_implied(key)
+    ]
 
 
 def _charts(sections: Mapping[str, Iterable[State]]) -> State:
@@ -161,7 +167,7 @@ def _line(metric: str, runs: Sequence[RecordedRun]) -> State:
 
 def _parallel(runs: Sequence[RecordedRun]) -> State:
     """Parallel coordinates of the params that differ, lr in any case, and of a bounded loss."""
-    differ = differing(runs)
+    differ = differing([run.params for run in runs])
     axes = [key for key in MAIN if key in differ or key == "lr"] + _others(runs)
     bounded = "final/log10_loss"
     if not all(bounded in run.metrics for run in runs):
