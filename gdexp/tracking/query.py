@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from gdexp.errors import GdexpError, did_you_mean
 from gdexp.tracking.run_record import RecordedRun
@@ -70,9 +71,10 @@ def differing(params: Sequence[Mapping[str, Any]]) -> list[str]:
         whole = values.get(key.rpartition(".")[2], {}) if "." in key else {}
         return values[key].items() <= whole.items()
 
-    keys = [
-        k for k, own in values.items() if len(set(map(str, own.values()))) > 1 and not repeats(k)
-    ]
+    def differs(key: str) -> bool:
+        return len(set(map(str, values[key].values()))) > 1
+
+    keys = [key for key in values if differs(key) and not repeats(key)]
     return sorted(keys, key=lambda key: key not in MAIN)
 
 
