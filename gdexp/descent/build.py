@@ -130,7 +130,8 @@ def build(job: Job) -> Components:
     predictor = _predictor(job, data.fitted.width, outputs)
     gradient, loss, updater = (option(job, f) for f in ("gradient", "loss", "updater"))
     at: Array = data.at(settings["predict_at"])
-    check_fits("predict_at: f(x) is printed at", at, settings["dtype"])
+    if data.fitted.width == 1:
+        check_fits("predict_at: f(x) is printed at", at, settings["dtype"])
     at = predictors.cast(at, settings["dtype"])
     device = None
     if is_torch_based(job):
