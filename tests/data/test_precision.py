@@ -19,7 +19,6 @@ OWN = "data.target=y data={0} data.path=t.{0}"
     [
         ("data.x=[1,2,3,1e39]", "data: column 'x' holds 1e+39"),
         ("data.y=[1,2,3,-1e39]", "data: column 'y' holds 1e+39"),
-        ("step=model data.y=[1,2,3,1e39]", "data: column 'y' holds 1e+39"),
         (OWN.format("csv"), "data: column 'big' holds 2e+39"),
         (OWN.format("parquet"), "data: column 'big' holds 2e+39"),
         (
