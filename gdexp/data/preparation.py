@@ -20,6 +20,7 @@ from gdexp.config.paths import absolute
 from gdexp.config.settings import Preparation
 from gdexp.data.compress import Digest, compress, digest, names_of
 from gdexp.data.dataset import Chunk, Dataset
+from gdexp.data.parquet_file import parts_of
 from gdexp.data.task import without
 from gdexp.data.transforms import Scaling, TargetScaling, check_batch_size, split
 from gdexp.errors import ConfigError
@@ -41,7 +42,8 @@ class Origin(NamedTuple):
         make: makes the data source from the settings.
         loader: the settings' target; it changes when its module is reloaded.
         settings: the settings of the data option, in JSON.
-        files: each file that a setting names: path, mtime in ns, size and inode.
+        files: each file that a setting names, and the parts of a folder: path, mtime in ns, size
+            and inode.
     """
 
     make: MakeSource
@@ -54,6 +56,7 @@ class Origin(NamedTuple):
         """The current origin of the table that these settings of the group data describe."""
         own = {key: value for key, value in settings.items() if key not in vars(Preparation())}
         strings = [value for value in own.values() if value and isinstance(value, str)]
+        strings += parts_of(own.get("path"))
         files = tuple(file for file in map(_file, strings) if file is not None)
         return cls(make, pkgutil.resolve_name(own["_target_"]), json.dumps(own), files)
 
