@@ -16,7 +16,6 @@ from gdexp.data.csv_format import Format
 from gdexp.data.dataset import CHUNK, Chunk, Dataset
 from gdexp.data.open_table import OpenTable
 from gdexp.data.parquet_file import ParquetFile
-from gdexp.errors import ConfigError
 
 Missing = Annotated[str, Literal["refuse", "drop"]]
 Separator = Annotated[str, Literal["comma", "semicolon", "tab", "space", "pipe"]]

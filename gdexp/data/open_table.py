@@ -128,5 +128,3 @@ def _infinite(column: Column) -> NDArray[np.bool_]:
         return np.zeros(len(column), dtype=bool)
     infinite: NDArray[np.bool_] = np.isinf(column)
     return infinite
-
-
