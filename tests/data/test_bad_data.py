@@ -37,6 +37,13 @@ class Still:
 """,
 }
 T = "data=csv data.path=t.csv data.target=y "
+KINDS = "data=csv data.path=kinds.csv data.target="
+PRICES = "data=csv data.path=prices.csv data.target="
+ONE = "data.target: column 'one' holds only 'x', and there is nothing to predict. Name another."
+CONSTANT = (
+    "data.standardize_target: column 'zero' is 0 in every row, so it cannot be standardized. Type "
+    "data.standardize_target=false."
+)
 TWO, THREE = (f"data=csv data.path={n}.csv data.target=y " for n in ("two", "three"))
 SHORT = "so fewer rows cannot replace the table. Type data.compress=false."
 DERIVED = "the formula is derived for the mean squared error of a linear predictor, not for "
@@ -53,17 +60,17 @@ REFUSED = {
     T.replace("=y", "=word"): "data.target: column 'word' holds text ('a', 'b'), and loss=manual "
     "predicts numbers. Type step=model loss=BCEWithLogitsLoss to predict its classes, or name "
     "another.",
-    "data=csv data.path=kinds.csv data.target=kind step=model": "data.target: column 'kind' holds "
-    "text ('blue', 'green', 'red'), and loss=MSELoss predicts numbers. Type step=model "
-    "loss=CrossEntropyLoss to predict its classes, or name another.",
-    "data=csv data.path=kinds.csv data.target=kind step=model loss=BCEWithLogitsLoss": "data.target: "
-    "column 'kind' holds 3 classes ('blue', 'green', 'red'), and loss=BCEWithLogitsLoss predicts "
-    "two. Type loss=CrossEntropyLoss.",
-    "data=csv data.path=kinds.csv data.target=one data.features=[a] step=model loss=BCEWithLogitsLoss": "data.target: "
-    "column 'one' holds only 'x', and there is nothing to predict. Name another.",
-    "data=csv data.path=kinds.csv data.target=one data.features=[a] step=model loss=MSELoss": "data.target: column 'one' holds only 'x', and there is nothing to predict. Name another.",
-    "data=csv data.path=kinds.csv data.target=a": "data.features: 'kind=red' is the name of a "
-    "column and of a category. Rename the column.",
+    KINDS
+    + "kind step=model": "data.target: column 'kind' holds text ('blue', 'green', 'red'), and "
+    "loss=MSELoss predicts numbers. Type step=model loss=CrossEntropyLoss to predict its classes, "
+    "or name another.",
+    KINDS + "kind step=model loss=BCEWithLogitsLoss": "data.target: column 'kind' holds 3 classes "
+    "('blue', 'green', 'red'), and loss=BCEWithLogitsLoss predicts two. Type "
+    "loss=CrossEntropyLoss.",
+    KINDS + "one data.features=[a] step=model loss=BCEWithLogitsLoss": ONE,
+    KINDS + "one data.features=[a] step=model loss=MSELoss": ONE,
+    KINDS + "a": "data.features: 'kind=red' is the name of a column and of a category. Rename the "
+    "column.",
     "data=csv data.path=gap.csv data.target=y": "data.path: gap.csv, line 3, column 'a': '' is "
     "empty. Fill it in, or type data.missing=drop to leave such rows out.",
     "data=csv data.path=none.csv data.target=y": "data.path: {here}/none.csv has no rows to fit.",
@@ -78,17 +85,14 @@ REFUSED = {
     "2, …. Encode the classes as whole numbers, or type loss=MSELoss.",
     THREE + "loss=manual_logistic gradient=manual_logistic": "loss=manual_logistic: the target 2 "
     "in row 3 is not from 0 to 1. Encode the classes as whole numbers, or type loss=MSELoss.",
-    "data=csv data.path=prices.csv data.target=zero step=model loss=CrossEntropyLoss": "loss=CrossEntropyLoss: the only class is 0. It needs two or more.",
-    "data=csv data.path=prices.csv data.target=y step=model loss=CrossEntropyLoss": "loss=CrossEntropyLoss: the target 450000 would make 450001 classes of 2 rows. Encode the "
-    "classes as whole numbers, or type loss=MSELoss.",
-    "data=csv data.path=prices.csv data.target=zero step=model loss=CrossEntropyLoss "
-    "loss.ignore_index=0": "loss.ignore_index: the target is 0 in every row, so all rows are "
-    "ignored.",
-    "data=csv data.path=prices.csv data.target=zero data.standardize_target=true": "data.standardize_target: column 'zero' is 0 in every row, so it cannot be standardized. Type "
-    "data.standardize_target=false.",
-    "data=csv data.path=prices.csv data.target=zero gradient=manual predictor.bias=true "
-    "data.standardize_target=true data.compress=true": "data.standardize_target: column 'zero' is "
-    "0 in every row, so it cannot be standardized. Type data.standardize_target=false.",
+    PRICES + "zero step=model loss=CrossEntropyLoss": "loss=CrossEntropyLoss: the only class is 0. "
+    "It needs two or more.",
+    PRICES + "y step=model loss=CrossEntropyLoss": "loss=CrossEntropyLoss: the target 450000 would "
+    "make 450001 classes of 2 rows. Encode the classes as whole numbers, or type loss=MSELoss.",
+    PRICES + "zero step=model loss=CrossEntropyLoss loss.ignore_index=0": "loss.ignore_index: the "
+    "target is 0 in every row, so all rows are ignored.",
+    PRICES + "zero data.standardize_target=true": CONSTANT,
+    PRICES + "zero gradient=manual data.standardize_target=true data.compress=true": CONSTANT,
     TWO
     + "step=model loss=BCEWithLogitsLoss data.standardize_target=true": "data.standardize_target: loss=BCEWithLogitsLoss predicts classes, which have no scale. Type "
     "data.standardize_target=false, or loss=MSELoss to predict numbers.",
@@ -122,9 +126,9 @@ REFUSED = {
     "data=diabetes data.validation=1e-4": "data.validation: 0.0001 of 442 rows would hold 0 back "
     "and leave 442 to train on; each part needs one. Type a share from 0.0023 to 0.9977, or 0.",
     TWO + "data.standardise=true": "data.standardise: data=csv has no setting 'standardise'. It "
-    "has: standardize, standardize_target, validation, batch_size, compress, metrics, path, target, features, "
-    "drop, separator, decimal, thousands, encoding, comment, header, missing, name. Did you mean "
-    "data.standardize?",
+    "has: standardize, standardize_target, validation, batch_size, compress, metrics, path, target, "
+    "features, drop, separator, decimal, thousands, encoding, comment, header, missing, name. Did "
+    "you mean data.standardize?",
     TWO + "data.standardize=yes": "data.standardize: 'yes' is not true or false. Type for example "
     "data.standardize=false.",
     TWO + "data.batch_size=5": "data.batch_size: 5 is more than the 4 rows to train on. Type "
