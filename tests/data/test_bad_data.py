@@ -126,8 +126,8 @@ REFUSED = {
     "data=diabetes data.validation=1e-4": "data.validation: 0.0001 of 442 rows would hold 0 back "
     "and leave 442 to train on; each part needs one. Type a share from 0.0023 to 0.9977, or 0.",
     TWO + "data.standardise=true": "data.standardise: data=csv has no setting 'standardise'. It "
-    "has: standardize, standardize_target, validation, batch_size, compress, metrics, path, target, "
-    "features, drop, separator, decimal, thousands, encoding, comment, header, missing, name. Did "
+    "has: standardize, standardize_target, validation, batch_size, compress, metrics, path, "
+    "target, features, drop, separator, decimal, thousands, encoding, comment, header, missing, name. Did "
     "you mean data.standardize?",
     TWO + "data.standardize=yes": "data.standardize: 'yes' is not true or false. Type for example "
     "data.standardize=false.",
