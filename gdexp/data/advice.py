@@ -44,6 +44,8 @@ def advice(cell: str, notation: Notation) -> str:
     cell = cell.strip(BLANK)
     if cell.lower() in UNKNOWN:
         return "If it stands for a missing value, leave the cell empty."
+    if cell.startswith("#"):
+        return "If the line is a comment, type 'data.comment=\"#\"'."
     return _meant(cell, notation) or _without(WITH_WORD, cell, notation) or CORRECT
 
 
@@ -60,6 +62,11 @@ def is_text(cell: str, notation: Notation) -> bool | None:
     if cell in EMPTY or cell.lower() in UNKNOWN:
         return None
     return notation.number(cell) is None and not _meant(cell, notation)
+
+
+def is_numeric(cell: str) -> bool:
+    """Whether a cell is a finite number in one notation or another; true and false are not."""
+    return any(notation.is_number(cell) for notation in NOTATIONS)
 
 
 def text_columns(

@@ -22,8 +22,13 @@ Column: TypeAlias = NDArray[np.float64] | NDArray[np.object_]
 INDEX = re.compile(r"__index_level_\d+__|Unnamed: 0(\.\d+)*")  # pandas' names for an index
 
 
-def find(path: str | None, ending: str) -> Path:
+def find(path: str | None, ending: str, *, folders: bool = False) -> Path:
     """The absolute path of a data file; a relative one starts from the working folder.
+
+    Args:
+        path: the path as typed.
+        ending: the usual ending of such a file's name.
+        folders: whether it may be a folder.
 
     Raises:
         ConfigError: if no path is given or the file does not exist.
@@ -31,6 +36,8 @@ def find(path: str | None, ending: str) -> Path:
     if not path:
         raise ConfigError(f"data.path: name the file to read, as in data.path=table.{ending}.")
     file = Path(path).expanduser().absolute()
+    if file.is_dir() and folders:
+        return file
     if file.is_dir():
         raise ConfigError(f"data.path: {file} is a folder. Name a file in it.")
     if file.exists() and not file.is_file():

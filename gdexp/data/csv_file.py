@@ -48,6 +48,7 @@ class CsvFile:
             raise ConfigError(f"data.path: {path} is empty.")
         self.columns = written.names(path.name, lines[0], lines[1] if lines[1:] else [])
         self._header = 0 if written.header is False else 1  # lines
+        self.verb = "names" if self._header else "has"  # what the first line does with columns
 
     @classmethod
     @contextmanager
@@ -140,8 +141,8 @@ class CsvFile:
         if len(cells) > len(self.columns):
             raise ConfigError(
                 f"data.path: {self.path.name}, line {line} has {len(cells)} cells, and the "
-                f"first line {'names' if self._header else 'has'} {len(self.columns)} columns. "
-                "Give each column a name."
+                f"first line {self.verb} {len(self.columns)} columns. Give "
+                " each column a name."
             )
 
     def _numbers(self, cells: Series[Any], index: int, before: int) -> NDArray[np.float64]:

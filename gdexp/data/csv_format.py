@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from gdexp.data.advice import is_numeric
 from gdexp.data.columns import cut
 from gdexp.data.numbers import BLANK, EMPTY, Notation
 from gdexp.data.text_file import check_encoding
 from gdexp.errors import ConfigError
 
 SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "space": " ", "pipe": "|"}
+COMMENTS = ("#", "%")
 CLEAR = ("semicolon", "tab", "pipe")  # signs that are rare in names and numbers
 
 
@@ -42,7 +44,7 @@ class Format:
         if self.thousands == self.decimal:
             other = "comma" if self.decimal == "point" else "point"
             raise ConfigError(
-                f"data.thousands: {self.thousands} is the decimal sign, data.decimal. Type "
+                f"data.thousands: {self.thousands} is the decimal sign. Type "
                 f"data.decimal={other} data.thousands={self.thousands}, or data.thousands=null."
             )
         if self.encoding is not None:
@@ -74,6 +76,7 @@ class Format:
         Raises:
             ConfigError: if the lines show another separator, or the first one is a row.
         """
+        self._check_comment(file, first, second)
         self._check_separator(file, first, second)
         if self.header is False:
             return [f"column_{number}" for number in range(1, len(first) + 1)]
@@ -87,15 +90,23 @@ class Format:
 
     def _is_row(self, first: Sequence[str], second: Sequence[str]) -> bool:
         """Whether names are all numbers; or some are, and cell by cell the next line is alike."""
-        numbers = [self.notation.is_number(name) for name in first]
+        numbers = [is_numeric(name) for name in first]
         if not any(numbers) or all(numbers):
             return any(numbers)
         filled = [
-            (number, self.notation.is_number(cell))
+            (number, is_numeric(cell))
             for number, name, cell in zip(numbers, first, second, strict=False)
             if name.strip(BLANK) not in EMPTY and cell.strip(BLANK) not in EMPTY
         ]
         return bool(filled) and all(above == below for above, below in filled)
+
+    def _check_comment(self, file: str, first: Sequence[str], second: Sequence[str]) -> None:
+        sign = first[0].lstrip()[:1]
+        if self.comment is None and sign in COMMENTS and len(first) < len(second):
+            raise ConfigError(
+                f"data.comment: the first line of {file}, {cut(self.sign.join(first))}, looks like "
+                f"a comment. Type 'data.comment=\"{sign}\"' to skip such lines."
+            )
 
     def _check_separator(self, file: str, first: Sequence[str], second: Sequence[str]) -> None:
         for word, sign in SEPARATORS.items():

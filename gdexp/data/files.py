@@ -128,7 +128,7 @@ def parquet(
     name: str | None = None,
     drop: list[str] | None = None,
 ) -> Source:
-    """A table in a Parquet file; arguments and errors are those of :func:`csv`."""
-    file = find(path, "parquet")
+    """A table in a Parquet file or a folder of parts; arguments and errors as in :func:`csv`."""
+    file = find(path, "parquet", folders=True)
     opener = partial(ParquetFile.open, file)
     return Source(opener, name or file.stem, target, features, missing, drop)

@@ -73,13 +73,15 @@ def open_text(path: Path, encoding: str | None, comment: str | None) -> Iterator
         ConfigError: if it cannot be read, decompressed or decoded, or holds no text.
     """
     try:
-        with path.open("rb") as raw, _decompressed(path, raw) as content:
-            head = content.read(1000)
-            content.seek(0)
-            _check_text(path, head, encoding)
-            encoding = _encoding(head, encoding)
-            text = io.TextIOWrapper(cast(IO[bytes], content), encoding, newline="")
-            yield (WithoutComments(text, comment) if comment else text), encoding
+        with path.open("rb") as file:
+            raw = file if file.seekable() else io.BytesIO(file.read())  # a pipe
+            with _decompressed(path, raw) as content:
+                head = content.read(1000)
+                content.seek(0)
+                _check_text(path, head, encoding)
+                encoding = _encoding(head, encoding)
+                text = io.TextIOWrapper(cast(IO[bytes], content), encoding, newline="")
+                yield (WithoutComments(text, comment) if comment else text), encoding
     except UnicodeError as error:
         raise ConfigError(_undecodable(path, encoding or "utf-8")) from error
     except COMPRESSED as error:

@@ -14,6 +14,7 @@ from gdexp.config.capabilities import is_linear, task_of
 from gdexp.config.job import Job
 from gdexp.config.validation import is_torch_based
 from gdexp.data.dataset import Dataset
+from gdexp.data.precision import check_fits, check_table
 from gdexp.data.preparation import KEPT, Prepared, prepare
 from gdexp.data.task import check_targets, ignored_class, outputs_of, targets
 from gdexp.data.transforms import batches
@@ -133,7 +134,9 @@ def build(job: Job) -> Components:
     outputs = outputs_of(table.y, task, loss)
     predictor = _predictor(job, data.fitted.width, outputs)
     gradient, updater = option(job, "gradient"), option(job, "updater")
-    at: Array = predictors.cast(data.at(settings["predict_at"]), settings["dtype"])
+    at: Array = data.at(settings["predict_at"])
+    check_fits("predict_at: f(x) is printed at", at, settings["dtype"])
+    at = predictors.cast(at, settings["dtype"])
     device = None
     if is_torch_based(job):
         from gdexp import pytorch
@@ -205,6 +208,7 @@ def _arrays(
     """
 
     def arrays(table: Dataset) -> tuple[Array, Array]:
+        check_table(table, dtype)
         y = targets(table.y, task)
         return _shared(table.x, dtype, device), _shared(y, dtype, device)
 
