@@ -154,6 +154,15 @@ def codes(texts: NDArray[Any], known: Categories, column: str) -> NDArray[np.int
     return numbers
 
 
+def numbered(classes: Sequence[str]) -> str:
+    """The classes with their numbers, in words.
+
+    >>> numbered(["no", "yes"])
+    "0 is 'no', 1 is 'yes'"
+    """
+    return ", ".join(f"{number} is {name!r}" for number, name in enumerate(classes))
+
+
 def listed(texts: Sequence[str]) -> str:
     """The texts in words, no more than a sentence can hold.
 

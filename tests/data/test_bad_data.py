@@ -40,6 +40,10 @@ T = "data=csv data.path=t.csv data.target=y "
 KINDS = "data=csv data.path=kinds.csv data.target="
 PRICES = "data=csv data.path=prices.csv data.target="
 ONE = "data.target: column 'one' holds only 'x', and there is nothing to predict. Name another."
+CLASSES = (
+    "data.standardize_target: loss=BCEWithLogitsLoss predicts classes, which have no scale. Type "
+    "data.standardize_target=false, or loss=MSELoss to predict numbers."
+)
 CONSTANT = (
     "data.standardize_target: column 'zero' is 0 in every row, so it cannot be standardized. Type "
     "data.standardize_target=false."
@@ -93,9 +97,7 @@ REFUSED = {
     "target is 0 in every row, so all rows are ignored.",
     PRICES + "zero data.standardize_target=true": CONSTANT,
     PRICES + "zero gradient=manual data.standardize_target=true data.compress=true": CONSTANT,
-    TWO
-    + "step=model loss=BCEWithLogitsLoss data.standardize_target=true": "data.standardize_target: loss=BCEWithLogitsLoss predicts classes, which have no scale. Type "
-    "data.standardize_target=false, or loss=MSELoss to predict numbers.",
+    TWO + "step=model loss=BCEWithLogitsLoss data.standardize_target=true": CLASSES,
     THREE + "step=optimizer loss=CrossEntropyLoss": "predictor=manual: inputs of shape (2, 2) give "
     "predictions of shape (2,), and loss=CrossEntropyLoss needs (2, 3).",
     TWO + "loss=manual_logistic": f"gradient=manual_sum: {DERIVED}loss=manual_logistic. "
@@ -127,8 +129,8 @@ REFUSED = {
     "and leave 442 to train on; each part needs one. Type a share from 0.0023 to 0.9977, or 0.",
     TWO + "data.standardise=true": "data.standardise: data=csv has no setting 'standardise'. It "
     "has: standardize, standardize_target, validation, batch_size, compress, metrics, path, "
-    "target, features, drop, separator, decimal, thousands, encoding, comment, header, missing, name. Did "
-    "you mean data.standardize?",
+    "target, features, drop, separator, decimal, thousands, encoding, comment, header, missing, "
+    "name. Did you mean data.standardize?",
     TWO + "data.standardize=yes": "data.standardize: 'yes' is not true or false. Type for example "
     "data.standardize=false.",
     TWO + "data.batch_size=5": "data.batch_size: 5 is more than the 4 rows to train on. Type "

@@ -21,7 +21,10 @@ BY_HAND = ("step=manual", "gradient=manual", "updater=manual_momentum", *LINEAR)
 STEPS = {
     "by hand": BY_HAND,
     "compressed": (*BY_HAND, "data.compress=true"),
-    "model": ("step=model", "updater=SGD", *LINEAR),
+    "model": (
+        *("step=model", "predictor.bias=true", "dtype=float64", "updater=LBFGS", "lr=1"),
+        *("updater.line_search_fn=strong_wolfe", "iters=10"),
+    ),
 }
 
 
@@ -86,11 +89,9 @@ def test_a_network_on_raw_prices_works(workdir: Path) -> None:
     frame.to_csv("t.csv", index=False)
     csv = ("tracking=off", "data=csv", "data.path=t.csv", "data.target=price")
     how = ("step=model", "predictor=mlp", "updater=Adam", "lr=0.02", "iters=60")
-    result = run(
-        *csv, *how, "data.standardize=true", "data.batch_size=50", "data.standardize_target=true"
-    )
-    assert result.scores["final/r2"] > 0.98
-    assert run(*csv, *how, "data.standardize=true", "data.batch_size=50").scores["final/r2"] < 0
+    how = (*how, "data.standardize=true", "data.batch_size=50")
+    assert run(*csv, *how, "data.standardize_target=true").scores["final/r2"] > 0.98
+    assert run(*csv, *how).scores["final/r2"] < 0
 
 
 def test_a_run_continues_in_the_same_units(workdir: Path) -> None:
@@ -105,8 +106,8 @@ def test_a_run_continues_in_the_same_units(workdir: Path) -> None:
 
 def test_a_sweep_and_a_single_run_agree(workdir: Path, cli: CLI) -> None:
     typed = ("tracking=off", "data.standardize_target=true", "gradient=manual", "iters=5")
-    lines = cli("-m", *typed, "lr=0.01,0.02").err.splitlines()
-    for lr, line in zip((0.01, 0.02), lines, strict=False):
+    lines = [line for line in cli("-m", *typed, "lr=0.01,0.02").err.splitlines() if "#" in line]
+    for lr, line in zip((0.01, 0.02), lines, strict=True):
         result = run(*typed, f"lr={lr}")
         assert line.endswith(f"f(5) = {result.prediction:.6g}"), line
 
