@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from gdexp.config import capabilities
 from gdexp.config.job import Job
+from gdexp.data.categories import numbered
 from gdexp.descent.result import Result
 from gdexp.descent.transcript import FEW
 
@@ -58,7 +59,7 @@ def report_notes(job: Job, result: Result) -> None:
 
 
 def _fit(job: Job, result: Result) -> Iterator[str]:
-    """The scores, and the coefficients unless the transcript already shows them."""
+    """The names of the classes, the scores, and the coefficients unless the transcript already shows them."""
     printed = [*result.parameters.values()] if len(result.parameters) <= FEW else []
     if result.coefficients and [*result.coefficients.values()] != printed:
         listed = [*result.coefficients.items()][:LISTED]
@@ -68,6 +69,8 @@ def _fit(job: Job, result: Result) -> Iterator[str]:
             yield f"  {name:<{width}}  {value: .6g}"
         if (more := len(result.coefficients) - LISTED) > 0:
             yield f"  and {more} more"
+    if result.data is not None and result.data.fitted.classes:
+        yield f"classes: {numbered(result.data.fitted.classes)}"
     if result.scores:
         yield ", ".join(f"{name} {value:.6g}" for name, value in result.scores.items())
 

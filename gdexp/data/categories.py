@@ -28,9 +28,9 @@ class UnknownCategoryError(ConfigError):
         column: its column.
     """
 
-    def __init__(self, row: int, column: str, text: str | None, known: Categories) -> None:
+    def __init__(self, row: int, column: str, text: Any, known: Categories) -> None:
         what = "the cell is empty" if text is None else f"{text!r} is not one of its categories"
-        near = did_you_mean(text or "", known)
+        near = did_you_mean(str(text), known) if text else ""
         super().__init__(f"column {column!r}: {what}. The run knows {listed(known)}.{near}")
         self.row, self.column = row, column
 
@@ -93,6 +93,19 @@ class Encoding:
                 first += 1
         return x
 
+    def undo(self, x: NDArray[np.float64]) -> list[NDArray[Any]]:
+        """The cells that become these numbers; of a mean of rows, the most frequent category."""
+        cells: list[NDArray[Any]] = []
+        first = 0
+        for column in self.columns:
+            known = self.categories.get(column)
+            width = len(known or (column,))
+            part = x[:, first : first + width]
+            texts = np.array(known, dtype=object)
+            cells.append(part[:, 0] if known is None else texts[part.argmax(axis=1)])
+            first += width
+        return cells
+
 
 def check_few(column: str, texts: int, rows: int, is_target: bool) -> None:
     """Refuse a column of text that holds names, dates or sentences rather than categories.
@@ -139,6 +152,15 @@ def codes(texts: NDArray[Any], known: Categories, column: str) -> NDArray[np.int
     for row in np.flatnonzero(numbers < 0)[:1]:
         raise UnknownCategoryError(int(row), column, texts[row], known)
     return numbers
+
+
+def numbered(classes: Sequence[str]) -> str:
+    """The classes with their numbers, in words.
+
+    >>> numbered(["no", "yes"])
+    "0 is 'no', 1 is 'yes'"
+    """
+    return ", ".join(f"{number} is {name!r}" for number, name in enumerate(classes))
 
 
 def listed(texts: Sequence[str]) -> str:

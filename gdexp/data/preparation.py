@@ -14,17 +14,15 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from gdexp.config import capabilities
 from gdexp.config.job import Job
 from gdexp.config.paths import absolute
 from gdexp.config.settings import Preparation
+from gdexp.data.checks import check_compressible, check_numeric_target
 from gdexp.data.compress import Digest, compress, digest, names_of
 from gdexp.data.dataset import Chunk, Dataset
 from gdexp.data.parquet_file import parts_of
 from gdexp.data.task import without
 from gdexp.data.transforms import Scaling, TargetScaling, check_batch_size, split
-from gdexp.errors import ConfigError
-from gdexp.manual import Loss
 
 # Cached tables: two, because runs may alternate between two tables, or between two ways to prepare
 # one. More would keep gigabytes in memory long after the last run that needs them.
@@ -209,45 +207,3 @@ def _compressed(origin: Origin, bias: bool, standardize: bool, scale_target: boo
     return Prepared(
         fitted, None, scalings[0], means, short.rows, table, True, str(sha), scalings[1]
     )
-
-
-def check_numeric_target(job: Job) -> None:
-    """Refuse to standardize classes.
-
-    Raises:
-        ConfigError: if the loss is one for classes.
-    """
-    if capabilities.task_of(job.settings) != "regression":
-        raise ConfigError(
-            f"data.standardize_target: loss={job.choices['loss']} predicts classes, which have no "
-            "scale. Type data.standardize_target=false, or loss=MSELoss to predict numbers."
-        )
-
-
-def check_compressible(job: Job) -> None:
-    """Refuse to compress if fewer rows would not have the same loss and gradient.
-
-    Raises:
-        ConfigError: names the choice that prevents it.
-    """
-    settings, data = job.settings, job.settings["data"]
-    squares = capabilities.of(settings, "loss", "measures") == Loss.measures
-    reasons = {
-        f"predictor={job.choices['predictor']} is not linear": (
-            not capabilities.is_linear(settings)
-        ),
-        f"loss={job.choices['loss']} is not the mean of squared errors": (
-            not squares or capabilities.reduction(settings, "loss") != "mean"
-        ),
-        f"gradient={job.choices['gradient']} is a sum over all rows": (
-            capabilities.reduction(settings, "gradient") == "sum"
-        ),
-        "data.batch_size needs single rows": data.get("batch_size") is not None,
-        "data.validation needs single rows": bool(data.get("validation")),
-    }
-    for reason, holds in reasons.items():
-        if holds:
-            way_out = "gradient=manual" if "a sum" in reason else "data.compress=false"
-            raise ConfigError(
-                f"data.compress: {reason}, so fewer rows cannot replace the table. Type {way_out}."
-            )

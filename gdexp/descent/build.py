@@ -146,7 +146,7 @@ def build(job: Job) -> Components:
     else:
         predictor = predictors.in_precision(predictor, settings["dtype"])
     (x, y), kept = _arrays(data, task, settings["dtype"], device)
-    at = data.at(settings["predict_at"])
+    at: Array = data.at(settings["predict_at"])
     check_fits("predict_at: f(x) is printed at", at, settings["dtype"])
     at = _shared(at, settings["dtype"], device)
     built = Components(data, task, x, y, at, kept, predictor, gradient, loss, updater)

@@ -125,6 +125,10 @@ class Fitted:
             return self.encoding.apply(cells)
         return np.column_stack(cells).astype(np.float64, copy=False)
 
+    def cells(self, x: NDArray[np.float64]) -> list[NDArray[Any]]:
+        """The columns of a table that :meth:`inputs` turns into x, shape (n, d)."""
+        return [*x.T] if self.encoding is None else self.encoding.undo(x)
+
     @property
     def task(self) -> Task:
         """What is predicted."""

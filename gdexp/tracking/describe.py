@@ -17,6 +17,7 @@ import yaml
 
 from gdexp.config import __version__, schema
 from gdexp.config.job import Job
+from gdexp.data.categories import numbered
 from gdexp.data.preparation import Prepared
 from gdexp.descent.fitted import FILE, is_rebuildable
 from gdexp.descent.result import Result
@@ -146,6 +147,8 @@ def final_tags(job: Job, result: Result) -> dict[str, str]:
         "gdexp.reason": result.reason,
         "mlflow.note.content": note(job, result),
     }
+    if result.data is not None and result.data.fitted.classes:
+        texts["gdexp.classes"] = numbered(result.data.fitted.classes)
     return {key: cut(value) for key, value in texts.items()}
 
 
