@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from gdexp.descent.numbers import short
 from gdexp.descent.trajectory import Trajectory
 
 if TYPE_CHECKING:
@@ -75,5 +76,5 @@ def outcome(trajectory: Trajectory) -> tuple[str, str]:
     if trajectory.diverged:
         return "diverged", f"a value was not finite in epoch {epochs + 1}"
     if loss[-1] > GREW * loss[0]:
-        return "diverged", f"the loss grew from {loss[0]:.6g} to {loss[-1]:.6g}"
-    return "completed", f"{epochs} epochs"
+        return "diverged", f"the loss grew from {short(loss[0])} to {short(loss[-1])}"
+    return "completed", "1 epoch" if epochs == 1 else f"{epochs} epochs"
