@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from gdexp.config import capabilities
 from gdexp.config.job import Job
 from gdexp.data.categories import numbered
+from gdexp.descent.numbers import short
 from gdexp.descent.result import Result
 from gdexp.descent.transcript import FEW
 
@@ -27,13 +28,13 @@ def report_job(job: Job, result: Result, place: str = "") -> None:
         place: where it is recorded, in words.
     """
     if job.number is not None:
-        loss = f"loss {result.loss:.6g}, " if result.trajectory.length else ""
-        ended = f"{loss}f({result.at}) = {result.prediction:.6g}"
+        loss = f"loss {short(result.loss)}, " if result.trajectory.length else ""
+        ended = f"{loss}f({result.at}) = {short(result.prediction)}"
         say(f"#{job.number} {' '.join(job.typed) or 'defaults'}: {result.outcome}, {ended}")
         report_notes(job, result)
         return
-    if result.outcome != "completed":
-        say(f"{result.outcome}: {result.reason}")
+    final = f"; final loss {short(result.loss)}" if result.trajectory.length else ""
+    say(f"{result.outcome}: {result.reason}{final}")
     for note in result.notes.values():
         say(f"note: {note}")
     data = job.settings["data"]
@@ -66,13 +67,13 @@ def _fit(job: Job, result: Result) -> Iterator[str]:
         width = max(len(name) for name, _ in listed)
         yield "coefficients, in the data's own units:"
         for name, value in listed:
-            yield f"  {name:<{width}}  {value: .6g}"
+            yield f"  {name:<{width}}  {' ' * (value >= 0)}{short(value)}"
         if (more := len(result.coefficients) - LISTED) > 0:
             yield f"  and {more} more"
     if result.data is not None and result.data.fitted.classes:
         yield f"classes: {numbered(result.data.fitted.classes)}"
     if result.scores:
-        yield ", ".join(f"{name} {value:.6g}" for name, value in result.scores.items())
+        yield ", ".join(f"{name} {short(value)}" for name, value in result.scores.items())
 
 
 def report_sweep() -> None:

@@ -75,7 +75,9 @@ class Settings:
         float, "input x at which f(x) is printed; with several features, their means are used"
     ] = 5.0
     print_every: Annotated[
-        int | None, Ge(1), "print every this many epochs; null: about 20 lines in all"
+        int | None,
+        Ge(1),
+        "print every this many epochs, as the tutorial does; null: about 20 epochs and the last",
     ] = None
     continue_from: Annotated[
         str | None, "run id or checkpoint path to continue from, up to epoch iters"

@@ -111,7 +111,7 @@ def compute(
         conclude(job, built, result, prediction)
         if has_fit:
             result.fitted = Fitted.of(job, built)
-    transcript.prediction("after", result.prediction)
+    transcript.end(trajectory, result.prediction)
 
 
 def end(

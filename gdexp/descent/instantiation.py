@@ -16,6 +16,7 @@ from hydra.utils import instantiate
 
 from gdexp.config.job import Job
 from gdexp.errors import ConfigError, first_line
+from gdexp.pytorch.settings import with_floats
 
 SPECIAL = {"_args_", "_convert_", "_recursive_"}  # keys that change how Hydra instantiates
 
@@ -50,6 +51,7 @@ def option(job: Job, family: str, **sizes: int) -> Any:
         target = pkgutil.resolve_name(node["_target_"])
         accepted = _parameters(target) if sizes else ()
         node = {name: size for name, size in sizes.items() if name in accepted} | node
+        node = with_floats(str(node["_target_"]), node)
         words = {k: v for k, v in node.items() if not isinstance(v, int | float)}
         if not (isinstance(target, type) and _is_plain(target, json.dumps(words))):
             return _by_hydra(node)

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from gdexp.descent.numbers import short
 from gdexp.descent.trajectory import Trajectory
 from gdexp.descent.transcript import FEW
 from gdexp.errors import counted
@@ -66,10 +67,10 @@ class Result:
         """One line: ``Result(completed: 20 epochs, loss 30 → 1.4e-11, f(5) = 10, w = 2)``."""
         words = [f"{self.outcome}: {self.reason}"]
         if len(loss := self.trajectory.loss):
-            words.append(f"loss {loss[0]:.6g} → {self.loss:.6g}")
-            words.append(f"f({self.at}) = {self.prediction:.6g}")
+            words.append(f"loss {short(loss[0])} → {short(self.loss)}")
+            words.append(f"f({self.at}) = {short(self.prediction)}")
         if len(self.parameters) <= FEW:
-            words += [f"{name} = {value:.6g}" for name, value in self.parameters.items()]
+            words += [f"{name} = {short(value)}" for name, value in self.parameters.items()]
         return f"Result({', '.join(words)})"
 
     def _repr_html_(self) -> str:
@@ -100,5 +101,5 @@ def outcome(trajectory: Trajectory) -> tuple[str, str]:
     if trajectory.diverged:
         return "diverged", f"a value was not finite in epoch {epochs + 1}"
     if loss[-1] > GREW * loss[0]:
-        return "diverged", f"the loss grew from {loss[0]:.6g} to {loss[-1]:.6g}"
+        return "diverged", f"the loss grew from {short(loss[0])} to {short(loss[-1])}"
     return "completed", counted(epochs, "epoch")

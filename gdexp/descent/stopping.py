@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gdexp.descent.numbers import short
 from gdexp.descent.trajectory import Trajectory
 
 VALIDATION = "validation/loss"
@@ -37,18 +38,18 @@ class Rules:
             return None
         epoch, loss = trajectory.length, trajectory.loss
         if self._divergence and loss[-1] > self._divergence * loss[0]:
-            grown = f"the loss grew from {loss[0]:.6g} to {loss[-1]:.6g} by epoch {epoch}"
+            grown = f"the loss grew from {short(loss[0])} to {short(loss[-1])} by epoch {epoch}"
             return "diverged", f"{grown}, more than {self._divergence:g} times"
         if self._tolerance:
             value = loss[-1] if self._watch == "loss" else gradient_norm(trajectory)
             if value <= self._tolerance:
                 what = "loss" if self._watch == "loss" else "gradient norm"
-                return "converged", f"the {what} was {value:.6g} in epoch {epoch}"
+                return "converged", f"the {what} was {short(value)} in epoch {epoch}"
         if self._patience:
             curve = trajectory.measured[VALIDATION]
             best = best_epoch(trajectory)
             if epoch - best >= self._patience:
-                smallest = f"the validation loss was {curve[best - 1]:.6g} in epoch {best}"
+                smallest = f"the validation loss was {short(curve[best - 1])} in epoch {best}"
                 return "converged", f"{smallest}, with no improvement since"
         return None
 

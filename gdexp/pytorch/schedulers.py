@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any, TypeAlias
@@ -92,7 +93,7 @@ def schedule(partial: Partial, updater: Any) -> Scheduled:
         updater: an updater by hand, or the result of :func:`gdexp.pytorch.adapt`.
 
     Raises:
-        ConfigError: if the updater has no learning rate.
+        ConfigError: if the updater has no learning rate, or no momentum to cycle.
         ValueError: if torch rejects the settings.
     """
     updater = getattr(updater, "updater", updater)  # unwrap an Untracked one
@@ -103,6 +104,12 @@ def schedule(partial: Partial, updater: Any) -> Scheduled:
         raise ConfigError(
             f"scheduler: {type(updater).__name__} has no lr that a schedule could change. "
             "Type scheduler=none."
+        )
+    cycles = inspect.signature(partial).parameters.get("cycle_momentum")
+    if cycles is not None and cycles.default and settings.keys() == {"lr"}:
+        raise ConfigError(
+            "scheduler.cycle_momentum: the updater has no momentum to cycle. "
+            "Type scheduler.cycle_momentum=false."
         )
     Scheduled(partial, SimpleNamespace(**settings)).step(0.0)  # some settings fail only in a step
     return Scheduled(partial, updater)

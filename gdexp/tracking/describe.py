@@ -20,6 +20,7 @@ from gdexp.config.job import Job
 from gdexp.data.categories import numbered
 from gdexp.data.preparation import Prepared
 from gdexp.descent.fitted import FILE, is_rebuildable
+from gdexp.descent.numbers import short
 from gdexp.descent.result import Result
 from gdexp.descent.trajectory import Trajectory
 from gdexp.tracking import environment
@@ -157,9 +158,8 @@ def note(job: Job, result: Result) -> str:
     loss = result.trajectory.loss
     text = f"`{job.command}` {result.outcome}: {result.reason}"
     if len(loss):
-        text += (
-            f", loss {loss[0]:.6g} → {result.loss:.6g}, f({result.at}) = {result.prediction:.6g}"
-        )
+        text += f", loss {short(loss[0])} → {short(result.loss)}"
+        text += f", f({result.at}) = {short(result.prediction)}"
     return f"{text}. {result.note}".rstrip()
 
 

@@ -155,8 +155,7 @@ def _result(job: Job, built: Components, computed: ProgramResult, i: int) -> Res
     trajectory, after = computed.trajectory(i), float(computed.after[i])
     transcript = new_transcript(job, built)
     transcript.prediction("before", float(computed.before[i]))
-    transcript.epochs(trajectory)
-    transcript.prediction("after", after)
+    transcript.end(trajectory, after)
     result = Result("failed", "", trajectory, transcript.text, after, transcript.at)
     result.data = built.data
     if trajectory.length:
