@@ -18,8 +18,9 @@ from gdexp.insight.stability import largest_lr, name_of_lr, rounded_down
 
 SHOWN = 6  # digits of a coefficient that are printed, and so the most that are counted
 ENOUGH = 4  # a fit whose coefficients have fewer right digits is told so
-SHARE = 0.1  # a coefficient that contributes less than this to the spread of y counts as this much
+SHARE = 0.01  # a coefficient that contributes less than this to the spread of y counts as this much
 LONGEST = 10_000_000  # epochs that are suggested at most
+ROUNDING = 1e-6  # the gradient relative to the first, below which float32 has few digits left
 ILL = 100.0  # a condition number above which standardizing is suggested
 DECAYS = ("weight_decay", "lambd")  # settings of updaters that descend to another optimum
 
@@ -38,12 +39,17 @@ class Accuracy(NamedTuple):
     error: float
 
 
-def accuracy(built: Components, result: Result, quadratic: Curvature) -> Accuracy:
-    """Compare the coefficients, in the data's own units, with the nearest optimum."""
+def accuracy(job: Job, built: Components, result: Result, quadratic: Curvature) -> Accuracy:
+    """Compare the coefficients, in the data's own units, with the nearest optimum.
+
+    An error is relative to the coefficient, or to the size that matters if that is larger: a
+    hundredth of the spread of the targets, or what rounding leaves the digits that are enough.
+    """
     fitted = parameters(built)
     optimum = fitted - quadratic.distance(fitted)
     values, exact = (_in_data_units(built, each) for each in (fitted, optimum))
-    sizes = SHARE * quadratic.sizes
+    rounding = 30 * float(np.finfo(job.settings["dtype"]).eps) * quadratic.offset
+    sizes = max(SHARE, 10**ENOUGH * rounding) * quadratic.sizes
     if built.data.scaling is not None:
         sizes[: len(built.data.scaling.scale)] /= built.data.scaling.scale
     errors = np.abs(values - exact)
@@ -74,12 +80,12 @@ def warning(
         reached: the accuracy of its coefficients; None if it is unknown.
     """
     facts = [_tolerance(job, built, result, quadratic)] if job.settings["stop"]["tolerance"] else []
-    remedy = "more epochs or a larger step would get closer"
+    remedy = ""
     is_poor = reached is not None and reached.digits < ENOUGH and not _seeks_another_optimum(job)
     if quadratic is not None and reached is not None and is_poor:
         facts.append(_distance(job, built, result, quadratic, reached))
         remedy = _remedy(job, built, result, quadratic, reached)
-    return f"not converged: {'; '.join([*facts, remedy])}." if facts else ""
+    return f"not converged: {'; '.join(filter(None, [*facts, remedy]))}." if facts else ""
 
 
 def _seeks_another_optimum(job: Job) -> bool:
@@ -99,7 +105,7 @@ def _tolerance(job: Job, built: Components, result: Result, quadratic: Curvature
     if is_loss and quadratic is not None:
         rows = len(built.y) if capabilities.reduction(job.settings, "loss") == "sum" else 1
         if stop["tolerance"] < (lowest := quadratic.lowest * rows):
-            text += f", and cannot be below {lowest:.6g} (stop.watch=gradient can be met)"
+            return f"{text}, but cannot be below {lowest:.6g}, unlike stop.watch=gradient"
     return text
 
 
@@ -123,20 +129,22 @@ def _remedy(
     job: Job, built: Components, result: Result, quadratic: Curvature, reached: Accuracy
 ) -> str:
     """What to type."""
-    data = job.settings["data"]
-    if _has_stalled(result) and job.settings["dtype"] == "float32":
-        return "the parameters no longer change in float32, so type dtype=float64"
-    ways = []
+    data, ways = job.settings["data"], []
     largest = largest_lr(job, built, quadratic)
     epochs = largest and _epochs_needed(job, built, result, quadratic, reached, largest)
-    ways.append(f"iters={epochs}" if epochs else f"more epochs than iters={job.settings['iters']}")
+    more = f"iters={epochs}" if epochs else ""
+    if job.settings["dtype"] == "float32" and _is_limited_by_rounding(result):
+        more = f"dtype=float64 {more}".rstrip()
+    if more:
+        ways.append(more)
     lr = job.settings["updater"].get("lr")
     if largest is not None and not built.batch_size and lr and lr < largest / 4:
         ways.append(f"{name_of_lr(job)}={rounded_down(largest / 2)}")
-    several = len(result.coefficients) > 1
-    if several and quadratic.condition > ILL and not data["standardize"]:
+    if len(result.coefficients) > 1 and quadratic.condition > ILL and not data["standardize"]:
         missing = "b" not in built.predictor.parameters and "bias" in job.settings["predictor"]
         ways.append("data.standardize=true" + " predictor.bias=true" * missing)
+    if not epochs:
+        ways.append("more epochs")
     return f"type {', or '.join(ways)}"
 
 
@@ -168,10 +176,13 @@ def _epochs_needed(
     return math.ceil(epochs / unit) * unit
 
 
-def _has_stalled(result: Result) -> bool:
-    """Whether the last update changed no parameter: rounding has swallowed the step."""
-    columns = result.trajectory.parameters.values()
-    return result.trajectory.length > 1 and all(v[-1] == v[-2] for v in columns)
+def _is_limited_by_rounding(result: Result) -> bool:
+    """Whether float32 has no digits left: the last update changed nothing, or almost nothing."""
+    trajectory = result.trajectory
+    stalled = trajectory.length > 1 and all(
+        values[-1] == values[-2] for values in trajectory.parameters.values()
+    )
+    return stalled or gradient_norm(trajectory) < ROUNDING * gradient_norm(trajectory, 0)
 
 
 def _in_data_units(built: Components, values: Floats) -> Floats:

@@ -40,6 +40,7 @@ class Curvature:
         lowest: the smallest possible loss.
         sizes: the size at which each parameter alone would spread the predictions as widely as the
             targets are spread, shape (p,).
+        offset: the root mean square of the targets over their spread, 1 or more.
     """
 
     eigenvalues: Floats
@@ -47,6 +48,7 @@ class Curvature:
     optimum: Floats
     lowest: float
     sizes: Floats
+    offset: float
 
     @property
     def largest(self) -> float:
@@ -129,4 +131,5 @@ def _of_factor(r: Floats, n: int, bias: bool) -> Curvature | None:
     if bias:
         columns[-1] = np.sqrt(n)
     sizes = np.divide(spread, columns, out=np.full(len(order), np.inf), where=columns > 0)
-    return Curvature(2 / n * singular[kept] ** 2, vectors[kept].T, optimum, lowest, sizes)
+    eigenvalues = 2 / n * singular[kept] ** 2
+    return Curvature(eigenvalues, vectors[kept].T, optimum, lowest, sizes, whole / (spread or 1))

@@ -40,7 +40,7 @@ def diagnose(job: Job, built: Components, result: Result) -> None:
     else:
         quadratic, reached = curvature(job, built), None
         if quadratic is not None and result.coefficients:
-            reached = convergence.accuracy(built, result, quadratic)
+            reached = convergence.accuracy(job, built, result, quadratic)
             result.checks = {"condition": quadratic.condition, "digits": float(reached.digits)}
         note = ""
         if result.outcome == "completed":
