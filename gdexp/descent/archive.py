@@ -56,8 +56,8 @@ def unpack(content: bytes) -> Any:
         raise ValueError(first_line(error)) from error
 
 
-def unpack_parts(content: bytes, names: Sequence[str]) -> list[Any]:
-    """Unpack a dict and return its values of these names.
+def unpack_parts(content: bytes, names: Sequence[str], optional: Sequence[str] = ()) -> list[Any]:
+    """Unpack a dict and return its values of these names; None for an optional name it lacks.
 
     Raises:
         ValueError: as :func:`unpack`, or if it is not a dict or lacks a name.
@@ -66,7 +66,7 @@ def unpack_parts(content: bytes, names: Sequence[str]) -> list[Any]:
     for name in names:
         if name not in parts:
             raise ValueError(f"it has no {name!r}")
-    return [parts[name] for name in names]
+    return [parts.get(name) for name in (*names, *optional)]
 
 
 def check_mapping(value: Any, what: str) -> Mapping[str, Any]:

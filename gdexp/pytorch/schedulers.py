@@ -28,6 +28,7 @@ class Scheduled:
     def __init__(self, partial: Partial, updater: Any) -> None:
         own = getattr(updater, "optimizer", None)
         self._optimizer = own if isinstance(own, torch.optim.Optimizer) else _Mirror(updater)
+        self._partial = partial
         self._scheduler = partial(self._optimizer)
         self._apply()
 
@@ -57,6 +58,15 @@ class Scheduled:
         self._scheduler.load_state_dict(saved["scheduler"])
         self._group.update(saved["numbers"])
         self._apply()
+
+    def replayed(self, epochs: int) -> dict[str, Any]:
+        """The state of a new schedule with these settings after some epochs."""
+        settings = _settings(SimpleNamespace(**self._group))
+        settings["lr"] = self._group.get("initial_lr", self.lr)
+        fresh = Scheduled(self._partial, SimpleNamespace(**settings))
+        for _ in range(epochs):
+            fresh.step(0.0)
+        return fresh.state()
 
     @property
     def _group(self) -> dict[str, Any]:
