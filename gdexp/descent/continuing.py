@@ -71,7 +71,7 @@ def announcement(job: Job, saved: Saved) -> str:
     """Where the run goes on, and which settings follow the new iters."""
     text = f"continues {saved.label} at epoch {saved.epoch + 1}"
     values = [f"{key}={shown(_get(job.settings, key))}" for key in job.following]
-    return f"{text}; {' and '.join(values)} as iters" if values else text
+    return f"{text}, with {' and '.join(values)}, which follows iters" if values else text
 
 
 def _typed_keys(job: Job) -> list[str]:
