@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TextIO
 from gdexp.config import validation
 from gdexp.config.job import Job
 from gdexp.console import say
-from gdexp.descent import continuing
+from gdexp.descent import continuing, trial
 from gdexp.descent.build import Components, build
 from gdexp.descent.checkpoint import Checkpoint, Folder, Saved, check_updater, fit, read
 from gdexp.descent.compute import begin, compute, end
@@ -69,6 +69,7 @@ def assemble(job: Job) -> Components:
     validation.check(job)
     built = build(job)
     check_updater(job, built)
+    trial.check(job, built)
     return built
 
 
@@ -181,6 +182,9 @@ def run_within(
                 keep=recording.keep if recording is not None else Folder().keep,
                 bar=bar,
             )
+    except SystemExit as stopped:
+        error = RuntimeError(f"a component of the run called sys.exit({stopped.code!r})")
+        raise error from stopped
     except BaseException as stopped:
         error = stopped
         raise

@@ -140,5 +140,5 @@ def _resolve(target: str) -> Any:
         return kind
     try:
         return pkgutil.resolve_name(target)
-    except Exception:
+    except (Exception, SystemExit):
         return None

@@ -86,7 +86,7 @@ def _annotation(job: Job, key: str) -> Any:
 def _target(family: str, target: str) -> Any:
     try:
         return pkgutil.resolve_name(target)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         reason = first_line(error)
         raise ConfigError(f"{family}: {target} cannot be imported: {reason}.") from error
 

@@ -88,6 +88,8 @@ def refusing(family: str) -> Iterator[None]:
         yield
     except ConfigError:
         raise
+    except SystemExit as stopped:
+        raise ConfigError(f"{family}: it called sys.exit({stopped.code!r}).") from stopped
     except Exception as error:
         wrapped = error.__cause__ if isinstance(error, InstantiationException) else None
         cause = wrapped or error

@@ -61,12 +61,22 @@ class Scheduled:
 
     def replayed(self, epochs: int) -> dict[str, Any]:
         """The state of a new schedule with these settings after some epochs."""
-        settings = _settings(SimpleNamespace(**self._group))
-        settings["lr"] = self._group.get("initial_lr", self.lr)
-        fresh = Scheduled(self._partial, SimpleNamespace(**settings))
+        fresh = self._fresh()
         for _ in range(epochs):
             fresh.step(0.0)
         return fresh.state()
+
+    def try_step(self, epoch: int) -> None:
+        """Raise what torch raises if the schedule does not last until this epoch."""
+        fresh = self._fresh()
+        fresh._scheduler.last_epoch = epoch - 1
+        fresh.step(0.0)
+
+    def _fresh(self) -> Scheduled:
+        """A new schedule with these settings, for no updater."""
+        settings = _settings(SimpleNamespace(**self._group))
+        settings["lr"] = self._group.get("initial_lr", self.lr)
+        return Scheduled(self._partial, SimpleNamespace(**settings))
 
     @property
     def _group(self) -> dict[str, Any]:
