@@ -246,7 +246,7 @@ def test_a_component_that_exits_fails_its_run(mine: str, cli: CLI, at: int) -> N
     assert "RuntimeError: a component of the run called sys.exit(0)\n" in ended.err
     ended = cli("-m", *typed[:-1], f"loss.at={at},99", "iters=5")
     assert ended.code == 1
-    assert "2 runs: 1 completed, 1 failed" in ended.err
+    assert "\n1 of 2 runs failed:\n" in ended.err
 
 
 def test_a_component_that_needs_more_rows_gets_all(mine: str) -> None:
