@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, TextIO
 
 from gdexp.config import validation
 from gdexp.config.job import Job
+from gdexp.console import say
+from gdexp.descent import continuing, trial
 from gdexp.descent.build import Components, build
-from gdexp.descent.checkpoint import Folder, Saved, read
+from gdexp.descent.checkpoint import Checkpoint, Folder, Saved, check_updater, fit, read
 from gdexp.descent.compute import begin, compute, end
 from gdexp.descent.result import Result
 from gdexp.descent.signals import exposed, shielded
@@ -30,12 +32,14 @@ class Ready:
         built: its components.
         store: where it is recorded; None if tracking is off.
         saved: the checkpoint that it continues; None if starting from scratch.
+        asked: the job it was prepared from, which has other settings if it continues a checkpoint.
     """
 
     job: Job
     built: Components
     store: Store | None
     saved: Saved | None
+    asked: Job
 
 
 def prepare(job: Job) -> Ready:
@@ -45,10 +49,15 @@ def prepare(job: Job) -> Ready:
         ConfigError: a setting is out of range, or a constructor rejects it.
         StoreError: the tracking store cannot be used.
     """
-    built = assemble(job)
-    store = open_store(job)
-    fetch = None if store is None else partial(_newest_checkpoint, store)
-    return Ready(job, built, store, read(job, built, fetch))
+    if job.settings["continue_from"] is None:
+        return Ready(job, assemble(job), open_store(job), None, job)
+    checkpoint = _checkpoint(job)
+    new = continuing.continued(job, checkpoint)
+    built = assemble(new)
+    saved = fit(new, built, checkpoint)
+    return Ready(
+        continuing.without_met_rules(new, built, saved), built, open_store(new), saved, job
+    )
 
 
 def assemble(job: Job) -> Components:
@@ -58,7 +67,27 @@ def assemble(job: Job) -> Components:
         ConfigError: a setting is out of range, or a constructor rejects it.
     """
     validation.check(job)
-    return build(job)
+    built = build(job)
+    check_updater(job, built)
+    trial.check(job, built)
+    return built
+
+
+def continued(job: Job) -> Job:
+    """The job with the settings of the run that it continues, if it continues one.
+
+    Raises:
+        ConfigError: there is no such checkpoint, or a typed setting differs from the run's.
+    """
+    if job.settings["continue_from"] is None:
+        return job
+    return continuing.continued(job, _checkpoint(job))
+
+
+def _checkpoint(job: Job) -> Checkpoint:
+    store = open_store(job)
+    fetch = None if store is None else partial(_newest_checkpoint, store)
+    return read(job.settings["continue_from"], fetch)
 
 
 def open_store(job: Job) -> Store | None:
@@ -137,6 +166,8 @@ def run_within(
     job, built = ready.job, ready.built
     result, transcript = begin(job, built, stream)
     result.notes = notes.before(job, built)
+    if ready.saved is not None:
+        say(continuing.announcement(job, ready.saved))
     recording = recorder.begin(job, built.data) if recorder is not None else None
     error: BaseException | None = None
     try:
@@ -152,6 +183,9 @@ def run_within(
                 bar=bar,
             )
             notes.diagnose(job, built, result)
+    except SystemExit as stopped:
+        error = RuntimeError(f"a component of the run called sys.exit({stopped.code!r})")
+        raise error from stopped
     except BaseException as stopped:
         error = stopped
         raise

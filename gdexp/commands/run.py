@@ -159,7 +159,7 @@ def _application(cfg: DictConfig) -> float | None:
         except Exception as error:
             traceback.print_exc()
             raise RunFailedError(str(error)) from error
-        report_job(job, result, experiment.place(ready.store))
+        report_job(ready.job, result, experiment.place(ready.store))
     return result.loss if result.trajectory.length else None
 
 
@@ -180,7 +180,7 @@ class Preflight(Callback):
     def take(cls, job: Job) -> Ready | None:
         """The run that was checked and built, if it is this job's; it is then not built again."""
         ready, cls._ready = cls._ready, None
-        return ready if ready is not None and ready.job == job else None
+        return ready if ready is not None and ready.asked == job else None
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check the run that is about to start."""

@@ -139,6 +139,14 @@ def check_declared(job: Job) -> None:
                     schema.check(f"{target}.{name}", value, hint)
 
 
+def is_derived_from_torch(target: str) -> bool:
+    """Whether a user's own class is derived from a class of torch."""
+    if target.startswith(("gdexp.", "torch.")):
+        return False
+    bases = getattr(_resolve(target), "__mro__", ())
+    return any(kind.__module__.partition(".")[0] == "torch" for kind in bases)
+
+
 def _resolve(target: str) -> Any:
     """The class at a path; None if it cannot be imported, which building it reports."""
     module, _, name = target.rpartition(".")
@@ -146,5 +154,5 @@ def _resolve(target: str) -> Any:
         return kind
     try:
         return pkgutil.resolve_name(target)
-    except Exception:
+    except (Exception, SystemExit):
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -33,6 +33,7 @@ class Job:
         typed: the overrides from which it was composed.
         sweep_id: the id of its sweep; None for a single run.
         number: its index in the sweep, from 0; None for a single run.
+        following: the settings whose value is ``${iters}``.
     """
 
     settings: dict[str, Any]
@@ -40,6 +41,7 @@ class Job:
     typed: tuple[str, ...] = ()
     sweep_id: str | None = None
     number: int | None = None
+    following: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, cfg: DictConfig, typed: Sequence[str]) -> Job:
@@ -50,7 +52,7 @@ class Job:
             sweep_id, number = Path(hydra.sweep.dir).name, int(hydra.job.num)
         settings = {str(key): _plain(cfg, str(key)) for key in cfg if key != "hydra"}
         choices = {str(key): str(value) for key, value in hydra.runtime.choices.items()}
-        return cls(settings, choices, tuple(typed), sweep_id, number)
+        return cls(settings, choices, tuple(typed), sweep_id, number, following(cfg))
 
     @property
     def command(self) -> str:
@@ -85,6 +87,15 @@ class Job:
         flat["scheduler"] = self.choices["scheduler"]
         used = {k: v for k, v in flat.items() if k not in UNUSED or v != UNUSED[k]}
         return {k: v for k, v in used.items() if k not in UNNAMED}
+
+
+def following(cfg: DictConfig | Mapping[str, Any]) -> tuple[str, ...]:
+    """The settings of a schedule, not yet resolved, whose value is ``${iters}``."""
+    raw: Any = cfg["scheduler"]
+    if OmegaConf.is_config(raw):
+        raw = OmegaConf.to_container(raw, resolve=False)
+    options = raw if isinstance(raw, dict) else {}
+    return tuple(f"scheduler.{name}" for name, value in options.items() if value == "${iters}")
 
 
 def _plain(cfg: DictConfig, key: str) -> Any:

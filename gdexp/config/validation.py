@@ -99,7 +99,7 @@ def _annotation(job: Job, key: str) -> Any:
 def _target(family: str, target: str) -> Any:
     try:
         return pkgutil.resolve_name(target)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         reason = first_line(error)
         raise ConfigError(f"{family}: {target} cannot be imported: {reason}.") from error
 
@@ -150,8 +150,14 @@ def _check_patience(job: Job) -> None:
 
 
 def is_torch_based(job: Job) -> bool:
-    """Whether any of the four families is torch's, so that all families use tensors."""
-    return any(is_torch(job, family) for family in schema.FAMILIES)
+    """Whether any of the four families is torch's, so that all families use tensors.
+
+    A user's own module or optimizer is torch's if its class is derived from one of torch's.
+    """
+    own = (str(job.settings[family].get("_target_")) for family in ("predictor", "updater"))
+    return any(is_torch(job, family) for family in schema.FAMILIES) or any(
+        capabilities.is_derived_from_torch(target) for target in own
+    )
 
 
 def is_torch(job: Job, family: str) -> bool:

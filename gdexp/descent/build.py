@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any, TypeAlias
 
+import numpy as np
 from numpy.typing import NDArray
 
 from gdexp import manual
@@ -158,7 +160,7 @@ def build(job: Job) -> Components:
 
         with refusing("scheduler"):
             built.scheduler = schedule(option(job, "scheduler"), updater)
-    _check_linear(job, built)
+    _check_linear(job, built, outputs)
     _check_shape(job, built, outputs)
     return built
 
@@ -214,14 +216,25 @@ def _arrays(
     return arrays(data.fitted), None if data.kept is None else arrays(data.kept)
 
 
-def _check_linear(job: Job, built: Components) -> None:
-    """Refuse a user's class that declares ``linear`` without the parameters w and b."""
-    names = [*built.predictor.parameters]
-    if is_linear(job.settings) and names not in (["w"], ["w", "b"], ["b", "w"]):
+def _check_linear(job: Job, built: Components, outputs: int) -> None:
+    """Refuse a user's class that declares ``linear`` without such parameters w and b."""
+    if not is_linear(job.settings):
+        return
+    parameters, declares = built.predictor.parameters, "declares linear = True, so"
+    predictor, names = f"predictor={job.choices['predictor']}", [*parameters]
+    if names not in (["w"], ["w", "b"], ["b", "w"]):
         raise ConfigError(
-            f"predictor={job.choices['predictor']} declares linear = True, so its parameters must "
-            f"be w and, with a bias, b, not {', '.join(names) or 'none'}."
+            f"{predictor} {declares} its parameters must be w and, with a bias, b, not "
+            f"{', '.join(names) or 'none'}."
         )
+    for name, features in (("w", built.data.fitted.width), ("b", 1)):
+        shape = np.shape(parameters.get(name, np.zeros(outputs)))
+        if math.prod(shape) != features * outputs:
+            each = f"each of the {features} features" if name == "w" else "each output"
+            raise ConfigError(
+                f"{predictor} {declares} {name} must have one number for {each}, not shape "
+                f"{tuple(shape)}."
+            )
 
 
 def _shared(array: NDArray[Any], dtype: str, device: str | None) -> Array:

@@ -38,7 +38,7 @@ def begin(job: Job, built: Components, stream: TextIO | None = None) -> tuple[Re
     transcript = new_transcript(job, built, stream)
     with np.errstate(over="ignore"):
         prediction = built.prediction()
-    trajectory = _trajectory(job, built)
+    trajectory = new_trajectory(job, built)
     result = Result("interrupted", "", trajectory, "", prediction, transcript.at, data=built.data)
     result.started = time.time()
     return result, transcript
@@ -170,7 +170,8 @@ def conclude(job: Job, built: Components, result: Result, prediction: float) -> 
         result.scores = final_scores(job, built)
 
 
-def _trajectory(job: Job, built: Components) -> Trajectory:
+def new_trajectory(job: Job, built: Components) -> Trajectory:
+    """The empty trajectory of a run."""
     measures: dict[str, Any] = {}
     if built.kept is not None:
         measures[VALIDATION] = built.kept_loss

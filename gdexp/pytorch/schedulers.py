@@ -29,6 +29,7 @@ class Scheduled:
     def __init__(self, partial: Partial, updater: Any) -> None:
         own = getattr(updater, "optimizer", None)
         self._optimizer = own if isinstance(own, torch.optim.Optimizer) else _Mirror(updater)
+        self._partial = partial
         self._scheduler = partial(self._optimizer)
         self._apply()
 
@@ -58,6 +59,25 @@ class Scheduled:
         self._scheduler.load_state_dict(saved["scheduler"])
         self._group.update(saved["numbers"])
         self._apply()
+
+    def replayed(self, epochs: int) -> dict[str, Any]:
+        """The state of a new schedule with these settings after some epochs."""
+        fresh = self._fresh()
+        for _ in range(epochs):
+            fresh.step(0.0)
+        return fresh.state()
+
+    def try_step(self, epoch: int) -> None:
+        """Raise what torch raises if the schedule does not last until this epoch."""
+        fresh = self._fresh()
+        fresh._scheduler.last_epoch = epoch - 1
+        fresh.step(0.0)
+
+    def _fresh(self) -> Scheduled:
+        """A new schedule with these settings, for no updater."""
+        settings = _settings(SimpleNamespace(**self._group))
+        settings["lr"] = self._group.get("initial_lr", self.lr)
+        return Scheduled(self._partial, SimpleNamespace(**settings))
 
     @property
     def _group(self) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 from omegaconf import DictConfig, OmegaConf
 
-from gdexp.config.job import Job
+from gdexp.config.job import Job, following
 from gdexp.config.overrides import assignment, is_hydras
 from gdexp.config.settings import is_float
 
@@ -70,7 +70,7 @@ class Template:
             affected = {name for name, named in references.items() if named or name in changed}
             new = {name: _resolved(raw[name], raw) for name in raw if name in affected}
             settings = self.base.settings | new
-        return replace(self.base, settings=settings)
+        return replace(self.base, settings=settings, following=following(raw))
 
 
 def _converted(key: str, value: Any) -> Any:

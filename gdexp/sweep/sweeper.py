@@ -17,6 +17,7 @@ from gdexp.config.paths import absolute, check_writable
 from gdexp.console import say
 from gdexp.descent.signals import exposed, shielded
 from gdexp.errors import ConfigError, RunFailedError, counted
+from gdexp.experiment import continued
 from gdexp.sweep import best, grids
 from gdexp.sweep.jobs import planned
 from gdexp.sweep.progress import Tally
@@ -50,7 +51,7 @@ def sweep(sweeper: Any, arguments: Sequence[str]) -> list[Sequence[JobReturn]]:
     if config.sweep.resume:
         _use_former_folder(config)
     _check_sweep_id(str(config.hydra.sweep.dir))
-    jobs = planned(config, loader, overrides)
+    jobs = [continued(job) for job in planned(config, loader, overrides)]
     with _exclusive_lock(absolute(config.hydra.sweep.dir)):
         return _run(sweeper.launcher, config, typed, jobs)
 
