@@ -1,4 +1,4 @@
-"""python -m gdexp ui: the real server, its addresses in a real browser, and its end."""
+"""python -m gdexp ui: the real server, its addresses, and its end."""
 
 from __future__ import annotations
 
@@ -7,22 +7,17 @@ import shutil
 import signal
 import socket
 import sqlite3
-import subprocess
-import sys
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
 from urllib.parse import unquote
 from urllib.request import urlopen
 
 import pytest
-from helpers import PATIENCE, clean_environment, process, required
+from helpers import process
 from mlflow import MlflowClient
-from sweep_helpers import NAMES
+from ui_helpers import STARTING, WORKFLOW, free_port, group_members, is_free, started
 
 from gdexp.commands import ui
 from gdexp.errors import GdexpError
@@ -30,89 +25,6 @@ from gdexp.tracking import query
 from gdexp.tracking.connect import open_existing
 from gdexp.tracking.run_record import RecordedRun
 from gdexp.tracking.store import Store
-
-FLAGS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
-LAST = {"comparison", "run"}  # the address printed last
-STARTING = "starting MLflow's pages, which takes some seconds; Ctrl-C stops them\n"
-WELCOMED = "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1"  # or a panel covers the first page
-
-
-class Server(NamedTuple):
-    process: subprocess.Popen[str]
-    addresses: dict[str, str]
-    port: int
-    seconds: float  # that it took to come up
-
-    def stop(self, signum: int) -> tuple[int, str]:
-        """Exit code and stderr of a server that was told to end."""
-        self.process.send_signal(signum)
-        _, err = self.process.communicate(timeout=PATIENCE)
-        return self.process.returncode, err
-
-
-@contextmanager
-def started(folder: Path, *args: str, **env: str) -> Iterator[Server]:
-    """The command, once it has printed its addresses."""
-    command = [sys.executable, "-m", "gdexp", "ui", *args]
-    server = subprocess.Popen(
-        command,
-        cwd=folder,
-        env=clean_environment() | env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    began = time.monotonic()
-    watchdog = threading.Timer(PATIENCE, server.kill)
-    watchdog.start()
-    try:
-        assert server.stdout
-        found = {}
-        for line in server.stdout:
-            what, _, address = line.partition(":")
-            found[what] = address.strip()
-            if what in LAST:
-                break
-        watchdog.cancel()
-        if not LAST & found.keys():
-            pytest.fail(f"no addresses: {server.communicate()[1]}")
-        port = int(found["runs"].split(":")[2].split("/")[0])
-        yield Server(server, found, port, time.monotonic() - began)
-    finally:
-        watchdog.cancel()
-        if server.poll() is None:
-            server.kill()
-        server.communicate()
-
-
-def group_members(group: int) -> list[int]:
-    """The processes that a process and its children have started."""
-    members = []
-    for entry in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = entry.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[2]) == group and fields[0] != "Z":
-            members.append(int(entry.parent.name))
-    return members
-
-
-def is_free(port: int) -> bool:
-    try:
-        socket.create_server(("127.0.0.1", port)).close()
-    except OSError:
-        return False
-    return True
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return int(found.getsockname()[1])
 
 
 @pytest.fixture
@@ -216,9 +128,6 @@ def test_ports_that_are_all_taken(monkeypatch: pytest.MonkeyPatch) -> None:
             ui.listen(None)
 
 
-WORKFLOW = "workflowType=machine_learning"
-
-
 def test_addresses_open_views_that_the_store_has(store: Store) -> None:
     chosen = query.select(store)
     pages = ui.pages(store, chosen)
@@ -306,112 +215,3 @@ def check_plain(pages: dict[str, str], chosen: list[RecordedRun]) -> None:
 def experiment_tags(store: Store) -> dict[str, str]:
     opened = MlflowClient(tracking_uri=store.uri)
     return dict(opened.get_experiment(store.experiment_id).tags)
-
-
-# In a real browser
-
-
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Any]:
-    chromium = shutil.which("chromium") or required("Chromium (apt-get install chromium)")
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with (
-        sync_api.sync_playwright() as playwright,
-        playwright.chromium.launch_persistent_context(
-            str(tmp_path / "profile"),
-            executable_path=chromium,
-            args=FLAGS,
-            timeout=PATIENCE * 1000,
-            viewport={"width": 1400, "height": 900},
-        ) as opened,
-    ):
-        opened.add_init_script(f"localStorage.setItem({WELCOMED!r}, 'true')")
-        opened.set_default_timeout(PATIENCE * 1000)
-        yield opened
-
-
-def visit(browser: Any, address: str) -> Any:
-    """A new page: a new fragment alone would not load it anew."""
-    page = browser.new_page()
-    page.goto(address)
-    return page
-
-
-def keep(page: Any, name: str, folder: Path) -> None:
-    """A picture of what a user sees at 1400 x 900, for those who look."""
-    artifacts = Path(os.environ.get("GDEXP_TEST_ARTIFACTS") or folder)
-    artifacts.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=artifacts / f"{name}.png")
-
-
-def is_on_screen(page: Any, text: str) -> bool:
-    """Whether this text is visible without scrolling."""
-    box = page.get_by_text(text, exact=True).first.bounding_box()
-    return bool(
-        box and 0 <= box["x"] and box["x"] + box["width"] <= 1340 and box["y"] + box["height"] < 900
-    )
-
-
-@pytest.mark.slow
-def test_the_pages_answer_the_question(sweep: Path, browser: Any, tmp_path: Path) -> None:
-    """At first sight: the params with the results, the losses drawn, the runs compared."""
-    with started(sweep, "--port", str(free_port())) as server:
-        page = visit(browser, server.addresses["runs"])
-        page.get_by_text("4 matching runs").wait_for()
-        for column in ("step", "lr", "iters", "final/loss", "gdexp.outcome", "final/prediction"):
-            page.get_by_text(column, exact=True).first.wait_for()
-            assert is_on_screen(page, column), column
-        assert is_on_screen(page, "diverged")
-        keep(page, "runs", tmp_path)
-        page = visit(browser, server.addresses["curves"])
-        page.get_by_text("4 matching runs").wait_for()
-        page.locator("svg .trace.scatter").nth(len(NAMES) - 1).wait_for(state="attached")
-        charts = page.locator("svg.main-svg .xtick").first
-        charts.wait_for()
-        assert is_on_screen(page, "train/loss")
-        assert page.get_by_text("train (1)").bounding_box()["y"] < 400
-        keep(page, "curves", tmp_path)
-        page = visit(browser, server.addresses["comparison"])
-        for axis in ("step", "lr", "final/log10_loss"):
-            label = page.locator("svg .axis-title", has_text=axis).first
-            label.wait_for()
-            assert label.bounding_box()["y"] < 600
-        keep(page, "comparison", tmp_path)
-        assert server.stop(signal.SIGINT) == (0, STARTING)
-        assert group_members(server.process.pid) == []
-        assert is_free(server.port)
-
-
-@pytest.mark.slow
-def test_the_page_of_a_run_starts_with_its_loss(
-    sweep: Path, store: Store, browser: Any, tmp_path: Path
-) -> None:
-    chosen = query.select(store)[0]
-    with started(sweep, chosen.run_id, "--port", str(free_port())) as server:
-        page = visit(browser, server.addresses["run"])
-        loss, other = (page.get_by_text(name, exact=True) for name in ("train/loss", "best/loss"))
-        loss.first.wait_for()
-        assert loss.first.bounding_box()["y"] < other.first.bounding_box()["y"]
-        keep(page, "run", tmp_path)
-        page = visit(browser, server.addresses["curves"])
-        page.get_by_text("1 matching run", exact=False).wait_for()
-        page.locator("svg .trace.scatter").first.wait_for(state="attached")
-        keep(page, "run_curves", tmp_path)
-
-
-@pytest.mark.slow
-def test_what_a_user_has_set_up_stays(sweep: Path, store: Store, browser: Any) -> None:
-    """The columns of one's own table are as before, after the prepared pages were seen."""
-    with started(sweep, "--port", str(free_port())) as server:
-        own = f"http://127.0.0.1:{server.port}/#/experiments/{store.experiment_id}/runs?{WORKFLOW}"
-        page = visit(browser, own)
-        page.get_by_role("button", name="Columns").click()
-        page.get_by_text("gdexp.reason", exact=True).first.click()
-        page.keyboard.press("Escape")
-        page.get_by_role("columnheader", name="gdexp.reason").wait_for()
-        seen = visit(browser, server.addresses["runs"])
-        seen.get_by_role("columnheader", name="gdexp.outcome").wait_for()
-        assert not seen.get_by_role("columnheader", name="gdexp.reason").count()
-        page = visit(browser, own)
-        page.get_by_role("columnheader", name="gdexp.reason").wait_for()
-        assert not page.get_by_role("columnheader", name="gdexp.outcome").count()
