@@ -91,6 +91,12 @@ def pages(store: Store, runs: Sequence[RecordedRun], *, named: bool = False) -> 
             f"{'sweep' if views.sweep_of(runs) else 'experiment'}",
             file=sys.stderr,
         )
+    if len(runs) > views.LOADED:
+        print(
+            f"curves and comparison first draw a sample of {views.LOADED} of the {len(runs)} runs; "
+            '"Load more" at the end of their list adds others',
+            file=sys.stderr,
+        )
     places = {run.experiment_id for run in runs}
     if len(places) > 1:
         return _plain_pages(store, runs)

@@ -19,6 +19,8 @@ from gdexp.tracking.store import Store
 
 TAG = "mlflow.sharedViewState."
 LONGEST = 100  # runs that one view can name
+LOADED = 100  # runs that MLflow loads at a time, and draws
+RANDOM = "tags.`gdexp.config_hash`"  # in this order, the first 100 runs are a sample of all
 SHOWN = 3  # params beside step, lr and iters that leave room for the results
 AXES = 8  # params in a comparison
 TRAIN, VALIDATION = "train/loss", "validation/loss"
@@ -52,18 +54,15 @@ def save(store: Store, runs: Sequence[RecordedRun], *, named: bool = False) -> d
 
 def views(runs: Sequence[RecordedRun], *, named: bool = False) -> dict[str, State]:
     """The state of each view: what MLflow keeps of a page that a user has set up."""
-    own = {
-        "searchFilter": condition_of(runs, named=named),
-        "orderByKey": _metric("final/loss"),
-        "orderByAsc": True,
-        **_columns(runs),
-    }
+    by_loss = {"orderByKey": _metric("final/loss"), "orderByAsc": True}
+    own = {"searchFilter": condition_of(runs, named=named), **by_loss, **_columns(runs)}
     curves = {"train": [_line(TRAIN, runs)]}
     if any(VALIDATION in run.metrics for run in runs):
         curves["validation"] = [_line(VALIDATION, runs)]
-    states = {"runs": own, "curves": {**own, **_charts(curves)}}
+    drawn = own if len(runs) <= LOADED else own | {"orderByKey": RANDOM}
+    states = {"runs": own, "curves": {**drawn, **_charts(curves)}}
     if len(runs) > 1:
-        states["comparison"] = {**own, **_charts({"comparison": [_parallel(runs)]})}
+        states["comparison"] = {**drawn, **_charts({"comparison": [_parallel(runs)]})}
     return states
 
 

@@ -73,6 +73,7 @@ def check_record(opened: MlflowClient, result: gdexp.experiment.Result) -> None:
     assert set(found.data.metrics) == {
         *trajectory.columns(),
         "final/loss",
+        "final/log10_loss",
         "final/prediction",
         "coef/x",
         "coef/intercept",
@@ -80,6 +81,7 @@ def check_record(opened: MlflowClient, result: gdexp.experiment.Result) -> None:
         "best/epoch",
     }
     assert found.data.metrics["final/loss"] == trajectory.loss[-1]
+    assert found.data.metrics["final/log10_loss"] == math.log10(trajectory.loss[-1])
     assert found.data.metrics["final/prediction"] == pytest.approx(result.prediction)
     assert found.data.metrics["coef/x"] == result.parameters["w"]
     assert found.data.metrics["coef/intercept"] == result.parameters["b"]
@@ -180,7 +182,9 @@ def test_a_diverged_run_is_finished_and_sends_no_inf_or_nan(store: Path) -> None
     assert found.data.tags["gdexp.outcome"] == "diverged"
     assert "was not finite in epoch" in found.data.tags["gdexp.reason"]
     assert found.data.metrics["final/loss"] == result.trajectory.loss[-1]
-    assert "final/prediction" not in found.data.metrics
+    assert found.data.metrics["final/log10_loss"] == math.log10(30.0)  # not above the first
+    printed = result.transcript.splitlines()[-1]
+    assert printed.endswith(f"f(5) = {found.data.metrics['final/prediction']:.3f}")
     for name in found.data.metrics:
         for metric in opened.get_metric_history(found.info.run_id, name):
             assert math.isfinite(metric.value)
