@@ -35,12 +35,12 @@ def open_summary(config: DictConfig) -> None:
     global _opened
     if str(config.hydra.sweeper._target_).endswith(".GridSweeper"):
         return  # it opens its own
-    say(f"runs in {config.hydra.sweep.dir}")
     if config.tracking.enabled:
         from gdexp.sweep.open_summary import OpenSummary
 
         with shielded():
             _opened = OpenSummary.of(config)
+    say(f"runs in {config.hydra.sweep.dir}")
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from gdexp.config.paths import absolute
 from gdexp.console import say
 from gdexp.descent.result import Result
 from gdexp.descent.signals import exposed, shielded
-from gdexp.errors import ConfigError, GdexpError, StoreError, WriteError
+from gdexp.errors import ConfigError, GdexpError, RunFailedError, StoreError, WriteError
 from gdexp.experiment import open_store, prepare, recorder_of, run_within
 from gdexp.sweep.progress import Tally
 from gdexp.sweep.vectorized import compute as vectorized
@@ -186,7 +186,7 @@ class Launch:
 
     def _failed(self, job: Job, error: Exception) -> None:
         returned = JobReturn(overrides=list(job.typed), task_name="gdexp", status=JobStatus.FAILED)
-        returned.return_value = error
+        returned.return_value = RunFailedError(str(error))  # reported; a sweeper may raise it
         self._returns[_number(job)] = returned
         self._tally.ended(job, returned)
 
