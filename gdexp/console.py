@@ -13,7 +13,7 @@ from gdexp.descent.transcript import FEW
 
 LISTED = 30  # maximum number of coefficients to list
 
-_noted: set[str] = set()
+_noted: set[tuple[str | None, str]] = set()
 _silent = False
 
 
@@ -29,14 +29,12 @@ def report_job(job: Job, result: Result, place: str = "") -> None:
         loss = f"loss {result.trajectory.loss[-1]:.6g}, " if result.trajectory.length else ""
         ended = f"{loss}f({result.at}) = {result.prediction:.6g}"
         say(f"#{job.number} {' '.join(job.typed) or 'defaults'}: {result.outcome}, {ended}")
-        if result.note and job.choices["gradient"] not in _noted:
-            _noted.add(job.choices["gradient"])  # once in a sweep is enough
-            say(f"note: {result.note}")
+        report_notes(job, result)
         return
     if result.outcome != "completed":
         say(f"{result.outcome}: {result.reason}")
-    if result.note:
-        say(f"note: {result.note}")
+    for note in result.notes.values():
+        say(f"note: {note}")
     data = job.settings["data"]
     own = not capabilities.of(job.settings, "data", "inline") and not data["standardize"]
     if result.outcome == "diverged" and own:
@@ -48,6 +46,15 @@ def report_job(job: Job, result: Result, place: str = "") -> None:
     if result.run_id is not None:
         say(f"recorded as run {result.run_id} in {place}")
         say("see it with: python -m gdexp ui")
+
+
+def report_notes(job: Job, result: Result) -> None:
+    """Print the notes of a run of a sweep, but one of each kind in the whole sweep."""
+    for kind, note in result.notes.items():
+        if (job.sweep_id, kind) not in _noted:
+            _noted.add((job.sweep_id, kind))
+            about = "" if kind.startswith("gradient=") else f" (#{job.number})"
+            say(f"note{about}: {note}")
 
 
 def _fit(job: Job, result: Result) -> Iterator[str]:

@@ -105,3 +105,12 @@ def nearest(given: str, known: Iterable[str]) -> str | None:
     if not similar:  # `loss=mse` means MSELoss, which is too long for the ratio above
         similar = [name for name in lowered if name.startswith(given.lower()) and given][:1]
     return lowered[similar[0]] if similar else None
+
+
+def counted(number: int, noun: str) -> str:
+    """A number and its noun, singular or plural.
+
+    >>> counted(1, "run"), counted(0, "run"), counted(3, "right digit")
+    ('1 run', '0 runs', '3 right digits')
+    """
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -14,7 +14,7 @@ from gdexp.descent.checkpoint import Folder, Saved, read
 from gdexp.descent.compute import begin, compute, end
 from gdexp.descent.result import Result
 from gdexp.descent.signals import exposed, shielded
-from gdexp.insight import gradient_check
+from gdexp.insight import notes
 
 if TYPE_CHECKING:
     from gdexp.tracking.recorder import Recorder
@@ -127,7 +127,7 @@ def run_within(
     """
     job, built = ready.job, ready.built
     result, transcript = begin(job, built, stream)
-    result.note = gradient_check.warning(job, gradient_check.multiple(job, built))
+    result.notes = notes.before(job, built)
     recording = recorder.begin(job, built.data) if recorder is not None else None
     error: BaseException | None = None
     try:
@@ -142,6 +142,7 @@ def run_within(
                 keep=recording.keep if recording is not None else Folder().keep,
                 bar=bar,
             )
+            notes.diagnose(job, built, result)
     except BaseException as stopped:
         error = stopped
         raise

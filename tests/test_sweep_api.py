@@ -60,7 +60,7 @@ def _summary(opened: Any, one: Run) -> dict[str, Any]:
     """All that is recorded of a summary but names, ids and times."""
     whole = recorded(opened, one)
     text = repr([whole["tags"], whole["params"], whole["name"], whole["contents"]["jobs.json"]])
-    text = re.sub(r"[0-9a-f]{32}|sweeps/\w+|in [0-9.]+ s", "#", text)
+    text = re.sub(r"[0-9a-f]{32}|sweeps/\w+|took [0-9.]+ s", "#", text)
     return {"text": text, "artifacts": whole["artifacts"], "metrics": sorted(whole["metrics"])}
 
 

@@ -67,7 +67,7 @@ def _sweep(config: DictConfig, composer: Composer, first: Job) -> None:
 
     from gdexp.commands.run import task_function
     from gdexp.config.paths import absolute, check_writable
-    from gdexp.sweep import foreign
+    from gdexp.sweep import best, foreign
     from gdexp.sweep.workers.engines import check_engine
 
     check_engine(config.hydra.launcher)
@@ -78,9 +78,12 @@ def _sweep(config: DictConfig, composer: Composer, first: Job) -> None:
         task_function=task_function,
         config=config,
     )
-    with foreign.summarised():
-        foreign.open_summary(config)
-        sweeper.sweep([*config.hydra.overrides.task])
+    try:
+        with foreign.summarised():
+            foreign.open_summary(config)
+            sweeper.sweep([*config.hydra.overrides.task])
+    finally:
+        best.taken()  # the table reports them
 
 
 @contextmanager

@@ -71,7 +71,24 @@ def _compare(args: argparse.Namespace) -> int:
         rows.reverse()
     rows = [{column: row.get(column) for column in columns} for row in rows]
     common.show(as_json(rows) if args.json else as_csv(rows) if args.csv else as_table(rows))
+    if not (args.json or args.csv) and (best := smallest(rows)):
+        print(best, file=sys.stderr)
     return 0
+
+
+def smallest(rows: Sequence[Row]) -> str:
+    """Which of several runs has the smallest final loss; "" if fewer than two have one.
+
+    Runs that diverged do not count. Runs tie if their printed digits are equal.
+    """
+    from gdexp.sweep.best import best_of, is_candidate
+
+    best = best_of(rows)
+    if sum(map(is_candidate, rows)) < 2:
+        return ""
+    ids = " ".join(text(row["run_id"])[:ID_LENGTH] for row in best)
+    loss = _cell("final/loss", best[0]["final/loss"])
+    return f"smallest final/loss: {loss}, {f'{len(best)} runs tie' if best[1:] else 'run'}: {ids}"
 
 
 def row(run: RecordedRun) -> Row:

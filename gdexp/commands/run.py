@@ -62,7 +62,9 @@ def _guarded(args: Namespace) -> int:
                     _application()
             if args.multirun:
                 from gdexp.console import report_sweep
+                from gdexp.sweep import best
 
+                best.report()
                 report_sweep()
     except Interrupted as stop:
         name = signal.Signals(stop.signum).name

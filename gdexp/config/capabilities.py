@@ -35,7 +35,11 @@ CAPABILITIES: dict[str, dict[str, Any]] = {
         "reduction": Reduction,
         "vectorized": Literal["squares"],
     },
-    "updater": {"proportional": bool, "vectorized": Literal["plain", "SGD"]},
+    "updater": {
+        "proportional": bool,
+        "dynamics": Literal["descent", "heavy_ball", "nesterov"],
+        "vectorized": Literal["plain", "SGD"],
+    },
 }
 """What the classes of each group may declare.
 
@@ -46,6 +50,8 @@ CAPABILITIES: dict[str, dict[str, Any]] = {
 - ``reduction``: whether it is a mean over the rows or a sum.
 - ``task``: the kind of targets.
 - ``proportional``: a step is proportional to lr times the gradient.
+- ``dynamics``: the equation of motion of an updater that is also proportional, which determines
+  the largest lr that works on a quadratic; the last two have a setting ``momentum``.
 - ``vectorized``: the form in which runs that differ only in numbers are computed together.
 """
 

@@ -97,6 +97,14 @@ def triangular(matrix: Matrix) -> Matrix:
     return _factor(columns, np.zeros(matrix.shape[1]), ones=False)[0]
 
 
+def factor(table: Dataset, *, ones: bool) -> Matrix:
+    """The triangular factor R of a table [X, y], or [1, X, y] with a column of ones."""
+    if len(table.y) > BLOCK:
+        return _factor(table.chunks(), np.zeros(table.width + 1), ones)[0]
+    rows = _table((table.x, table.y))
+    return _r(np.insert(rows, 0, 1, axis=1) if ones else rows)
+
+
 def _uncompressed(table: Matrix, features: tuple[str, ...], standardize: bool) -> Compressed:
     """A table too short to be compressed."""
     n, d = len(table), len(features)

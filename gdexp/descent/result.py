@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from gdexp.descent.trajectory import Trajectory
 from gdexp.descent.transcript import FEW
+from gdexp.errors import counted
 
 if TYPE_CHECKING:
     from gdexp.data.preparation import Prepared
@@ -31,7 +32,8 @@ class Result:
         scores: mean absolute error and R², or the accuracy, by metric name.
         run_id: the run's id in MLflow; None if tracking is off.
         continue_from: the value of continue_from that continues it; None without a checkpoint.
-        note: a warning about this combination of choices, or "".
+        notes: what to know about this run, in sentences by what they are about.
+        checks: how trustworthy the fit is, by metric name: see :mod:`gdexp.insight.notes`.
         started: when its first epoch began, in seconds since 1970.
         seconds: how long it took.
         data: the data it was fitted to.
@@ -49,7 +51,8 @@ class Result:
     scores: dict[str, float] = field(default_factory=dict)
     run_id: str | None = None
     continue_from: str | None = None
-    note: str = ""
+    notes: dict[str, str] = field(default_factory=dict)
+    checks: dict[str, float] = field(default_factory=dict)
     started: float = 0.0
     seconds: float = 0.0
     data: Prepared | None = field(default=None, repr=False)
@@ -71,6 +74,11 @@ class Result:
 
         return html(self)
 
+    @property
+    def note(self) -> str:
+        """All notes, or ""."""
+        return " ".join(self.notes.values())
+
 
 def outcome(trajectory: Trajectory) -> tuple[str, str]:
     """The outcome of a run that no rule stopped, and the reason."""
@@ -79,4 +87,4 @@ def outcome(trajectory: Trajectory) -> tuple[str, str]:
         return "diverged", f"a value was not finite in epoch {epochs + 1}"
     if loss[-1] > GREW * loss[0]:
         return "diverged", f"the loss grew from {loss[0]:.6g} to {loss[-1]:.6g}"
-    return "completed", f"{epochs} epochs"
+    return "completed", counted(epochs, "epoch")

@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 from gdexp.console import say
 from gdexp.descent.signals import exposed, shielded
 from gdexp.errors import RunFailedError
+from gdexp.sweep import best
 
 if TYPE_CHECKING:
     from gdexp.sweep.open_summary import OpenSummary
@@ -62,4 +63,5 @@ def summarised() -> Iterator[None]:
         finally:
             summary, _opened = _opened, None
             if summary is not None:
+                summary.jobs = best.taken()
                 say(f"sweep {summary.sweep_id}: {summary.close({}, status)}")

@@ -16,7 +16,14 @@ from gdexp.config.paths import absolute
 from gdexp.console import say
 from gdexp.descent.result import Result
 from gdexp.descent.signals import exposed, shielded
-from gdexp.errors import ConfigError, GdexpError, RunFailedError, StoreError, WriteError
+from gdexp.errors import (
+    ConfigError,
+    GdexpError,
+    RunFailedError,
+    StoreError,
+    WriteError,
+    counted,
+)
 from gdexp.experiment import open_store, prepare, recorder_of, run_within
 from gdexp.sweep.progress import Tally
 from gdexp.sweep.vectorized import compute as vectorized
@@ -85,7 +92,7 @@ class Launch:
         """Run the jobs; their returns, in order."""
         absolute(self._config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)  # as Hydra's do
         if reason := self._needs_hydra():
-            say(f"{len(jobs)} of {len(jobs)} runs one after another: {reason}")
+            say(f"{len(jobs)} of {counted(len(jobs), 'run')} one after another: {reason}")
             self._run_by_hydra(jobs)
         elif jobs:
             self._run_here(jobs)
@@ -134,7 +141,7 @@ class Launch:
             else:
                 groups[vectorized.group_key(job)].append(job)
         for reason, count in reasons.items():
-            say(f"{count} of {len(jobs)} runs one after another: {reason}")
+            say(f"{count} of {counted(len(jobs), 'run')} one after another: {reason}")
         return list(groups.values()), alone
 
     def _run_together(self, jobs: list[Job], recorder: Recorder | None) -> list[Job]:
@@ -155,7 +162,7 @@ class Launch:
         except Exception as error:
             left = [job for job in jobs if _number(job) not in computed]
             reason = f"{type(error).__name__}: {error}"
-            say(f"{len(left)} runs one after another: vectorizing failed with {reason}")
+            say(f"{counted(len(left), 'run')} one after another: vectorizing failed with {reason}")
             return left
         return []
 

@@ -12,9 +12,11 @@ from typing import Any, TypeAlias
 from hydra.core.utils import JobReturn, JobStatus
 
 from gdexp.config.job import Job
-from gdexp.console import report_job, say
+from gdexp.console import report_job, report_notes, say
 from gdexp.descent.progress import new_bar
 from gdexp.descent.result import Result
+from gdexp.errors import counted
+from gdexp.sweep import best
 
 FEW = 30  # up to this many runs, each is reported on its own line
 
@@ -40,16 +42,17 @@ class Tally:
 
     Args:
         total: the number of runs.
+        summarised: whether the sweep has a summary run, which names the best run.
 
     Attributes:
         failures: overrides and cause of every failed run.
         rows: the summary's row of each run computed in this process, by job number.
     """
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int, *, summarised: bool = True) -> None:
         self.failures: list[tuple[str, str]] = []
         self.rows: dict[int, dict[str, Any]] = {}
-        self._total = total
+        self._total, self._summarised = total, summarised
         self._outcomes: Counter[str] = Counter()
         self._observer = _observer.get()  # a run may be reported by another thread
         self._bar: Any = None
@@ -85,8 +88,10 @@ class Tally:
             from gdexp.sweep.summary import table_row
 
             self.rows[job.number] = table_row(job, result)
-        if self._total <= FEW:
-            report_job(job, result)
+        if not self._summarised:
+            best.remember(job, result)
+        report = report_job if self._total <= FEW else report_notes
+        report(job, result)
 
     @property
     def counts(self) -> str:
@@ -99,6 +104,6 @@ class Tally:
             self._bar.stop()
         if self.failures:
             width = max(len(overrides) for overrides, _ in self.failures)
-            say(f"{len(self.failures)} of {self._total} runs failed:")
+            say(f"{len(self.failures)} of {counted(self._total, 'run')} failed:")
             for overrides, cause in self.failures:
                 say(f"  {overrides:<{width}}  {cause}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,8 +13,8 @@ from typing import Any, TypeAlias
 from gdexp.config.job import Job
 from gdexp.config.paths import absolute
 from gdexp.descent.result import Result
-from gdexp.errors import ConfigError
-from gdexp.sweep import resume
+from gdexp.errors import ConfigError, counted
+from gdexp.sweep import best, resume
 from gdexp.sweep.grids.repetitions import summarise
 from gdexp.tracking import describe, environment
 from gdexp.tracking.curves import table_parquet
@@ -66,7 +65,8 @@ class Summary:
                 f"hydra.sweep.dir: a sweep {self.sweep_id!r} is recorded already. Name another "
                 f"folder, or type sweep.resume={self.sweep_id} to run its missing jobs."
             )
-        note = f"`{describe.cut(self._command)}`: {len(self.jobs)} runs, not finished yet."
+        count = f"{counted(len(self.jobs), 'run')}, " if self.jobs else ""
+        note = f"`{describe.cut(self._command)}`: {count}not finished yet."
         tags = {
             "gdexp.kind": "sweep",
             "gdexp.sweep_id": self.sweep_id,
@@ -100,9 +100,8 @@ class Summary:
         counts = Counter(str(row["outcome"]) for row in table)
         parts = [f"{n} {outcome}" for outcome, n in counts.most_common()]
         missing = len(table) < len(self.jobs)  # refused, or not begun: they leave no record
-        count = (
-            f"{len(table)} of {len(self.jobs)} runs recorded" if missing else f"{len(table)} runs"
-        )
+        count = counted(max(len(self.jobs), len(table)), "run")
+        count = f"{len(table)} of {count} recorded" if missing else count
         sentence = count + (": " if parts else "") + ", ".join(parts)
         now = time.time()
         seconds = now - self._started
@@ -110,12 +109,13 @@ class Summary:
         metrics |= {f"sweep/{outcome}": n for outcome, n in counts.items()}
         outcome = {"FINISHED": "completed", "KILLED": "interrupted"}.get(status, "failed")
         tags = {"gdexp.outcome": outcome}
-        best = best_of(table)
-        if best is not None:
-            metrics["best/loss"] = best["final/loss"]
-            tags["gdexp.best_run"] = str(best["run_id"])
-            sentence += f". Best: {best['name']}, loss {best['final/loss']:.6g}"
-        took = f"{sentence}, in {seconds:.1f} s"
+        if not best.are_comparable(self.jobs):
+            sentence += ". Their losses measure different things, so none is the best"
+        elif winners := best.best_of(table):
+            metrics["best/loss"] = winners[0]["final/loss"]
+            tags["gdexp.best_run"] = str(winners[0]["run_id"])
+            sentence += f". {best.sentence(table)}"
+        took = f"{sentence}. The sweep took {seconds:.1f} s"
         tags["mlflow.note.content"] = f"`{describe.cut(self._command)}`: {took}."
         stamp = int(now * 1000)
         curves = [Curve.point(name, float(v), 0, stamp) for name, v in metrics.items()]
@@ -151,16 +151,6 @@ class Summary:
             read = {int(run.tags["gdexp.job"]): row_of(run) for run in recorded}
             rows = {**read, **rows}
         return [rows[number] for number in sorted(rows)]
-
-
-def best_of(table: Sequence[Row]) -> Row | None:
-    """The completed run with the smallest final loss."""
-    losses = [
-        (row["final/loss"], row)
-        for row in table
-        if row["outcome"] == "completed" and math.isfinite(row.get("final/loss", math.nan))
-    ]
-    return min(losses, key=lambda pair: pair[0])[1] if losses else None
 
 
 def _files(table: Sequence[Row]) -> dict[str, bytes]:

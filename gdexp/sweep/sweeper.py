@@ -16,7 +16,7 @@ from gdexp.config.job import Job
 from gdexp.config.paths import absolute, check_writable
 from gdexp.console import say
 from gdexp.descent.signals import exposed, shielded
-from gdexp.errors import ConfigError, RunFailedError
+from gdexp.errors import ConfigError, RunFailedError, counted
 from gdexp.sweep import grids
 from gdexp.sweep.jobs import planned
 from gdexp.sweep.progress import Tally
@@ -60,7 +60,7 @@ def _list(overrides: Sequence[Sequence[str]]) -> list[Sequence[JobReturn]]:
     for number, texts in enumerate(overrides[:LISTED]):
         print(f"#{number} {' '.join(texts) or 'defaults'}")
     more = len(overrides) - LISTED
-    print(f"{f'... and {more} more: ' if more > 0 else ''}{len(overrides)} runs")
+    print(f"{f'... and {more} more: ' if more > 0 else ''}{counted(len(overrides), 'run')}")
     return []
 
 
@@ -109,7 +109,7 @@ def _run(
     """Run the jobs; if they are recorded, open the summary run before and close it after."""
     if not config.tracking.enabled:
         _save(config)
-        return _launch(launcher, config, jobs, Tally(len(jobs)))
+        return _launch(launcher, config, jobs, Tally(len(jobs), summarised=False))
     from gdexp.sweep.summary import Summary
     from gdexp.tracking.connect import connect
 
@@ -175,7 +175,7 @@ def _launch(
     Another launcher numbers its jobs consecutively from a first number, so it is called once for
     each stretch of consecutive numbers.
     """
-    say(f"{len(todo)} runs in {config.hydra.sweep.dir}")
+    say(f"{counted(len(todo), 'run')} in {config.hydra.sweep.dir}")
     returns: list[Sequence[JobReturn]] = []
     try:
         if hasattr(launcher, "launch_jobs"):
@@ -195,5 +195,5 @@ def _launch(
     finally:
         tally.close()
     if tally.failures:
-        raise RunFailedError(f"{len(tally.failures)} runs failed")
+        raise RunFailedError(f"{counted(len(tally.failures), 'run')} failed")
     return returns

@@ -169,6 +169,7 @@ def final_metrics(result: Result) -> dict[str, float]:
     if not result.trajectory.diverged and math.isfinite(result.prediction):
         values["final/prediction"] = result.prediction
     values |= {f"coef/{name}": value for name, value in result.coefficients.items()}
+    values |= {f"check/{name}": value for name, value in result.checks.items()}
     return values | result.scores
 
 

@@ -46,7 +46,7 @@ def curves(of: Result) -> list[list[tuple[float, float]]]:
 
 
 def test_a_result_is_a_table() -> None:
-    one = result([30.0, 0.3], run_id="3f2a", note="A note.", scores={"final/r2": 0.5})
+    one = result([30.0, 0.3], run_id="3f2a", notes={"one": "A note."}, scores={"final/r2": 0.5})
     assert rows(one) == {
         "outcome": "completed: 2 epochs",
         "loss": "30 → 0.3",
@@ -114,7 +114,9 @@ def test_no_curve_leaves_its_frame(losses: list[float]) -> None:
 
 def test_whatever_it_says_is_escaped() -> None:
     bad = "<script>alert('&')</script>"
-    one = result([1.0], note=bad, reason=bad, at=bad, coefficients={bad: 1.0}, scores={bad: 1.0})
+    one = result(
+        [1.0], notes={"one": bad}, reason=bad, at=bad, coefficients={bad: 1.0}, scores={bad: 1.0}
+    )
     assert "<script" not in one._repr_html_()
     assert rows(one)["note"] == bad
 

@@ -32,7 +32,7 @@ def test_optuna_looks_for_the_best_lr(store: Path) -> None:
     assert losses[best["best_params"]["lr"]] == best["best_value"]
     value = min(losses.values())
     (name,) = [r.info.run_name for r in found if r.data.metrics["final/loss"] == value]
-    assert f". Best: {name}, loss {value:.6g}, in " in ended.err
+    assert f". Best: {name}, loss {value:.6g}. The sweep took " in ended.err
     assert len(runs(opened)) == 1 + 6 + 1
     (summary,) = sweeps(store)
     assert (summary.info.status, summary.data.metrics["best/loss"]) == ("FINISHED", value)

@@ -17,7 +17,7 @@ from gdexp.descent import predictors
 from gdexp.descent.build import Components, build
 from gdexp.descent.compute import conclude, new_transcript
 from gdexp.descent.result import Result
-from gdexp.insight import gradient_check
+from gdexp.insight import notes
 from gdexp.sweep.vectorized.program import Program, ProgramResult
 from gdexp.sweep.workers.engines import Engine, Local
 
@@ -81,14 +81,12 @@ def compute(
     """
     engine = engine or Local()
     built = build(jobs[0])
-    multiple = gradient_check.multiple(jobs[0], built)
     parts = list(_parts(jobs, engine.shards))
     shards = (_program(part, built) for part in parts)
     for computed in engine.compute(shards, on_progress):
         part = parts[computed.number]
         for i, job in sorted(enumerate(part), key=lambda pair: pair[1].number or 0):
             result = _result(job, built, computed.result, i)
-            result.note = gradient_check.warning(job, multiple)
             result.started, result.seconds = computed.started, computed.seconds
             yield job, result
 
@@ -164,4 +162,6 @@ def _result(job: Job, built: Components, computed: ProgramResult, i: int) -> Res
         last = {name: float(values[-1]) for name, values in trajectory.parameters.items()}
         predictors.set_parameters(built.predictor, last)
     conclude(job, built, result, after)
+    result.notes = notes.before(job, built)
+    notes.diagnose(job, built, result)
     return result
