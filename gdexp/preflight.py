@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from gdexp.config import schema, validation
 from gdexp.config.compose import Composer
 from gdexp.config.job import Job
-from gdexp.config.overrides import assignment, is_hydras, parse
+from gdexp.config.overrides import SYNONYMS, assignment, is_hydras, parse
 from gdexp.descent.build import build
 from gdexp.errors import ConfigError, did_you_mean, first_line
 from gdexp.sweep import grids
@@ -246,7 +246,7 @@ def _unknown(key: str, siblings: list[str], base: DictConfig) -> str:
     groups = [g for g in map(str, base) if isinstance(base[g], DictConfig) and g != "hydra"]
     if not parent:
         nested = [f"{g}.{k}" for g in groups for k in base[g] if not str(k).startswith("_")]
-        near = did_you_mean(name, [*siblings, *nested])
+        near = did_you_mean(SYNONYMS.get(name, name), [*siblings, *nested])
         return f"{key}: a run has no setting {name!r}.{near or SEE_HELP}"
     if OmegaConf.select(base, parent) is None:
         return f"{key}: there is no group {parent!r}.{did_you_mean(parent, groups)}{SEE_HELP}"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from gdexp.config import validation
 from gdexp.config.compose import Composer, session
 from gdexp.config.job import Job
+from gdexp.config.overrides import readable
 from gdexp.descent.result import Result
 from gdexp.descent.signals import handled
 from gdexp.experiment import prepare, run
@@ -14,6 +15,7 @@ from gdexp.experiment import prepare, run
 
 def run_overrides(typed: Sequence[str], config_dir: str | None) -> Result:
     """Compose, check and run overrides; see :func:`gdexp.run`."""
+    typed = [readable(text) for text in typed]
     with handled():
         with session():
             composer = Composer(config_dir)

@@ -64,17 +64,3 @@ def _check_name(folder: Path, setting: str) -> None:
             f"{setting}: the name of the folder {shown} {why}. Rename it, or start from another "
             "folder."
         )
-
-
-def _check_name(folder: Path, setting: str) -> None:
-    """Refuse names that a database or Hydra's files cannot hold."""
-    shown, why = os.fsencode(folder).decode(errors="backslashreplace"), ""
-    if shown != str(folder):
-        why = "is not UTF-8 text"
-    elif "${" in shown:
-        why = "contains ${, which Hydra would replace"
-    if why:
-        raise StoreError(
-            f"{setting}: the name of the folder {shown} {why}. Rename it, or start from another "
-            "folder."
-        )

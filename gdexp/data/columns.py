@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from gdexp.config.paths import absolute
-from gdexp.config.paths import absolute
 from gdexp.errors import ConfigError, did_you_mean
 
 SHOWN = 12  # columns named in a sentence

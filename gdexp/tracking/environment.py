@@ -13,8 +13,6 @@ from pathlib import Path
 
 from gdexp.config.paths import absolute
 
-from gdexp.config.paths import absolute
-
 
 @functools.cache
 def user() -> str:

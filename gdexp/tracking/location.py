@@ -56,10 +56,17 @@ def kind_of(uri: str) -> str:
 def sqlite_uri(path: Path) -> str:
     """The URI of a SQLite file, escaped as SQLAlchemy needs it: ``?`` would start options.
 
-    >>> sqlite_uri(Path("/tmp/what?/50 %/Größe.db"))
-    'sqlite:////tmp/what%3F/50 %25/Größe.db'
+    MLflow creates the folder of the file without unescaping it, so the slashes after the first
+    escape are escaped too.
+
+    >>> sqlite_uri(Path("/tmp/Größe (1)/runs.db")), sqlite_uri(Path("/tmp/what?/runs.db"))
+    ('sqlite:////tmp/Größe (1)/runs.db', 'sqlite:////tmp/what%3F%2Fruns.db')
     """
-    return "sqlite:///" + re.sub(r"[%?\x00-\x1f]", lambda c: f"%{ord(c[0]):02X}", str(path))
+    text = str(path)
+    special = re.search(r"[%?\x00-\x1f]", text)
+    start = text.rfind("/", 0, special.start()) + 1 if special else len(text)
+    escaped = re.sub(r"[/%?\x00-\x1f]", lambda c: f"%{ord(c[0]):02X}", text[start:])
+    return f"sqlite:///{text[:start]}{escaped}"
 
 
 def sqlite_path(uri: str) -> Path:
