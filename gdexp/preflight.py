@@ -154,7 +154,7 @@ def _check_values(composer: Composer, choices: list[str], values: list[Together]
         _check_value(key, value, base, job)
     for pairs in reversed(values):
         _set(base, pairs)
-    first = Job.of(base, ())
+    first = _resolved(base)
     validation.check(first)
     build(first)
     for pairs in values:
@@ -163,6 +163,13 @@ def _check_values(composer: Composer, choices: list[str], values: list[Together]
             _set(base, pairs)
             build(Job.of(base, ()))
     return first
+
+
+def _resolved(base: DictConfig) -> Job:
+    try:
+        return Job.of(base, ())
+    except OmegaConfBaseException as error:  # a reference such as ${lrr} leads nowhere
+        raise ConfigError(f"{error.full_key or 'a reference'}: {first_line(error)}.") from error
 
 
 def _set(base: DictConfig, pairs: Together) -> None:
@@ -221,7 +228,8 @@ def _check_value(key: str, value: Any, base: DictConfig, job: Job) -> None:
     node = _holder(key, base)
     if node is base and key not in schema.HINTS:
         raise ConfigError(f"{key}: {value!r} is not an option. Type one by its name.")
-    if isinstance(node, DictConfig):
+    is_reference = isinstance(value, str) and "${" in value  # checked when it is resolved
+    if isinstance(node, DictConfig) and not is_reference:
         validation.check_setting(job, key, value)
 
 

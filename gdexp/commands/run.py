@@ -37,6 +37,7 @@ from gdexp.config.compose import (
     yaml_problem,
 )
 from gdexp.config.job import Job
+from gdexp.config.overrides import typed
 from gdexp.config.paths import absolute, check_writable, started_in
 from gdexp.descent.signals import handled
 from gdexp.errors import GdexpError, Interrupted, RunFailedError, WriteError, first_line
@@ -136,9 +137,9 @@ def _explain(error: Exception, args: Namespace) -> int:
         if args.shell_completion:
             return refuse(first_line(error))
         with session():
-            typed = [word for word in args.overrides if word]
+            words = [word for word in args.overrides if word]
             composer = Composer(args.config_dir, args.config_name or ROOT)
-            preflight.check(typed, composer, multirun=args.multirun)
+            preflight.check(words, composer, multirun=args.multirun)
     except GdexpError as better:
         return refuse(better)
     except Exception as another:
@@ -161,7 +162,7 @@ def _run_job(cfg: DictConfig) -> float | None:
     hydra_config = HydraConfig.get()
     with open_dict(cfg):
         cfg.hydra = hydra_config
-    job = Job.of(cfg, list(hydra_config.overrides.task))
+    job = Job.of(cfg, typed(cfg))
     with started_in(hydra_config.runtime.cwd):
         ready = Preflight.take(job) or experiment.prepare(job)
         try:
@@ -196,29 +197,27 @@ class Preflight(Callback):
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check the run that is about to start."""
-        typed = list(config.hydra.overrides.task)
-        Preflight._ready = self._check(config, typed, config.hydra.run.dir, multirun=False)
+        Preflight._ready = self._check(config, config.hydra.run.dir, multirun=False)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check every job of the sweep that is about to start."""
-        typed = list(config.hydra.overrides.task)
-        self._check(config, typed, config.hydra.sweep.dir, multirun=True)
+        self._check(config, config.hydra.sweep.dir, multirun=True)
         Preflight.records_sweep = bool(config.tracking.enabled and not config.sweep.dry_run)
 
-    def _check(self, config: DictConfig, typed: list[str], folder: str, *, multirun: bool) -> Ready:
+    def _check(self, config: DictConfig, folder: str, *, multirun: bool) -> Ready:
         from gdexp import experiment
         from gdexp.config import validation
 
         try:
             try:
-                job = Job.of(config, typed)
+                job = Job.of(config, typed(config))
                 doubt = validation.needs_full_check(job)
             except OmegaConfBaseException:  # a setting that every run needs was removed
                 doubt = True
             if multirun or doubt:
                 from gdexp import preflight
 
-                whole = [*config.hydra.overrides.hydra, *typed]
+                whole = [*typed(config, "hydra"), *typed(config)]
                 composer = Composer(root=config.hydra.job.config_name)
                 first = preflight.check(whole, composer, multirun=multirun)
             if multirun:

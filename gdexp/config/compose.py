@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
 
 import gdexp.config.settings  # noqa: F401  (registers the structured schema)
-from gdexp.errors import ConfigError
+from gdexp.errors import ConfigError, brief
 
 VERSION_BASE = "1.3"
 ROOT = "config"
@@ -114,6 +114,11 @@ def checked_dir(config_dir: str) -> str:
             f"--config-dir: there is no folder {path}. Name a folder with your options in it, "
             "as in loss/mine.yaml."
         )
+    for option in Path(path).glob("*/*.yaml"):
+        try:
+            option.read_text(encoding="utf-8")
+        except (UnicodeDecodeError, OSError) as error:
+            raise ConfigError(f"--config-dir: {option} cannot be read: {brief(error)}.") from error
     for ours in Path(conf_dir()).rglob("*.yaml"):
         name = ours.relative_to(conf_dir())
         theirs = Path(path, name)

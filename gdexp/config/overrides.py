@@ -8,8 +8,9 @@ from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, Quote, QuotedString
+from hydra.core.override_parser.types import ChoiceSweep, Override, Quote, QuotedString, Sweep
 from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from gdexp.errors import ConfigError
@@ -64,14 +65,12 @@ def parse(text: str, loader: ConfigLoader | None = None) -> Override:
         (override,) = OverridesParser.create(loader).parse_overrides([text])  # sets the loader
         if not override.key_or_group:
             raise HydraException("no key")
-        return override
     except (HydraException, OmegaConfBaseException) as error:
-        mixed = re.search(r"\b(?:range|interval|glob|choice)\(.*?\)", text)
-        if mixed and len(_split(text)) > 1:
-            raise ConfigError(
-                f"{text}: {mixed[0]} cannot be one of several values. List the values instead."
-            ) from error
         raise ConfigError(f"{text!r} cannot be read as key=value, as in lr=0.05.") from error
+    value = override.value()
+    if isinstance(value, ChoiceSweep) and any(isinstance(each, Sweep) for each in value.list):
+        raise ConfigError(f"{text}: a range cannot be one of several values. List its values.")
+    return override
 
 
 def readable(text: str) -> str:
@@ -173,6 +172,18 @@ def assignment(text: str) -> tuple[str, Any] | None:
     if override.type.name != "CHANGE" or override.is_sweep_override():
         return None
     return str(override.key_or_group), override.value()
+
+
+def typed(config: DictConfig, what: str = "task") -> list[str]:
+    """The overrides of a configuration as typed, with references such as ``${lr}`` unresolved.
+
+    Args:
+        config: the configuration of a run or a sweep, including Hydra's node.
+        what: "task" for those of the run, "hydra" for those of Hydra itself.
+    """
+    words = OmegaConf.to_container(config.hydra.overrides[what], resolve=False)
+    assert isinstance(words, list)
+    return words
 
 
 def is_hydras(text: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+import sys
 import urllib.parse
 from pathlib import Path
 
@@ -40,12 +41,13 @@ def resolve(uri: str | None) -> str:
         )
     if kind != "sqlite":
         return uri
-    if "?" in rest:
+    path = absolute(sqlite_path(uri))
+    if "?" in rest and not path.exists():
         raise StoreError(
             f"{source}: {uri!r} has options after ?, which are not supported. Leave them out; if "
             f"the ? belongs to the path, type {uri.replace('?', '%3F')}"
         )
-    return sqlite_uri(absolute(sqlite_path(uri)))
+    return sqlite_uri(path)
 
 
 def kind_of(uri: str) -> str:
@@ -79,8 +81,28 @@ def sqlite_path(uri: str) -> Path:
 
 
 def experiment_name(setting: str | None) -> str:
-    """The experiment: the setting, else MLFLOW_EXPERIMENT_NAME, else ``gdexp``."""
-    return setting or os.environ.get("MLFLOW_EXPERIMENT_NAME") or "gdexp"
+    """The experiment: the setting, else that of ``mlflow.set_experiment``, else of the environment.
+
+    Without any, it is ``gdexp``.
+
+    Raises:
+        StoreError: MLFLOW_EXPERIMENT_ID alone names one.
+    """
+    if setting or (setting := _active_experiment() or os.environ.get("MLFLOW_EXPERIMENT_NAME")):
+        return setting
+    if number := os.environ.get("MLFLOW_EXPERIMENT_ID"):
+        raise StoreError(
+            f"MLFLOW_EXPERIMENT_ID={number}: gdexp finds an experiment by its name. Set "
+            "MLFLOW_EXPERIMENT_NAME, or type tracking.experiment=NAME."
+        )
+    return "gdexp"
+
+
+def _active_experiment() -> str | None:
+    """The experiment that ``mlflow.set_experiment`` has set in this process, as in a notebook."""
+    fluent = sys.modules.get("mlflow.tracking.fluent")
+    number = fluent and fluent._active_experiment_id
+    return str(fluent.get_experiment(number).name) if fluent and number else None
 
 
 def hide_password(uri: str) -> str:
