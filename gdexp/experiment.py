@@ -14,6 +14,7 @@ from gdexp.descent.checkpoint import Folder, Saved, read
 from gdexp.descent.compute import begin, compute, end
 from gdexp.descent.result import Result
 from gdexp.descent.signals import exposed, shielded
+from gdexp.errors import ConfigError
 from gdexp.insight import notes
 
 if TYPE_CHECKING:
@@ -47,9 +48,9 @@ def prepare(job: Job) -> Ready:
     """
     validation.check(job)
     built = build(job)
-    store = open_store(job)
-    fetch = None if store is None else partial(_newest_checkpoint, store)
-    return Ready(job, built, store, read(job, built, fetch))
+    fetch = partial(_newest_checkpoint, job) if job.settings["tracking"]["enabled"] else None
+    saved = read(job, built, fetch)  # before a store is created
+    return Ready(job, built, open_store(job), saved)
 
 
 def open_store(job: Job) -> Store | None:
@@ -74,10 +75,16 @@ def place(store: Store | None) -> str:
     return f"experiment {store.experiment} of {hide_password(store.uri)}"
 
 
-def _newest_checkpoint(store: Store, run_id: str) -> tuple[str, bytes]:
+def _newest_checkpoint(job: Job, run_id: str) -> tuple[str, bytes]:
+    from gdexp.tracking.connect import connect, is_created
     from gdexp.tracking.restore import newest_checkpoint
 
-    return newest_checkpoint(store, run_id)
+    settings = job.settings["tracking"]
+    if not is_created(settings):
+        raise ConfigError(
+            f"continue_from: {run_id!r} is neither a file nor a run: no run is recorded yet."
+        )
+    return newest_checkpoint(connect(settings), run_id)
 
 
 def recorder_of(

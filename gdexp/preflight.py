@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from gdexp.config import schema, validation
 from gdexp.config.compose import Composer
 from gdexp.config.job import Job
-from gdexp.config.overrides import assignment, is_hydras, parse
+from gdexp.config.overrides import SYNONYMS, assignment, is_hydras, parse
 from gdexp.descent.build import build
 from gdexp.errors import ConfigError, did_you_mean, first_line
 from gdexp.sweep import grids
@@ -154,7 +154,7 @@ def _check_values(composer: Composer, choices: list[str], values: list[Together]
         _check_value(key, value, base, job)
     for pairs in reversed(values):
         _set(base, pairs)
-    first = Job.of(base, ())
+    first = _resolved(base)
     validation.check(first)
     build(first)
     for pairs in values:
@@ -163,6 +163,13 @@ def _check_values(composer: Composer, choices: list[str], values: list[Together]
             _set(base, pairs)
             build(Job.of(base, ()))
     return first
+
+
+def _resolved(base: DictConfig) -> Job:
+    try:
+        return Job.of(base, ())
+    except OmegaConfBaseException as error:  # a reference such as ${lrr} leads nowhere
+        raise ConfigError(f"{error.full_key or 'a reference'}: {first_line(error)}.") from error
 
 
 def _set(base: DictConfig, pairs: Together) -> None:
@@ -221,7 +228,8 @@ def _check_value(key: str, value: Any, base: DictConfig, job: Job) -> None:
     node = _holder(key, base)
     if node is base and key not in schema.HINTS:
         raise ConfigError(f"{key}: {value!r} is not an option. Type one by its name.")
-    if isinstance(node, DictConfig):
+    is_reference = isinstance(value, str) and "${" in value  # checked when it is resolved
+    if isinstance(node, DictConfig) and not is_reference:
         validation.check_setting(job, key, value)
 
 
@@ -246,7 +254,7 @@ def _unknown(key: str, siblings: list[str], base: DictConfig) -> str:
     groups = [g for g in map(str, base) if isinstance(base[g], DictConfig) and g != "hydra"]
     if not parent:
         nested = [f"{g}.{k}" for g in groups for k in base[g] if not str(k).startswith("_")]
-        near = did_you_mean(name, [*siblings, *nested])
+        near = did_you_mean(SYNONYMS.get(name, name), [*siblings, *nested])
         return f"{key}: a run has no setting {name!r}.{near or SEE_HELP}"
     if OmegaConf.select(base, parent) is None:
         return f"{key}: there is no group {parent!r}.{did_you_mean(parent, groups)}{SEE_HELP}"

@@ -65,7 +65,8 @@ def _sweep(config: DictConfig, composer: Composer, first: Job) -> None:
     from hydra.core.plugins import Plugins
     from hydra.types import HydraContext
 
-    from gdexp.commands.run import task_function
+    from gdexp.commands.run import _run_job
+    from gdexp.config.overrides import typed as typed_words
     from gdexp.config.paths import absolute, check_writable
     from gdexp.sweep import best, foreign
     from gdexp.sweep.workers.engines import check_engine
@@ -75,13 +76,13 @@ def _sweep(config: DictConfig, composer: Composer, first: Job) -> None:
     prepare(first)
     sweeper = Plugins.instance().instantiate_sweeper(
         hydra_context=HydraContext(composer.loader, Callbacks(config)),
-        task_function=task_function,
+        task_function=_run_job,
         config=config,
     )
     try:
         with foreign.summarised():
             foreign.open_summary(config)
-            sweeper.sweep([*config.hydra.overrides.task])
+            sweeper.sweep(typed_words(config))
     finally:
         best.taken()  # the table reports them
 

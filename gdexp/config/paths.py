@@ -3,24 +3,43 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from gdexp.errors import StoreError
 
 OUTPUTS = "outputs"
 
+_start: str | None = None  # the folder that relative paths start from; None: the working folder
+
+
+@contextmanager
+def started_in(folder: str) -> Iterator[None]:
+    """Let relative paths start from this folder while the job is in another.
+
+    With ``hydra.job.chdir=true``, Hydra makes a job's own folder the working folder.
+    """
+    global _start
+    former, _start = _start, folder
+    try:
+        yield
+    finally:
+        _start = former
+
 
 def absolute(path: str | Path) -> Path:
-    """The absolute path, resolved against the current working folder."""
-    return Path(os.path.abspath(path))
+    """The absolute path; a relative one starts from the folder in which gdexp was started."""
+    return Path(os.path.abspath(os.path.join(_start or os.getcwd(), path)))
 
 
 def check_writable(folder: Path, setting: str) -> None:
     """Check that a folder can be written or created, without creating it.
 
     Raises:
-        StoreError: a file is in its place, or it is not writable.
+        StoreError: a file is in its place, it is not writable, or its name cannot be used.
     """
+    _check_name(folder, setting)
     nearest = folder
     while not os.path.lexists(nearest):
         nearest = nearest.parent
@@ -30,4 +49,18 @@ def check_writable(folder: Path, setting: str) -> None:
         raise StoreError(
             f"{setting}: the folder {nearest} cannot be written. Change its permissions, or start "
             "from another folder."
+        )
+
+
+def _check_name(folder: Path, setting: str) -> None:
+    """Refuse names that a database or Hydra's files cannot hold."""
+    shown, why = os.fsencode(folder).decode(errors="backslashreplace"), ""
+    if shown != str(folder):
+        why = "is not UTF-8 text"
+    elif "${" in shown:
+        why = "contains ${, which Hydra would replace"
+    if why:
+        raise StoreError(
+            f"{setting}: the name of the folder {shown} {why}. Rename it, or start from another "
+            "folder."
         )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from gdexp.config.paths import absolute
 from gdexp.errors import ConfigError, did_you_mean
 
 SHOWN = 12  # columns named in a sentence
@@ -22,7 +23,7 @@ def find(path: str | None, ending: str) -> Path:
     """
     if not path:
         raise ConfigError(f"data.path: name the file to read, as in data.path=table.{ending}.")
-    file = Path(path).expanduser().absolute()
+    file = absolute(Path(path).expanduser())
     if file.is_dir():
         raise ConfigError(f"data.path: {file} is a folder. Name a file in it.")
     if file.exists() and not file.is_file():
@@ -56,6 +57,10 @@ def choose(
             f"data.path: two columns are named {duplicates[0]!r}. Rename one of them."
         )
     if target is None:
+        if "null" in columns:
+            raise ConfigError(
+                "data.target: for the column called null, type 'data.target=\"null\"'"
+            )
         raise ConfigError(
             f"data.target: name the column to predict, as in data.target={columns[-1]}. "
             + _list_columns(columns)

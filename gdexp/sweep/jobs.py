@@ -34,6 +34,8 @@ class Template:
         raw = OmegaConf.to_container(cfg, resolve=False)
         assert isinstance(raw, dict)
         self._raw = {str(key): value for key, value in raw.items() if key != "hydra"}
+        self._is_relative = "${." in str(self._raw)  # as in momentum: ${..lr}
+        self.refers_to_hydra = "${hydra" in str(self._raw)
 
     def has(self, key: str) -> bool:
         """Whether the key exists in this combination and is not a group of keys."""
@@ -46,10 +48,15 @@ class Template:
 
     def job(self, keys: Sequence[tuple[str, Any]]) -> Job:
         """The job with these keys set, and the references to them resolved."""
+        if not keys:
+            return self._job
         raw = copy.deepcopy(self._raw)
         for key, value in keys:
             *parents, name = key.split(".")
             _at(raw, parents)[name] = _converted(key, value)
+        if self._is_relative or any("${." in str(value) for _, value in keys):
+            settings: Any = OmegaConf.to_container(OmegaConf.create(raw), resolve=True)
+            return replace(self._job, settings=settings)
         return replace(self._job, settings=_resolved(raw, raw))
 
 
@@ -98,7 +105,11 @@ class Plan:
             else:
                 keys.append(pair)
         template = self._template(tuple(choices))
-        if not all(template.has(key) for key, _ in keys):
+        if (
+            template.refers_to_hydra
+            or not all(template.has(key) for key, _ in keys)
+            or any("${hydra" in str(value) for _, value in keys)
+        ):
             template, keys = self._template(tuple(overrides)), []
         job = template.job(keys)
         typed = tuple(text for text in overrides if not is_hydras(text))

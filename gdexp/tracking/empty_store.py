@@ -98,7 +98,9 @@ def _make(path: Path) -> None:
 def _main(path: str) -> None:
     from mlflow.store.db.utils import _initialize_tables, create_sqlalchemy_engine
 
-    engine = create_sqlalchemy_engine(f"sqlite:///{path}")
+    from gdexp.tracking.location import sqlite_uri
+
+    engine = create_sqlalchemy_engine(sqlite_uri(Path(path)))
     _initialize_tables(engine)
     engine.dispose()
 

@@ -11,6 +11,8 @@ import subprocess
 import time
 from pathlib import Path
 
+from gdexp.config.paths import absolute
+
 
 @functools.cache
 def user() -> str:
@@ -23,10 +25,12 @@ def user() -> str:
 
 @functools.cache
 def git() -> dict[str, str]:
-    """Tags with the commit of the working directory and whether it is dirty; none outside git."""
+    """Tags with the commit of the folder of the start and whether it is dirty; none outside git."""
     command = ["git", "status", "--porcelain=v2", "--branch"]
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=5)
+        answer = subprocess.run(
+            command, capture_output=True, text=True, timeout=5, cwd=absolute(".")
+        )
     except (OSError, subprocess.TimeoutExpired):
         return {}
     lines = answer.stdout.splitlines()
@@ -35,6 +39,12 @@ def git() -> dict[str, str]:
         return {}
     dirty = any(not line.startswith("#") for line in lines)
     return {"mlflow.source.git.commit": commits[0], "gdexp.git_dirty": str(dirty).lower()}
+
+
+def run_name(number: int | None) -> str | None:
+    """The name that MLFLOW_RUN_NAME gives to a run, in a sweep with the run's number; or None."""
+    name = os.environ.get("MLFLOW_RUN_NAME")
+    return name if not name or number is None else f"{name} #{number}"
 
 
 def process() -> str:
