@@ -11,6 +11,8 @@ completed completed completed completed 20
 
 from __future__ import annotations
 
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from gdexp.config import __version__
@@ -23,6 +25,17 @@ if TYPE_CHECKING:
     from gdexp.descent.result import Result
 
 __all__ = ["__version__", "run", "sweep"]
+
+
+class _Package(ModuleType):
+    """Keeps ``gdexp.sweep`` the function: importing the folder of that name would replace it."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name == "sweep" and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def run(

@@ -16,6 +16,7 @@ from gdexp.descent.checkpoint import Checkpoint, Folder, Saved, check_updater, f
 from gdexp.descent.compute import begin, compute, end
 from gdexp.descent.result import Result
 from gdexp.descent.signals import exposed, shielded
+from gdexp.errors import ConfigError
 from gdexp.insight import notes
 
 if TYPE_CHECKING:
@@ -85,8 +86,8 @@ def continued(job: Job) -> Job:
 
 
 def _checkpoint(job: Job) -> Checkpoint:
-    store = open_store(job)
-    fetch = None if store is None else partial(_newest_checkpoint, store)
+    is_tracked = job.settings["tracking"]["enabled"]
+    fetch = partial(_newest_checkpoint, job) if is_tracked else None  # creates no store
     return read(job.settings["continue_from"], fetch)
 
 
@@ -112,10 +113,16 @@ def place(store: Store | None) -> str:
     return f"experiment {store.experiment} of {hide_password(store.uri)}"
 
 
-def _newest_checkpoint(store: Store, run_id: str) -> tuple[str, bytes]:
+def _newest_checkpoint(job: Job, run_id: str) -> tuple[str, bytes]:
+    from gdexp.tracking.connect import connect, is_created
     from gdexp.tracking.restore import newest_checkpoint
 
-    return newest_checkpoint(store, run_id)
+    settings = job.settings["tracking"]
+    if not is_created(settings):
+        raise ConfigError(
+            f"continue_from: {run_id!r} is neither a file nor a run: no run is recorded yet."
+        )
+    return newest_checkpoint(connect(settings), run_id)
 
 
 def recorder_of(

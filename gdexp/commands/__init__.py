@@ -6,6 +6,7 @@ To add a command, add a line to :data:`COMMANDS` and a module with ``main(argv) 
 from __future__ import annotations
 
 import importlib
+import io
 import sys
 
 COMMANDS = {
@@ -17,6 +18,9 @@ COMMANDS = {
 
 def main() -> None:
     """Run the command named by the first word, else an experiment; exit with its code."""
+    for stream in (sys.stdout, sys.stderr):  # print R² as R\\xb2 where it cannot be encoded
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     words = sys.argv[1:]
     if words[:1] == ["help"]:
         words = [*words[1:], "--help"]

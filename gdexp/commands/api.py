@@ -65,9 +65,10 @@ def _sweep(config: DictConfig, composer: Composer, first: Job) -> None:
     from hydra.core.plugins import Plugins
     from hydra.types import HydraContext
 
-    from gdexp.commands.run import task_function
+    from gdexp.commands.run import _run_job
+    from gdexp.config.overrides import typed as typed_words
     from gdexp.config.paths import absolute, check_writable
-    from gdexp.sweep import foreign
+    from gdexp.sweep import best, foreign
     from gdexp.sweep.workers.engines import check_engine
 
     check_engine(config.hydra.launcher)
@@ -75,12 +76,15 @@ def _sweep(config: DictConfig, composer: Composer, first: Job) -> None:
     prepare(first)
     sweeper = Plugins.instance().instantiate_sweeper(
         hydra_context=HydraContext(composer.loader, Callbacks(config)),
-        task_function=task_function,
+        task_function=_run_job,
         config=config,
     )
-    with foreign.summarised():
-        foreign.open_summary(config)
-        sweeper.sweep([*config.hydra.overrides.task])
+    try:
+        with foreign.summarised():
+            foreign.open_summary(config)
+            sweeper.sweep(typed_words(config))
+    finally:
+        best.taken()  # the table reports them
 
 
 @contextmanager

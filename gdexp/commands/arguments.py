@@ -1,4 +1,4 @@
-"""The command line of a run: Hydra's flags, then settings; any other word is refused.
+"""The command line of a run: Hydra's flags and settings, in any order; other words are refused.
 
 The error suggests what was probably meant: the command for ``compar``, the option for ``autograd``,
 the setting for ``--lr 0.1``.
@@ -16,19 +16,26 @@ from hydra._internal.utils import get_args_parser
 
 from gdexp.commands import COMMANDS
 from gdexp.commands.help import FLAGS, Catalogue, catalogue
-from gdexp.config import schema
+from gdexp.config import __version__, schema
+from gdexp.config.overrides import SYNONYMS, readable
 from gdexp.errors import ConfigError, did_you_mean, nearest
 
 SEE_HELP = "python -m gdexp --help lists what can be typed."
 
 
+NULL_GROUP = re.compile(r"(hydra/\w+)=(null|~|)", re.IGNORECASE)
+
+
 def parse(argv: Sequence[str]) -> Namespace:
-    """Parse the arguments as Hydra does.
+    """Parse the arguments as Hydra does, with flags between settings and values in need of quotes.
 
     Raises:
-        ConfigError: a word is neither a flag nor a setting, or a flag lacks its value.
+        ConfigError: a word is neither a flag nor a setting, a flag lacks its value or another flag.
     """
     parser = get_args_parser()
+    for action in parser._actions:
+        if action.dest == "version":
+            setattr(action, "version", f"gdexp {__version__}")  # noqa: B010
     flags = {text for action in parser._actions for text in action.option_strings}
     for i, word in enumerate(argv):
         if word.startswith("-") and word.partition("=")[0] not in flags:
@@ -38,16 +45,36 @@ def parse(argv: Sequence[str]) -> Namespace:
         raise ConfigError(f"{message}. {SEE_HELP}")
 
     setattr(parser, "error", error)  # noqa: B010  (mypy refuses to assign to a method)
-    args, extras = parser.parse_known_args(argv)
-    _check_extras(argv, args.overrides, extras)
+    args, unknown = parser.parse_known_intermixed_args(argv)
+    if unknown:
+        known = re.findall(r"--[\w-]+", FLAGS)
+        hint = did_you_mean(unknown[0], known)
+        raise ConfigError(f"unrecognized arguments: {' '.join(unknown)}.{hint} {SEE_HELP}")
+    _check_flags(args)
     if not args.shell_completion:
         _check_words(args.overrides, args.config_dir)
+        args.overrides = [readable(word) for word in args.overrides]
+    if "hydra.mode=MULTIRUN" in args.overrides:
+        args.multirun = True
     return args
+
+
+def _check_flags(args: Namespace) -> None:
+    """Refuse flags that would have no effect."""
+    if args.cfg is None and (args.package or args.resolve):
+        flag = "--package" if args.package else "--resolve"
+        raise ConfigError(f"{flag} only changes what --cfg prints. Add --cfg job.")
+    if args.config_path is not None:
+        raise ConfigError(
+            "--config-path: gdexp needs its own configuration files. Add yours with --config-dir "
+            f"{shlex.quote(args.config_path)}"
+        )
 
 
 def _check_flag(argv: Sequence[str], i: int) -> None:
     """Refuse a command or a setting with leading dashes."""
     name, _, value = argv[i].lstrip("-").partition("=")
+    name = SYNONYMS.get(name.replace("-", "_"), name)
     if name in COMMANDS:
         raise ConfigError(f"{argv[i]}: {name} is a command. Type python -m gdexp {name}.")
     if name in (keys := _keys(catalogue())):
@@ -55,27 +82,11 @@ def _check_flag(argv: Sequence[str], i: int) -> None:
         raise ConfigError(f"{argv[i]}: settings are typed without dashes, as in {name}={value}.")
 
 
-def _check_extras(argv: Sequence[str], overrides: list[str], extras: list[str]) -> None:
-    """Refuse unknown flags, and settings on both sides of a flag."""
-    unknown = [word for word in extras if word.startswith("-")]
-    if unknown:
-        known = re.findall(r"--[\w-]+", FLAGS)
-        raise ConfigError(
-            f"unrecognized arguments: {' '.join(unknown)}.{did_you_mean(unknown[0], known)} "
-            f"{SEE_HELP}"
-        )
-    if extras:
-        settings = [*overrides, *extras]
-        flags = [word for word in argv if word not in settings]
-        raise ConfigError(
-            f"{extras[0]}: flags come before settings. Type "
-            f"python -m gdexp {shlex.join([*flags, *settings])}"
-        )
-
-
 def _check_words(words: Sequence[str], config_dir: str | None) -> None:
     """Refuse words that are not overrides: without ``=``, and not starting with ``~``."""
     for i, word in enumerate(words):
+        if group := NULL_GROUP.fullmatch(word):
+            raise ConfigError(f"{word}: name an option, or leave {group[1]} out.")
         if "=" in word.lstrip("=") or word.startswith("~"):
             continue
         if i and words[i - 1].endswith("="):
@@ -108,7 +119,7 @@ def _unknown(words: Sequence[str], i: int, groups: Catalogue) -> str:
             meant[option] = f"{meant[option]} or {choice}" if option in meant else choice
     for key, default in keys.items():
         meant.setdefault(key.rpartition(".")[2], f"{key}={default}")
-    name = nearest(word, meant)
+    name = SYNONYMS.get(word) or nearest(word, meant)
     hint = f"Did you mean {meant[name]}?" if name else SEE_HELP
     return f"{word!r} is not a command. {hint}"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from typing import NoReturn
@@ -45,6 +46,7 @@ def parser(command: str, *, single: bool = False) -> Parser:
     made.add_argument(
         "runs",
         nargs=1 if single else "*",
+        type=_run_id,
         metavar="RUN_ID",
         help="a run's id, or its first characters" + ("" if single else f" (default: {newest})"),
     )
@@ -53,6 +55,15 @@ def parser(command: str, *, single: bool = False) -> Parser:
         "--experiment", metavar="NAME", help="default: MLFLOW_EXPERIMENT_NAME, else gdexp"
     )
     return made
+
+
+def _run_id(text: str) -> str:
+    if "=" in text:
+        raise argparse.ArgumentTypeError(
+            f"{text} is a setting, not a run's id. To run it, type python -m gdexp "
+            f"{shlex.quote(text)}"
+        )
+    return text
 
 
 def guarded(action: Callable[[], int]) -> int:

@@ -81,7 +81,9 @@ def catalogue(config_dir: str | None = None) -> Catalogue:
     groups = {}
     for group in sorted(folders, key=lambda g: (ORDER.index(g) if g in ORDER else len(ORDER), g)):
         files = [path for root in roots for path in (root / group).glob("*.yaml")]
-        options = {path.stem: _option(path.read_text().splitlines()) for path in files}
+        options = {
+            path.stem: _option(path.read_text(encoding="utf-8").splitlines()) for path in files
+        }
         names = sorted(options, key=lambda n: options[n].meaning if group == "step" else n)
         groups[group] = {name: options[name] for name in names}
     return groups

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import hydra
 from hydra._internal.callbacks import Callbacks
+from hydra._internal.utils import _run_hydra, get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import run_job
@@ -23,14 +24,24 @@ from hydra.experimental.callback import Callback
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from gdexp.commands import arguments
-from gdexp.config.compose import ROOT, VERSION_BASE, Composer, checked_dir, conf_dir, session
+from gdexp.config.compose import (
+    ROOT,
+    VERSION_BASE,
+    Composer,
+    checked_dir,
+    conf_dir,
+    session,
+    yaml_problem,
+)
 from gdexp.config.job import Job
+from gdexp.config.overrides import typed
 from gdexp.config.paths import absolute, check_writable, started_in
 from gdexp.descent.signals import handled
-from gdexp.errors import GdexpError, Interrupted, RunFailedError, WriteError
-from gdexp.sweep import foreign
+from gdexp.errors import GdexpError, Interrupted, RunFailedError, WriteError, first_line
+from gdexp.sweep import best, foreign
 
 if TYPE_CHECKING:
     from gdexp.experiment import Ready
@@ -59,8 +70,9 @@ def _guarded(args: Namespace) -> int:
                 return 0
             if not (_is_plain_run(args) and _run(args.overrides)):
                 with foreign.summarised():
-                    _application()
-            if args.multirun:
+                    _run_hydra(args, get_args_parser(), _run_job, conf_dir(), ROOT)
+            best.report()
+            if Preflight.records_sweep:
                 from gdexp.console import report_sweep
 
                 report_sweep()
@@ -78,6 +90,8 @@ def _guarded(args: Namespace) -> int:
         return refuse(error)
     except BrokenPipeError:  # the reader has stopped reading (`| head`)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except YAMLError as error:
+        return refuse(yaml_problem(error))
     except (HydraException, OmegaConfBaseException, ValueError, AssertionError) as error:
         return _explain(error, args)
     except OSError as error:  # Hydra cannot write its files: the disk is full
@@ -108,7 +122,7 @@ def _run(overrides: list[str]) -> bool:
         loader = GlobalHydra.instance().config_loader()
         returned = run_job(
             hydra_context=HydraContext(config_loader=loader, callbacks=callbacks),
-            task_function=_application.__wrapped__,
+            task_function=_run_job,
             config=config,
             job_dir_key="hydra.run.dir",
             job_subdir_key=None,
@@ -124,12 +138,15 @@ def _explain(error: Exception, args: Namespace) -> int:
 
     try:
         if args.shell_completion:
-            raise GdexpError(error)
+            return refuse(first_line(error))
         with session():
-            typed = [word for word in args.overrides if word]
-            preflight.check(typed, Composer(args.config_dir), multirun=args.multirun)
+            words = [word for word in args.overrides if word]
+            composer = Composer(args.config_dir, args.config_name or ROOT)
+            preflight.check(words, composer, multirun=args.multirun)
     except GdexpError as better:
         return refuse(better)
+    except Exception as another:
+        error = another
     lines = [str(e).strip().splitlines()[0] for e in (error, error.__cause__) if e and str(e)]
     return refuse(": ".join(lines) or repr(error))
 
@@ -140,8 +157,7 @@ def refuse(error: object) -> int:
     return 2
 
 
-@hydra.main(config_path=conf_dir(), config_name=ROOT, version_base=VERSION_BASE)
-def _application(cfg: DictConfig) -> float | None:
+def _run_job(cfg: DictConfig) -> float | None:
     """Run one job; returns the final loss, which a sweeper like Optuna minimises."""
     from gdexp import experiment
     from gdexp.console import report_job
@@ -149,7 +165,7 @@ def _application(cfg: DictConfig) -> float | None:
     hydra_config = HydraConfig.get()
     with open_dict(cfg):
         cfg.hydra = hydra_config
-    job = Job.of(cfg, list(hydra_config.overrides.task))
+    job = Job.of(cfg, typed(cfg))
     with started_in(hydra_config.runtime.cwd):
         ready = Preflight.take(job) or experiment.prepare(job)
         try:
@@ -164,8 +180,7 @@ def _application(cfg: DictConfig) -> float | None:
 
 
 # Hydra passes this function to launchers; the mark tells ours that it may vectorize the jobs.
-task_function = _application.__wrapped__
-task_function.runs_a_gdexp_job = True
+setattr(_run_job, "runs_a_gdexp_job", True)  # noqa: B010  (mypy knows no such attribute)
 
 
 class Preflight(Callback):
@@ -174,6 +189,7 @@ class Preflight(Callback):
     Hydra turns an Exception in a callback into a warning, so bad input raises SystemExit.
     """
 
+    records_sweep: ClassVar[bool] = False  # whether the runs of a sweep can be compared
     _ready: ClassVar[Ready | None] = None
 
     @classmethod
@@ -184,29 +200,29 @@ class Preflight(Callback):
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check the run that is about to start."""
-        typed = list(config.hydra.overrides.task)
-        Preflight._ready = self._check(config, typed, config.hydra.run.dir, multirun=False)
+        Preflight._ready = self._check(config, config.hydra.run.dir, multirun=False)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check every job of the sweep that is about to start."""
-        typed = list(config.hydra.overrides.task)
-        self._check(config, typed, config.hydra.sweep.dir, multirun=True)
+        self._check(config, config.hydra.sweep.dir, multirun=True)
+        Preflight.records_sweep = bool(config.tracking.enabled and not config.sweep.dry_run)
 
-    def _check(self, config: DictConfig, typed: list[str], folder: str, *, multirun: bool) -> Ready:
+    def _check(self, config: DictConfig, folder: str, *, multirun: bool) -> Ready:
         from gdexp import experiment
         from gdexp.config import validation
 
         try:
             try:
-                job = Job.of(config, typed)
+                job = Job.of(config, typed(config))
                 doubt = validation.needs_full_check(job)
             except OmegaConfBaseException:  # a setting that every run needs was removed
                 doubt = True
             if multirun or doubt:
                 from gdexp import preflight
 
-                whole = [*config.hydra.overrides.hydra, *typed]
-                first = preflight.check(whole, Composer(), multirun=multirun)
+                whole = [*typed(config, "hydra"), *typed(config)]
+                composer = Composer(root=config.hydra.job.config_name)
+                first = preflight.check(whole, composer, multirun=multirun)
             if multirun:
                 job = first  # a sweep's own configuration lacks the swept values
                 from gdexp.sweep.workers.engines import check_engine

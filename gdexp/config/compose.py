@@ -11,16 +11,19 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from yaml import YAMLError
 
 import gdexp.config.settings  # noqa: F401  (registers the structured schema)
-from gdexp.errors import ConfigError
+from gdexp.errors import ConfigError, brief
 
 VERSION_BASE = "1.3"
 ROOT = "config"
@@ -40,22 +43,29 @@ class Composer:
 
     Args:
         config_dir: that folder; None if it is on the search path already, or there is none.
+        root: the name of the configuration that lists the defaults.
 
     Raises:
-        ConfigError: config_dir does not exist.
+        ConfigError: config_dir cannot be used, see :func:`checked_dir`.
     """
 
-    def __init__(self, config_dir: str | os.PathLike[str] | None = None) -> None:
+    def __init__(self, config_dir: str | os.PathLike[str] | None = None, root: str = ROOT) -> None:
         self._dir = None if config_dir is None else checked_dir(config_dir)
-        self._search = [f"hydra.searchpath=['file://{self._dir}']"] if self._dir else []
+        self._root = root
+        place = QuotedString(f"file://{self._dir}", Quote.single).with_quotes()
+        self._search = [f"hydra.searchpath=[{place}]"] if self._dir else []
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:
         """The configuration of these overrides, including Hydra's own node.
 
         Raises:
+            ConfigError: one of the YAML files is damaged.
             HydraException: Hydra's own error; :mod:`gdexp.preflight` raises clearer ones.
         """
-        return hydra.compose(ROOT, [*self._search, *overrides], return_hydra_config=True)
+        try:
+            return hydra.compose(self._root, [*self._search, *overrides], return_hydra_config=True)
+        except YAMLError as error:
+            raise yaml_problem(error) from error
 
     def compose_sweep(self, overrides: Sequence[str]) -> DictConfig:
         """The configuration of a multirun of these overrides, with a new folder.
@@ -66,12 +76,8 @@ class Composer:
         stamp.cache_clear()  # the sweep's name, which differs from that of the process's last one
         composer = GlobalHydra.instance().hydra
         assert composer is not None
-        return composer.compose_config(
-            config_name=ROOT,
-            overrides=[*self._search, *overrides, "hydra.mode=MULTIRUN"],
-            run_mode=RunMode.MULTIRUN,
-            from_shell=False,
-        )
+        typed = [*self._search, *overrides, "hydra.mode=MULTIRUN"]
+        return composer.compose_config(self._root, typed, RunMode.MULTIRUN, from_shell=False)
 
     def groups(self) -> list[str]:
         """The names of the groups: step, data, predictor, ..."""
@@ -113,7 +119,7 @@ def checked_dir(config_dir: str | os.PathLike[str]) -> str:
     """The absolute path of a --config-dir.
 
     Raises:
-        ConfigError: the folder does not exist.
+        ConfigError: the folder does not exist, or has a file that Hydra would not read.
     """
     path = os.path.abspath(config_dir)
     if not os.path.isdir(path):
@@ -121,7 +127,35 @@ def checked_dir(config_dir: str | os.PathLike[str]) -> str:
             f"--config-dir: there is no folder {path}. Name a folder with your options in it, "
             "as in loss/mine.yaml."
         )
+    for option in Path(path).glob("*/*.yaml"):
+        try:
+            option.read_text(encoding="utf-8")
+        except (UnicodeDecodeError, OSError) as error:
+            raise ConfigError(f"--config-dir: {option} cannot be read: {brief(error)}.") from error
+    for ours in Path(conf_dir()).rglob("*.yaml"):
+        name = ours.relative_to(conf_dir())
+        theirs = Path(path, name)
+        if theirs.is_file() and theirs.read_bytes() != ours.read_bytes():
+            advice = (
+                "Put your defaults into a preset of your own, as in step/mine.yaml."
+                if str(name) == f"{ROOT}.yaml"
+                else "Give your option another name."
+            )
+            raise ConfigError(
+                f"--config-dir: {theirs} would not be read, since gdexp has its own {name}. "
+                f"{advice}"
+            )
     return path
+
+
+def yaml_problem(error: YAMLError) -> ConfigError:
+    """What is wrong with a YAML file, and where, in a sentence."""
+    mark: Any = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    problem = str(getattr(error, "problem", None) or error).splitlines()[0]
+    if "'\\t'" in problem:
+        problem = "a tab; YAML is indented with spaces"
+    where = f"{mark.name}, line {mark.line + 1}: " if mark else "a YAML file cannot be read: "
+    return ConfigError(f"{where}{problem}. Correct it.")
 
 
 # Hydra looks for launchers and sweepers in the namespace package hydra_plugins. Its parent folder

@@ -9,7 +9,7 @@ from typing import Any
 from hydra.core.override_parser.types import Quote, QuotedString
 
 from gdexp.config import schema
-from gdexp.config.overrides import assignment, is_hydras
+from gdexp.config.overrides import assignment, is_hydras, readable
 from gdexp.errors import ConfigError
 
 
@@ -37,7 +37,7 @@ def overrides(
 def _words(words: Iterable[Any]) -> Iterator[str]:
     for word in words:
         if isinstance(word, str):
-            yield word
+            yield readable(word)
         elif isinstance(word, list | tuple):
             yield from _words(word)
         else:

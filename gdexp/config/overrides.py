@@ -1,4 +1,4 @@
-"""Parses overrides."""
+"""Parses overrides, and quotes what Hydra's grammar cannot read."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import ChoiceSweep, Override, Quote, QuotedString, Sweep
 from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from gdexp.errors import ConfigError
 
@@ -17,6 +19,36 @@ _WHOLE = r"(?:0|[1-9]\d*)"  # Hydra parses 007 as a string
 _NUMBER = re.compile(
     rf"([a-z_]\w*(?:\.\w+)*)=([-+]?(?:{_WHOLE}(?:\.\d*)?|\.\d+)(?:e[-+]?\d+)?)", re.I | re.A
 )
+
+_KEY = re.compile(r"\+{0,2}[a-z_][\w./@:-]*", re.I | re.A)
+STRINGS = (  # settings whose value is a name, even if it looks like a number
+    *("data.path", "data.target", "data.features", "data.drop", "continue_from"),
+    *("tracking.uri", "tracking.experiment", "sweep.path", "sweep.key", "sweep.resume"),
+)
+SYNONYMS = {  # what other programs call our settings
+    "learning_rate": "lr",
+    "eta": "lr",
+    "alpha": "lr",
+    "epochs": "iters",
+    "num_epochs": "iters",
+    "n_epochs": "iters",
+    "n_iter": "iters",
+    "max_iter": "iters",
+    "iterations": "iters",
+    "steps": "iters",
+    "random_state": "seed",
+    "random_seed": "seed",
+    "tol": "stop.tolerance",
+    "patience": "stop.patience",
+    "optimizer": "updater",
+    "optim": "updater",
+    "criterion": "loss",
+    "model": "predictor",
+    "dataset": "data",
+    "batch": "data.batch_size",
+    "test_size": "data.validation",
+    "normalize": "data.standardize",
+}
 
 
 def parse(text: str, loader: ConfigLoader | None = None) -> Override:
@@ -33,9 +65,92 @@ def parse(text: str, loader: ConfigLoader | None = None) -> Override:
         (override,) = OverridesParser.create(loader).parse_overrides([text])  # sets the loader
         if not override.key_or_group:
             raise HydraException("no key")
-        return override
-    except HydraException as error:
+    except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(f"{text!r} cannot be read as key=value, as in lr=0.05.") from error
+    value = override.value()
+    if isinstance(value, ChoiceSweep) and any(isinstance(each, Sweep) for each in value.list):
+        raise ConfigError(f"{text}: a range cannot be one of several values. List its values.")
+    return override
+
+
+def readable(text: str) -> str:
+    """An override as Hydra can read it: with quotes around the values that need them.
+
+    Hydra's grammar knows neither letters beyond ASCII nor brackets or ``=`` in a value, and takes
+    ``7.00`` for a number, though it may be the name of a column. Anything else is left as it is.
+
+    >>> readable("data.path=data (1).csv"), readable("data.features=[größe, 7.00]")
+    ("data.path='data (1).csv'", "data.features=['größe','7.00']")
+    >>> readable("lr=0.1,0.2"), readable("data.target=null")
+    ('lr=0.1,0.2', 'data.target=null')
+    """
+    key, _, value = text.partition("=")
+    name = key.lstrip("+")
+    if not value or not _KEY.fullmatch(key):
+        return text
+    if name not in STRINGS and (_NUMBER.fullmatch(text) or _is_parsable(text)):
+        return text
+    quoted = f"{key}={_quoted(name, value)}"
+    return quoted if _is_parsable(quoted) else text
+
+
+def _quoted(key: str, value: str, *, is_listed: bool = False) -> str:
+    """The value, or each of its alternatives or elements, in quotes where they are needed."""
+    parts = [part.strip() for part in _split(value)]
+    if len(parts) > 1:
+        quoted = [_quoted(key, part, is_listed=is_listed) for part in parts]
+        return value if quoted == parts else ",".join(quoted)
+    match value[:1], value[-1:]:
+        case "[", "]":
+            return f"[{_quoted(key, value[1:-1], is_listed=True)}]"
+        case "{", "}":
+            pairs = (part.partition(":") for part in _split(value[1:-1]))
+            return f"{{{','.join(f'{k}:{_quoted(k, v, is_listed=True)}' for k, _, v in pairs)}}}"
+        case "[" | "{", _:  # an unfinished list
+            return value
+    is_null = value == "null" and not is_listed
+    if not value or is_null or (_is_parsable(f"{key}={value}") and _is_kept(key, value)):
+        return value
+    return QuotedString(value, Quote.single).with_quotes()
+
+
+def _is_kept(key: str, value: str) -> bool:
+    """Whether Hydra reads a value as the string that the setting expects."""
+    override = parse(f"{key}={value}")
+    if key not in STRINGS or override.is_sweep_override():
+        return True
+    read = override.value()
+    if isinstance(read, int | float) and str(read) == value:  # data sources take numbers as names
+        return key == "data.features" or (key == "data.target" and isinstance(read, int))
+    return isinstance(read, str)
+
+
+def _is_parsable(text: str) -> bool:
+    try:
+        parse(text)
+    except ConfigError:
+        return False
+    return True
+
+
+def _split(text: str) -> list[str]:
+    """Split a value at the commas outside quotes and brackets."""
+    parts, depth, quote, previous = [""], 0, "", ""
+    for char in text:
+        if previous == "\\":
+            previous = ""
+        elif quote:
+            quote = "" if char == quote else quote
+        elif char in "'\"":
+            quote = char
+        else:
+            depth += (char in "([{") - (char in ")]}")
+        if char == "," and not depth and not quote and parts[-1][-1:] != "\\":
+            parts.append("")
+            continue
+        parts[-1] += char
+        previous = char
+    return parts
 
 
 @functools.lru_cache(maxsize=100_000)
@@ -57,6 +172,18 @@ def assignment(text: str) -> tuple[str, Any] | None:
     if override.type.name != "CHANGE" or override.is_sweep_override():
         return None
     return str(override.key_or_group), override.value()
+
+
+def typed(config: DictConfig, what: str = "task") -> list[str]:
+    """The overrides of a configuration as typed, with references such as ``${lr}`` unresolved.
+
+    Args:
+        config: the configuration of a run or a sweep, including Hydra's node.
+        what: "task" for those of the run, "hydra" for those of Hydra itself.
+    """
+    words = OmegaConf.to_container(config.hydra.overrides[what], resolve=False)
+    assert isinstance(words, list)
+    return words
 
 
 def is_hydras(text: str) -> bool:

@@ -79,6 +79,10 @@ def choose(
             f"data.path: two columns are named {duplicates[0]!r}. Rename one of them."
         )
     if target is None:
+        if "null" in columns:
+            raise ConfigError(
+                "data.target: for the column called null, type 'data.target=\"null\"'"
+            )
         raise ConfigError(
             f"data.target: name the column to predict, as in data.target={columns[-1]}. "
             + _list_columns(columns)

@@ -43,8 +43,8 @@ def _rows(result: Result) -> Iterator[tuple[str, str]]:
         yield "…", f"and {len(values) - LISTED} more"
     for name, value in result.scores.items():
         yield name, f"{value:.6g}"
-    if result.note:
-        yield "note", result.note
+    for note in result.notes.values():
+        yield "note", note
     if result.run_id is not None:
         yield "run", result.run_id
 

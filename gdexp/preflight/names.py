@@ -14,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from gdexp.config import schema, validation
 from gdexp.config.compose import Composer
 from gdexp.config.job import Job
+from gdexp.config.overrides import SYNONYMS
 from gdexp.errors import ConfigError, did_you_mean, first_line
 
 REQUIRED = ("step", *validation.BUILT, "tracking", "sweep")
@@ -72,7 +73,8 @@ def check_value(key: str, value: Any, base: DictConfig, job: Job) -> None:
     node = holder(key, base)
     if node is base and key not in schema.HINTS:
         raise ConfigError(f"{key}: {value!r} is not an option. Type one by its name.")
-    if isinstance(node, DictConfig):
+    is_reference = isinstance(value, str) and "${" in value  # checked when it is resolved
+    if isinstance(node, DictConfig) and not is_reference:
         validation.check_setting(job, key, value)
 
 
@@ -111,7 +113,7 @@ def _unknown(key: str, siblings: list[str], base: DictConfig) -> str:
     groups = [g for g in map(str, base) if isinstance(base[g], DictConfig) and g != "hydra"]
     if not parent:
         nested = [f"{g}.{k}" for g in groups for k in base[g] if not str(k).startswith("_")]
-        near = did_you_mean(name, [*siblings, *nested])
+        near = did_you_mean(SYNONYMS.get(name, name), [*siblings, *nested])
         return f"{key}: a run has no setting {name!r}.{near or SEE_HELP}"
     if OmegaConf.select(base, parent) is None:
         return f"{key}: there is no group {parent!r}.{did_you_mean(parent, groups)}{SEE_HELP}"

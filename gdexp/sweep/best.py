@@ -8,6 +8,8 @@ from typing import Any, TypeAlias
 
 from gdexp.config import capabilities
 from gdexp.config.job import Job
+from gdexp.console import say
+from gdexp.descent.result import Result
 from gdexp.errors import counted
 
 Row: TypeAlias = Mapping[str, Any]
@@ -15,6 +17,9 @@ Row: TypeAlias = Mapping[str, Any]
 SUCCESSFUL = ("completed", "converged")
 NAMED = 3  # runs of a tie that are named
 LOSS = "final/loss"
+
+unreported: list[tuple[Job, Row]] = []
+"""The runs of a sweep that has no summary run: of another sweeper, or with tracking=off."""
 
 
 def best_of(rows: Sequence[Row]) -> list[Row]:
@@ -64,3 +69,26 @@ def _quantity(job: Job) -> str:
     measured = capabilities.of(settings, "loss", "measures") or settings["loss"]["_target_"]
     targets = [data.get(key) for key in ("_target_", "path", "target", "y")]
     return repr((measured, capabilities.reduction(settings, "loss"), loss, targets))
+
+
+def remember(job: Job, result: Result) -> None:
+    """Keep what :func:`report` needs of a run."""
+    loss = result.loss if result.trajectory.length else None
+    name = f"#{job.number} {' '.join(job.typed) or 'defaults'}"
+    row = {"job": job.number, "name": name, "outcome": result.outcome, LOSS: loss}
+    unreported.append((job, row))
+
+
+def taken() -> list[Job]:
+    """The jobs of the unreported runs, which a summary reports from now on."""
+    jobs = [job for job, _ in unreported]
+    unreported.clear()
+    return jobs
+
+
+def report() -> None:
+    """Print the best of the runs that no summary reports."""
+    rows = [row for _, row in unreported]
+    jobs = taken()
+    if len(rows) > 1 and are_comparable(jobs) and (best := sentence(rows)):
+        say(best)

@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 from gdexp.console import say
 from gdexp.descent.signals import exposed, shielded
 from gdexp.errors import RunFailedError
+from gdexp.sweep import best
 
 if TYPE_CHECKING:
     from gdexp.sweep.open_summary import OpenSummary
@@ -35,12 +36,12 @@ def open_summary(config: DictConfig) -> None:
     global _opened
     if str(config.hydra.sweeper._target_).endswith(".GridSweeper"):
         return  # it opens its own
-    say(f"runs in {config.hydra.sweep.dir}")
     if config.tracking.enabled:
         from gdexp.sweep.open_summary import OpenSummary
 
         with shielded():
             _opened = OpenSummary.of(config)
+    say(f"runs in {config.hydra.sweep.dir}")
 
 
 @contextmanager
@@ -62,4 +63,5 @@ def summarised() -> Iterator[None]:
         finally:
             summary, _opened = _opened, None
             if summary is not None:
+                summary.jobs = best.taken()
                 say(f"sweep {summary.sweep_id}: {summary.close({}, status)}")

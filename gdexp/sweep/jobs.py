@@ -40,6 +40,7 @@ class Template:
         assert isinstance(raw, dict)
         self._raw = {str(key): value for key, value in raw.items() if key != "hydra"}
         self._references = {name: _references(value) for name, value in self._raw.items()}
+        self.refers_to_hydra = "${hydra" in str(self._raw)
 
     def has(self, key: str) -> bool:
         """Whether the key exists in this combination and is not a group of keys."""
@@ -124,7 +125,11 @@ class Plan:
             else:
                 keys.append(pair)
         template = self._template(tuple(choices))
-        if not all(template.has(key) for key, _ in keys):
+        if (
+            template.refers_to_hydra
+            or not all(template.has(key) for key, _ in keys)
+            or any("${hydra" in str(value) for _, value in keys)
+        ):
             template, keys = self._template(tuple(overrides)), []
         job = template.job(keys)
         typed = tuple(text for text in overrides if not is_hydras(text))

@@ -12,11 +12,19 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from gdexp.config.job import Job
+from gdexp.config.overrides import typed
 from gdexp.config.paths import absolute
 from gdexp.console import say
 from gdexp.descent.result import Result
 from gdexp.descent.signals import exposed, shielded
-from gdexp.errors import ConfigError, GdexpError, StoreError, WriteError, counted
+from gdexp.errors import (
+    ConfigError,
+    GdexpError,
+    RunFailedError,
+    StoreError,
+    WriteError,
+    counted,
+)
 from gdexp.experiment import open_store, prepare, recorder_of, run_within
 from gdexp.sweep.progress import Tally
 from gdexp.sweep.vectorized import compute as vectorized
@@ -24,6 +32,8 @@ from gdexp.sweep.workers.engines import Engine
 
 if TYPE_CHECKING:
     from gdexp.tracking.recorder import Recorder
+
+FOLDERS = ("hydra.sweep.subdir=", "hydra.output_subdir=")  # unused where jobs have no folder
 
 Basic = Callable[[Sequence[Sequence[str]], int], Sequence[JobReturn]]
 
@@ -96,7 +106,12 @@ class Launch:
         callbacks = sorted(set(self._config.hydra.callbacks or {}) - {"preflight"})
         if callbacks:
             return f"the callback {callbacks[0]} is called for each job"
-        return "hydra.job.chdir=true" if self._config.hydra.job.get("chdir") else ""
+        if self._config.hydra.job.get("chdir"):
+            return "hydra.job.chdir=true"
+        if self._config.hydra.job.env_set:
+            return "hydra.job.env_set is set for each job"
+        own = [text for text in typed(self._config, "hydra") if text.startswith(FOLDERS)]
+        return f"{own[0]} needs a folder for each job" if own else ""
 
     def _run_by_hydra(self, jobs: Sequence[Job]) -> None:
         for job in jobs:
@@ -185,7 +200,7 @@ class Launch:
 
     def _failed(self, job: Job, error: Exception) -> None:
         returned = JobReturn(overrides=list(job.typed), task_name="gdexp", status=JobStatus.FAILED)
-        returned.return_value = error
+        returned.return_value = RunFailedError(str(error))  # reported; a sweeper may raise it
         self._returns[_number(job)] = returned
         self._tally.ended(job, returned)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from gdexp.config.overrides import typed
 from gdexp.errors import ConfigError
 from gdexp.sweep import resume
 from gdexp.sweep.summary import Row, Summary, row_of
@@ -25,9 +26,9 @@ class OpenSummary(Summary):
             ConfigError: a sweep of this name is recorded already.
             StoreError: the store cannot be used.
         """
-        hydras = [t for t in config.hydra.overrides.hydra if not t.startswith(LEFT_OUT)]
-        typed = [*hydras, *config.hydra.overrides.task]
-        summary = cls(connect(config.tracking), typed, (), config.hydra.sweep.dir)
+        hydras = [text for text in typed(config, "hydra") if not text.startswith(LEFT_OUT)]
+        words = [*hydras, *typed(config)]
+        summary = cls(connect(config.tracking), words, (), config.hydra.sweep.dir)
         if resume.summaries_of(summary.store, summary.sweep_id):
             raise ConfigError(
                 f"hydra.sweep.dir: a sweep {summary.sweep_id!r} is recorded already. Name another "

@@ -16,6 +16,7 @@ from gdexp.console import report_job, report_notes, say
 from gdexp.descent.progress import new_bar
 from gdexp.descent.result import Result
 from gdexp.errors import counted
+from gdexp.sweep import best
 
 FEW = 30  # up to this many runs, each is reported on its own line
 
@@ -41,16 +42,17 @@ class Tally:
 
     Args:
         total: the number of runs.
+        summarised: whether the sweep has a summary run, which names the best run.
 
     Attributes:
         failures: overrides and cause of every failed run.
         rows: the summary's row of each run computed in this process, by job number.
     """
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int, *, summarised: bool = True) -> None:
         self.failures: list[tuple[str, str]] = []
         self.rows: dict[int, dict[str, Any]] = {}
-        self._total = total
+        self._total, self._summarised = total, summarised
         self._outcomes: Counter[str] = Counter()
         self._observer = _observer.get()  # a run may be reported by another thread
         self._bar: Any = None
@@ -82,10 +84,12 @@ class Tally:
             self._bar.update(self._task, completed=done, counts=self.counts)
 
     def _keep(self, job: Job, result: Result) -> None:
-        if job.number is not None:
+        if result.run_id is not None and job.number is not None:
             from gdexp.sweep.summary import table_row
 
             self.rows[job.number] = table_row(job, result)
+        if not self._summarised:
+            best.remember(job, result)
         report = report_job if self._total <= FEW else report_notes
         report(job, result)
 

@@ -66,9 +66,8 @@ class Summary:
                 f"hydra.sweep.dir: a sweep {self.sweep_id!r} is recorded already. Name another "
                 f"folder, or type sweep.resume={self.sweep_id} to run its missing jobs."
             )
-        note = (
-            f"`{describe.cut(self._command)}`: {counted(len(self.jobs), 'run')}, not finished yet."
-        )
+        count = f"{counted(len(self.jobs), 'run')}, " if self.jobs else ""
+        note = f"`{describe.cut(self._command)}`: {count}not finished yet."
         tags = {
             "gdexp.kind": "sweep",
             "gdexp.sweep_id": self.sweep_id,
@@ -102,7 +101,7 @@ class Summary:
         counts = Counter(str(row["outcome"]) for row in table)
         parts = [f"{n} {outcome}" for outcome, n in counts.most_common()]
         missing = len(table) < len(self.jobs)  # refused, or not begun: they leave no record
-        count = counted(len(self.jobs), "run")
+        count = counted(max(len(self.jobs), len(table)), "run")
         count = f"{len(table)} of {count} recorded" if missing else count
         sentence = count + (": " if parts else "") + ", ".join(parts)
         now = time.time()

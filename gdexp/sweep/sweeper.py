@@ -18,7 +18,7 @@ from gdexp.console import say
 from gdexp.descent.signals import exposed, shielded
 from gdexp.errors import ConfigError, RunFailedError, counted
 from gdexp.experiment import continued
-from gdexp.sweep import best, grids
+from gdexp.sweep import grids
 from gdexp.sweep.jobs import planned
 from gdexp.sweep.progress import Tally
 
@@ -110,11 +110,7 @@ def _run(
     """Run the jobs; if they are recorded, open the summary run before and close it after."""
     if not config.tracking.enabled:
         _save(config)
-        tally = Tally(len(jobs))
-        returns = _launch(launcher, config, jobs, tally)
-        if best.are_comparable(jobs) and (sentence := best.sentence([*tally.rows.values()])):
-            say(sentence)
-        return returns
+        return _launch(launcher, config, jobs, Tally(len(jobs), summarised=False))
     from gdexp.sweep.summary import Summary
     from gdexp.tracking.connect import connect
 
@@ -172,6 +168,21 @@ def _save(config: DictConfig) -> None:
         OmegaConf.save(config, folder / "multirun.yaml")
 
 
+def _stretches(
+    todo: Sequence[Job], config: DictConfig, *, together: bool
+) -> Iterator[Sequence[Job]]:
+    """Split jobs into those that are launched at once: at most hydra.sweeper.max_batch_size.
+
+    Unless the launcher takes them together, their numbers are consecutive.
+    """
+    numbered = enumerate(todo)
+    groups = groupby(numbered, key=lambda pair: together or (pair[1].number or 0) - pair[0])
+    size = config.hydra.sweeper.max_batch_size or max(1, len(todo))
+    for _, group in groups:
+        stretch = [job for _, job in group]
+        yield from (stretch[i : i + size] for i in range(0, len(stretch), size))
+
+
 def _launch(
     launcher: Any, config: DictConfig, todo: Sequence[Job], tally: Tally
 ) -> list[Sequence[JobReturn]]:
@@ -183,20 +194,17 @@ def _launch(
     say(f"{counted(len(todo), 'run')} in {config.hydra.sweep.dir}")
     returns: list[Sequence[JobReturn]] = []
     try:
-        if hasattr(launcher, "launch_jobs"):
-            if todo:
-                returns.append(launcher.launch_jobs(todo, tally))
-        else:
-            numbered = enumerate(todo)
-            for _, group in groupby(numbered, key=lambda pair: (pair[1].number or 0) - pair[0]):
-                stretch = [job for _, job in group]
-                first = stretch[0].number or 0
-                returned = launcher.launch([list(job.typed) for job in stretch], first)
+        for jobs in _stretches(todo, config, together=hasattr(launcher, "launch_jobs")):
+            if hasattr(launcher, "launch_jobs"):
+                returns.append(launcher.launch_jobs(jobs, tally))
+            else:
+                first = jobs[0].number or 0
+                returned = launcher.launch([list(job.typed) for job in jobs], first)
                 returns.append(returned)
-                for job, one in zip(stretch, returned, strict=False):
+                for job, one in zip(jobs, returned, strict=False):
                     tally.ended(job, one)
-                if config.sweep.on_error == "stop" and tally.failures:
-                    break
+            if config.sweep.on_error == "stop" and tally.failures:
+                break
     finally:
         tally.close()
     if tally.failures:

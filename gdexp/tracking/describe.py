@@ -88,7 +88,9 @@ def opening(job: Job, data: Prepared, started: float) -> RunRecord:
 
 
 def run_name(job: Job) -> str:
-    """The overrides as typed, preceded by the step if they do not name one."""
+    """MLFLOW_RUN_NAME, else the overrides as typed, with the step if they do not name one."""
+    if name := environment.run_name(job.number):
+        return cut(name, LONGEST_NAME)
     words = [word for word in job.typed if not word.startswith(("hydra", "tracking"))]
     if not any(word.lstrip("+").startswith("step=") for word in words):
         words.insert(0, f"step={job.choices['step']}")

@@ -41,6 +41,12 @@ def git() -> dict[str, str]:
     return {"mlflow.source.git.commit": commits[0], "gdexp.git_dirty": str(dirty).lower()}
 
 
+def run_name(number: int | None) -> str | None:
+    """The name that MLFLOW_RUN_NAME gives to a run, in a sweep with the run's number; or None."""
+    name = os.environ.get("MLFLOW_RUN_NAME")
+    return name if not name or number is None else f"{name} #{number}"
+
+
 def process() -> str:
     """A JSON object that identifies this process across hosts and reboots."""
     return json.dumps(

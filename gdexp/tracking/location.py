@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+import sys
 import urllib.parse
 from pathlib import Path
 
@@ -40,12 +41,13 @@ def resolve(uri: str | None) -> str:
         )
     if kind != "sqlite":
         return uri
-    if "?" in rest:
+    path = absolute(sqlite_path(uri))
+    if "?" in rest and not path.exists():
         raise StoreError(
             f"{source}: {uri!r} has options after ?, which are not supported. Leave them out; if "
             f"the ? belongs to the path, type {uri.replace('?', '%3F')}"
         )
-    return sqlite_uri(absolute(sqlite_path(uri)))
+    return sqlite_uri(path)
 
 
 def kind_of(uri: str) -> str:
@@ -56,10 +58,17 @@ def kind_of(uri: str) -> str:
 def sqlite_uri(path: Path) -> str:
     """The URI of a SQLite file, escaped as SQLAlchemy needs it: ``?`` would start options.
 
-    >>> sqlite_uri(Path("/tmp/what?/50 %/Größe.db"))
-    'sqlite:////tmp/what%3F/50 %25/Größe.db'
+    MLflow creates the folder of the file without unescaping it, so the slashes after the first
+    escape are escaped too.
+
+    >>> sqlite_uri(Path("/tmp/Größe (1)/runs.db")), sqlite_uri(Path("/tmp/what?/runs.db"))
+    ('sqlite:////tmp/Größe (1)/runs.db', 'sqlite:////tmp/what%3F%2Fruns.db')
     """
-    return "sqlite:///" + re.sub(r"[%?\x00-\x1f]", lambda c: f"%{ord(c[0]):02X}", str(path))
+    text = str(path)
+    special = re.search(r"[%?\x00-\x1f]", text)
+    start = text.rfind("/", 0, special.start()) + 1 if special else len(text)
+    escaped = re.sub(r"[/%?\x00-\x1f]", lambda c: f"%{ord(c[0]):02X}", text[start:])
+    return f"sqlite:///{text[:start]}{escaped}"
 
 
 def sqlite_path(uri: str) -> Path:
@@ -72,8 +81,28 @@ def sqlite_path(uri: str) -> Path:
 
 
 def experiment_name(setting: str | None) -> str:
-    """The experiment: the setting, else MLFLOW_EXPERIMENT_NAME, else ``gdexp``."""
-    return setting or os.environ.get("MLFLOW_EXPERIMENT_NAME") or "gdexp"
+    """The experiment: the setting, else that of ``mlflow.set_experiment``, else of the environment.
+
+    Without any, it is ``gdexp``.
+
+    Raises:
+        StoreError: MLFLOW_EXPERIMENT_ID alone names one.
+    """
+    if setting or (setting := _active_experiment() or os.environ.get("MLFLOW_EXPERIMENT_NAME")):
+        return setting
+    if number := os.environ.get("MLFLOW_EXPERIMENT_ID"):
+        raise StoreError(
+            f"MLFLOW_EXPERIMENT_ID={number}: gdexp finds an experiment by its name. Set "
+            "MLFLOW_EXPERIMENT_NAME, or type tracking.experiment=NAME."
+        )
+    return "gdexp"
+
+
+def _active_experiment() -> str | None:
+    """The experiment that ``mlflow.set_experiment`` has set in this process, as in a notebook."""
+    fluent = sys.modules.get("mlflow.tracking.fluent")
+    number = fluent and fluent._active_experiment_id
+    return str(fluent.get_experiment(number).name) if fluent and number else None
 
 
 def hide_password(uri: str) -> str:

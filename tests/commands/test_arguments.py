@@ -64,8 +64,6 @@ REFUSED = {
     "--multirn lr=1": f"unrecognized arguments: --multirn. Did you mean --multirun? {SEE_HELP}",
     "--bogus": f"unrecognized arguments: --bogus. {SEE_HELP}",
     "--config-dir": f"argument --config-dir/-cd: expected one argument. {SEE_HELP}",
-    "lr=0.1 -m step=model": "step=model: flags come before settings. Type "
-    "python -m gdexp -m lr=0.1 step=model",
 }
 
 

@@ -46,7 +46,7 @@ class VectorizedLauncher(BasicLauncher):
 
         loader = self.hydra_context.config_loader
         jobs = planned(self.config, loader, job_overrides, initial_job_idx)
-        tally = Tally(len(jobs))
+        tally = Tally(len(jobs), summarised=False)
         try:
             return self.launch_jobs(jobs, tally)
         finally:
