@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -79,6 +80,19 @@ def _fit(job: Job, result: Result) -> Iterator[str]:
 def report_sweep() -> None:
     """Print the line after a sweep."""
     say("compare the runs with: python -m gdexp compare, or in the browser: python -m gdexp ui")
+
+
+def log_settings(job: Job, place: str) -> None:
+    """Log the settings of a run, for hydra.verbose=true.
+
+    Args:
+        job: the run, or the first one of a sweep.
+        place: where it is recorded, in words.
+    """
+    log = logging.getLogger("gdexp")
+    for key, value in job.flat().items():
+        log.debug("%s=%s", key, value)
+    log.debug("recorded in %s", place or "no store")
 
 
 def say(text: str) -> None:

@@ -114,11 +114,12 @@ def place(store: Store | None) -> str:
 
 
 def _newest_checkpoint(job: Job, run_id: str) -> tuple[str, bytes]:
-    from gdexp.tracking.connect import connect, is_created
+    from gdexp.tracking.connect import connect
+    from gdexp.tracking.location import is_created, resolve
     from gdexp.tracking.restore import newest_checkpoint
 
     settings = job.settings["tracking"]
-    if not is_created(settings):
+    if not is_created(resolve(settings.get("uri"))):
         raise ConfigError(
             f"continue_from: {run_id!r} is neither a file nor a run: no run is recorded yet."
         )

@@ -24,15 +24,22 @@ usage: python -m gdexp [FLAGS] [GROUP=OPTION ...] [KEY=VALUE ...]
   python -m gdexp step=autograd gradient=manual      a step with one family changed
   python -m gdexp -m step=manual,model lr=0.001,0.01 a sweep: every combination
 """
+PLUGINS = """\
+  hydra/launcher=basic           one run after another, by Hydra itself
+  hydra/launcher=joblib          one process per run (pip install 'gdexp[joblib]')
+  hydra/launcher=submitit_slurm  one Slurm job per run; submitit_local: here ('gdexp[slurm]')
+  hydra/sweeper=optuna           Optuna chooses the values (pip install hydra-optuna-sweeper)
+"""
 FLAGS = """\
-flags
+flags, before, between or after settings
   -m, --multirun      run every combination of values given as KEY=A,B,C
   --config-dir DIR    add the options in your own folder, as in DIR/loss/mine.yaml
   --cfg job           print the composed configuration and stop
   --resolve           with --cfg: replace ${lr} and other references by values
   -sc install=bash    shell completion: eval "$(gdexp -sc install=bash)"
   --hydra-help        everything else that Hydra can do
-  --version           Hydra's version
+  --version           gdexp's version
+  hydra.verbose=true  print the settings of a run and what libraries log
 """
 ORDER = ("step", "data", *schema.FAMILIES, "scheduler", "tracking", "sweep")
 _SETTING = re.compile(r"^(?P<key>[a-zA-Z]\w*): *(?P<value>.*?)(?: +# *(?P<meaning>.*))?$")
@@ -63,7 +70,7 @@ def help_text(config_dir: str | None = None) -> str:
         ConfigError: config_dir does not exist.
     """
     sections = [_group(group, options) for group, options in catalogue(config_dir).items()]
-    return "\n".join([USAGE, _commands(), _run_settings(), *sections, FLAGS]).rstrip()
+    return "\n".join([USAGE, _commands(), _run_settings(), *sections, _engines(), FLAGS]).rstrip()
 
 
 def catalogue(config_dir: str | None = None) -> Catalogue:
@@ -81,9 +88,7 @@ def catalogue(config_dir: str | None = None) -> Catalogue:
     groups = {}
     for group in sorted(folders, key=lambda g: (ORDER.index(g) if g in ORDER else len(ORDER), g)):
         files = [path for root in roots for path in (root / group).glob("*.yaml")]
-        options = {
-            path.stem: _option(path.read_text(encoding="utf-8").splitlines()) for path in files
-        }
+        options = {path.stem: _read(path) for path in files}
         names = sorted(options, key=lambda n: options[n].meaning if group == "step" else n)
         groups[group] = {name: options[name] for name in names}
     return groups
@@ -103,6 +108,18 @@ def _run_settings() -> str:
     return "\n".join(lines) + "\n"
 
 
+def _engines() -> str:
+    """Where a sweep is computed: our launcher's engines, Hydra's launchers and sweepers."""
+    lines = ["hydra/launcher=OPTION and hydra/sweeper=OPTION: where and how a sweep is computed"]
+    for name in ("launcher/vectorized", "sweeper/grid"):
+        group = name.partition("/")[0]
+        option = _read(Path(conf_dir(), "hydra", f"{name}.yaml"))
+        lines.append(f"  {f'hydra/{name}'.replace('r/', 'r='):<30} {option.meaning}")
+        for key, value, meaning in option.settings:
+            lines.append(f"    {f'hydra.{group}.{key}={value}':<28} {meaning}")
+    return "\n".join(lines) + "\n" + PLUGINS
+
+
 def _group(group: str, options: dict[str, Option]) -> str:
     lines = [f"{group}=OPTION"]
     for name, option in options.items():
@@ -113,7 +130,8 @@ def _group(group: str, options: dict[str, Option]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _option(lines: list[str]) -> Option:
+def _read(path: Path) -> Option:
+    lines = path.read_text(encoding="utf-8").splitlines()
     comments = [line.removeprefix("#").strip() for line in lines if line.startswith("#")]
     meaning = next((c for c in comments if not c.startswith("@package")), "")
     matches = [match for line in lines if (match := _SETTING.match(line))]

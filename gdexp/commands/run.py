@@ -160,7 +160,7 @@ def refuse(error: object) -> int:
 def _run_job(cfg: DictConfig) -> float | None:
     """Run one job; returns the final loss, which a sweeper like Optuna minimises."""
     from gdexp import experiment
-    from gdexp.console import report_job
+    from gdexp.console import log_settings, report_job
 
     hydra_config = HydraConfig.get()
     with open_dict(cfg):
@@ -168,6 +168,8 @@ def _run_job(cfg: DictConfig) -> float | None:
     job = Job.of(cfg, typed(cfg))
     with started_in(hydra_config.runtime.cwd):
         ready = Preflight.take(job) or experiment.prepare(job)
+        place = experiment.place(ready.store)
+        log_settings(job, place)
         try:
             result = experiment.run(ready, sys.stdout if job.number is None else None)
         except GdexpError:
@@ -175,7 +177,7 @@ def _run_job(cfg: DictConfig) -> float | None:
         except Exception as error:
             traceback.print_exc()
             raise RunFailedError(str(error)) from error
-        report_job(ready.job, result, experiment.place(ready.store))
+        report_job(ready.job, result, place)
     return result.loss if result.trajectory.length else None
 
 
@@ -204,7 +206,11 @@ class Preflight(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check every job of the sweep that is about to start."""
-        self._check(config, config.hydra.sweep.dir, multirun=True)
+        from gdexp.console import log_settings
+        from gdexp.experiment import place
+
+        first = self._check(config, config.hydra.sweep.dir, multirun=True)
+        log_settings(first.job, place(first.store))
         Preflight.records_sweep = bool(config.tracking.enabled and not config.sweep.dry_run)
 
     def _check(self, config: DictConfig, folder: str, *, multirun: bool) -> Ready:
@@ -220,13 +226,17 @@ class Preflight(Callback):
             if multirun or doubt:
                 from gdexp import preflight
 
-                whole = [*typed(config, "hydra"), *typed(config)]
+                params = (config.hydra.sweeper.get("params") or {}) if multirun else {}
+                whole = [f"{key}={value}" for key, value in params.items()]
+                whole += [*typed(config, "hydra"), *typed(config)]
                 composer = Composer(root=config.hydra.job.config_name)
                 first = preflight.check(whole, composer, multirun=multirun)
             if multirun:
                 job = first  # a sweep's own configuration lacks the swept values
+                from gdexp.sweep.sweeper import check_sweeper
                 from gdexp.sweep.workers.engines import check_engine
 
+                check_sweeper(config.hydra.sweeper)
                 check_engine(config.hydra.launcher)
             check_writable(absolute(folder), "outputs")
             ready = experiment.prepare(job)

@@ -6,12 +6,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from annotated_types import Ge
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.core.utils import JobReturn
 from omegaconf import DictConfig, OmegaConf, read_write
 
+from gdexp.config import schema
 from gdexp.config.job import Job
 from gdexp.config.paths import absolute, check_writable
 from gdexp.console import say
@@ -27,6 +29,16 @@ if TYPE_CHECKING:
     from gdexp.tracking.store import Store
 
 LISTED = 20  # jobs shown by a dry run
+
+
+def check_sweeper(sweeper: DictConfig) -> None:
+    """Check the settings of the node ``hydra.sweeper``.
+
+    Raises:
+        ConfigError: max_batch_size is out of range.
+    """
+    key = "max_batch_size"
+    schema.check(f"hydra.sweeper.{key}", sweeper.get(key), Annotated[int | None, Ge(1)])
 
 
 def sweep(sweeper: Any, arguments: Sequence[str]) -> list[Sequence[JobReturn]]:

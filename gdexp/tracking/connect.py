@@ -39,18 +39,8 @@ def connect(settings: Mapping[str, Any]) -> Store:
     Raises:
         StoreError: the URI is malformed, or the store is unreachable or cannot be written.
     """
-    if run_id := os.environ.get("MLFLOW_RUN_ID"):
-        raise StoreError(
-            f"MLFLOW_RUN_ID={run_id}: gdexp records each run as a new one. Unset the variable; to "
-            "go on from a run's checkpoint, type continue_from=RUN_ID."
-        )
+    location.check_environment()
     return _connect(resolve(settings.get("uri")), experiment_name(settings.get("experiment")))
-
-
-def is_created(settings: Mapping[str, Any]) -> bool:
-    """Whether the store that the settings name exists; assumed of databases and servers."""
-    uri = resolve(settings.get("uri"))
-    return kind_of(uri) != "sqlite" or not _is_missing(location.sqlite_path(uri))
 
 
 @functools.cache

@@ -80,6 +80,25 @@ def sqlite_path(uri: str) -> Path:
     return Path(urllib.parse.unquote(re.sub(r"^sqlite[^:]*:///", "", uri)))
 
 
+def is_created(uri: str) -> bool:
+    """Whether the store of a resolved URI exists; assumed of databases and servers."""
+    path = sqlite_path(uri)
+    return kind_of(uri) != "sqlite" or (path.is_file() and path.stat().st_size > 0)
+
+
+def check_environment() -> None:
+    """Refuse variables of MLflow that a new run cannot honour.
+
+    Raises:
+        StoreError: MLFLOW_RUN_ID names a run to go on with.
+    """
+    if run_id := os.environ.get("MLFLOW_RUN_ID"):
+        raise StoreError(
+            f"MLFLOW_RUN_ID={run_id}: gdexp records each run as a new one. Unset the variable; to "
+            "go on from a run's checkpoint, type continue_from=RUN_ID."
+        )
+
+
 def experiment_name(setting: str | None) -> str:
     """The experiment: the setting, else that of ``mlflow.set_experiment``, else of the environment.
 
