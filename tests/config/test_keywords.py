@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 from hydra.core.override_parser.types import Override
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gdexp.config.keywords import overrides
@@ -23,6 +23,7 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3),
     max_leaves=6,
 )
+RELAXED = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def read(text: str) -> Any:
@@ -33,12 +34,14 @@ def same(one: Any, other: Any) -> bool:
     return type(one) is type(other) and one == other
 
 
+@RELAXED
 @given(VALUES)
 def test_hydra_reads_the_value_back(value: Any) -> None:
     (text,) = overrides([], {"data": {"target": value}})
     assert same(read(text), value)
 
 
+@RELAXED
 @given(st.lists(VALUES, min_size=2, max_size=3))
 def test_hydra_reads_the_values_of_an_axis_back(values: list[Any]) -> None:
     (text,) = overrides([], {"data": {"target": values}}, axes=True)

@@ -25,10 +25,12 @@ def test_such_a_sweep_ends_with_its_best_run(store: Path) -> None:
     assert [row["job"] for row in table(client(store))] == ["0", "1"]
 
 
-def test_without_a_store_there_is_no_summary(workdir: Path) -> None:
+def test_without_a_store_the_best_run_is_only_told(workdir: Path) -> None:
     ended = gd(*BASIC, "lr=0.01,0.02", "iters=5", "tracking=off")
     assert ended.code == 0, ended.err
-    assert "Best" not in ended.err
+    assert ended.err.splitlines()[-1].startswith("Best: #1 lr=0.02 iters=5 tracking=off, loss ")
+    assert "sweep " not in ended.err
+    assert not (workdir / "outputs" / "mlflow.db").exists()
 
 
 def test_a_failed_run_leaves_the_summary_of_the_others(mine: tuple[str, ...], store: Path) -> None:
