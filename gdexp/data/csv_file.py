@@ -142,7 +142,7 @@ class CsvFile:
             raise ConfigError(
                 f"data.path: {self.path.name}, line {line} has {len(cells)} cells, and the "
                 f"first line {self.verb} {len(self.columns)} columns. Give "
-                " each column a name."
+                "each column a name."
             )
 
     def _numbers(self, cells: Series[Any], index: int, before: int) -> NDArray[np.float64]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -54,7 +53,7 @@ class ParquetFile:
         """
         from pyarrow import parquet
 
-        parts = list(map(Path, parts_of(path))) if path.is_dir() else [path]
+        parts = parts_of(path) if path.is_dir() else [path]
         if not parts:
             raise ConfigError(
                 f"data.path: the folder {path} holds no file that ends in .parquet. Name a file or "
@@ -197,16 +196,15 @@ def _strings(cells: Any) -> NDArray[np.object_]:
     return strings
 
 
-def parts_of(path: str | Path | None) -> list[str]:
+def parts_of(folder: Path) -> list[Path]:
     """The Parquet files in a folder, at any depth, but for hidden ones; none if it is no folder."""
-    folder = Path(path or os.devnull).expanduser()
     shown = [
         file
         for file in (folder.rglob("*") if folder.is_dir() else ())
         if file.suffix in ENDINGS and file.is_file()
         if not any(name[0] in "._" for name in file.relative_to(folder).parts)
     ]
-    return [str(file) for file in sorted(shown, key=_natural)]
+    return sorted(shown, key=_natural)
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:
