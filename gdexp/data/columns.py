@@ -35,6 +35,8 @@ def find(path: str | None, ending: str, *, folders: bool = False) -> Path:
     """
     if not path:
         raise ConfigError(f"data.path: name the file to read, as in data.path=table.{ending}.")
+    if "://" in path:
+        raise ConfigError(f"data.path: {path} is a URL. Download the file, and name the copy.")
     file = Path(path).expanduser().absolute()
     if file.is_dir() and folders:
         return file

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -66,8 +66,10 @@ class ParquetFile:
     def index(self) -> frozenset[str]:
         """The columns that hold the index of a pandas data frame."""
         metadata = self._first.schema_arrow.metadata or {}
-        described = json.loads(metadata.get(b"pandas", b"{}")).get("index_columns", [])
-        return frozenset(name for name in described if isinstance(name, str))
+        with suppress(ValueError, AttributeError, TypeError):  # what another program wrote
+            described = json.loads(metadata.get(b"pandas", b"{}")).get("index_columns", [])
+            return frozenset(name for name in described if isinstance(name, str))
+        return frozenset()
 
     def text_columns(self, columns: tuple[str, ...]) -> frozenset[str]:
         """The columns of text, as :meth:`gdexp.data.csv_file.CsvFile.text_columns` tells them."""
