@@ -99,7 +99,9 @@ def test_a_file_without_a_header(workdir: Path) -> None:
     assert (years.features, years.x.tolist(), years.y.tolist()) == (("1", "4"), [[2, 5]], [8])
 
 
-@pytest.mark.parametrize("text", ["country,2019,2020\n3,3.5,4\n", "1st,y\n1,2\n"])
+@pytest.mark.parametrize(
+    "text", ["country,2019,2020\n3,3.5,4\n", "0,1,2,class\n5,3,4,red\n", "1st,y\n1,2\n"]
+)
 def test_names_among_which_are_numbers(text: str, workdir: Path) -> None:
     (workdir / "t.csv").write_text(text)
     with CsvFile.open(workdir / "t.csv", Format()) as file:
@@ -132,6 +134,10 @@ REFUSED: dict[str, tuple[str | bytes, dict[str, object], str]] = {
     "a text encoding. Type for example utf-8, cp1252, latin1 or utf-16."),
     "cut short": (gzip.compress(TEXT.encode())[:-9], {}, "data.path: {dir}/t.csv cannot be "
     "decompressed: Compressed file ended before the end-of-stream marker was reached."),
+    "an Arrow file": (b"ARROW1" + bytes(9), {}, "data.path: {dir}/t.csv is an Arrow file. Save it "
+    "as Parquet, or as CSV."),
+    "Zstandard": (b"\x28\xb5\x2f\xfd" + bytes(9), {}, "data.path: {dir}/t.csv is compressed by "
+    "Zstandard. Decompress it."),
     "an old workbook": (b"\xd0\xcf\x11\xe0" + bytes(600), {}, "data.path: {dir}/t.csv is an Excel "
     "workbook. Save it as CSV."),
     "two points": (TEXT, {"thousands": "point"}, "data.thousands: point is the decimal sign. Type "

@@ -34,6 +34,15 @@ def test_the_index_is_known_by_its_name_where_the_metadata_is_lost(workdir: Path
     assert data.parquet("t.parquet", "y").load().features == ("x",)
 
 
+@pytest.mark.parametrize(
+    "metadata", [b"{", b"[]", b'{"index_columns": 3}', b'{"index_columns": [{}]}']
+)
+def test_metadata_that_describe_no_index(metadata: bytes, workdir: Path) -> None:
+    table = pa.table({"x": [1, 3], "y": [2, 4]}).replace_schema_metadata({b"pandas": metadata})
+    parquet.write_table(table, "t.parquet")
+    assert data.parquet("t.parquet", "y").load().features == ("x",)
+
+
 def test_a_named_index_is_a_feature_only_if_asked_for(workdir: Path) -> None:
     FRAME.assign(k=[7, 9, 8]).set_index("k").to_parquet("t.parquet")
     assert data.parquet("t.parquet", "y").load().features == ("x",)
