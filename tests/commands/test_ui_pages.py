@@ -85,7 +85,7 @@ def test_the_pages_answer_the_question(sweep: Path, browser: Any, tmp_path: Path
         keep(page, "curves", tmp_path)
         page = visit(browser, server.addresses["comparison"])
         for axis in ("step", "lr", "final/log10_loss"):
-            label = page.locator("svg .axis-title", has_text=axis).first
+            label = page.locator("svg").get_by_text(axis, exact=True).first
             label.wait_for()
             assert label.bounding_box()["y"] < 600
         keep(page, "comparison", tmp_path)
@@ -116,10 +116,10 @@ def test_what_a_user_has_set_up_stays(sweep: Path, browser: Any) -> None:
         page.get_by_role("button", name="Columns").click()
         page.get_by_text("gdexp.reason", exact=True).first.click()
         page.keyboard.press("Escape")
-        page.get_by_role("columnheader", name="gdexp.reason").wait_for()
+        page.get_by_role("columnheader", name="gdexp.reason").first.wait_for()
         seen = visit(browser, server.addresses["runs"])
-        seen.get_by_role("columnheader", name="gdexp.outcome").wait_for()
+        seen.get_by_role("columnheader", name="gdexp.outcome").first.wait_for()
         assert not seen.get_by_role("columnheader", name="gdexp.reason").count()
         page = visit(browser, own)
-        page.get_by_role("columnheader", name="gdexp.reason").wait_for()
+        page.get_by_role("columnheader", name="gdexp.reason").first.wait_for()
         assert not page.get_by_role("columnheader", name="gdexp.outcome").count()
