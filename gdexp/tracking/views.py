@@ -130,6 +130,7 @@ def _charts(sections: Mapping[str, Iterable[State]]) -> State:
     """All runs drawn, in wide charts, section by section; MLflow's own charts follow."""
     return {
         "runsHiddenMode": "SHOW_ALL",
+        "globalLineChartConfig": {"xAxisKey": "step", "lineSmoothness": 0},
         "isAccordionReordered": True,
         "compareRunSections": [
             {
@@ -161,6 +162,7 @@ def _line(metric: str, runs: Sequence[RecordedRun]) -> State:
         "displayName": metric,
         "scaleType": "linear" if negative else "log",
         "xAxisKey": "step",
+        "lineSmoothness": 0,  # MLflow smooths by default: a loss of 2e-6 is drawn as 0.5
     }
 
 

@@ -41,7 +41,7 @@ def browser(tmp_path: Path) -> Iterator[Any]:
         ) as opened,
     ):
         opened.add_init_script(f"localStorage.setItem({WELCOMED!r}, 'true')")
-        opened.set_default_timeout(30000)
+        opened.set_default_timeout(PATIENCE * 1000)
         yield opened
 
 
@@ -79,13 +79,15 @@ def test_the_pages_answer_the_question(sweep: Path, browser: Any, tmp_path: Path
         keep(page, "runs", tmp_path)
         page = visit(browser, server.addresses["curves"])
         page.get_by_text("4 matching runs").wait_for()
-        page.locator("svg .trace.scatter").nth(len(NAMES) - 1).wait_for(state="attached")
+        traces = page.locator("svg.main-svg").first.locator(".trace.scatter")
+        traces.nth(len(NAMES) - 1).wait_for(state="attached")
+        assert traces.count() == len(NAMES)  # a smoothed curve would be drawn twice
         assert is_on_screen(page, "train/loss")
         assert page.get_by_text("train/loss", exact=True).first.bounding_box()["y"] < 450
         keep(page, "curves", tmp_path)
         page = visit(browser, server.addresses["comparison"])
         for axis in ("step", "lr", "final/log10_loss"):
-            label = page.locator("svg .axis-title", has_text=axis).first
+            label = page.locator("svg").get_by_text(axis, exact=True).first
             label.wait_for()
             assert label.bounding_box()["y"] < 600
         keep(page, "comparison", tmp_path)
@@ -113,13 +115,15 @@ def test_what_a_user_has_set_up_stays(sweep: Path, browser: Any) -> None:
     with started(sweep, "--port", str(free_port())) as server:
         own = f"http://127.0.0.1:{server.port}/#/experiments/1/runs?{WORKFLOW}"
         page = visit(browser, own)
+        page.get_by_text("5 matching runs").wait_for()  # with the sweep's summary
         page.get_by_role("button", name="Columns").click()
+        page.get_by_placeholder("Search columns").fill("gdexp.reason")
         page.get_by_text("gdexp.reason", exact=True).first.click()
         page.keyboard.press("Escape")
-        page.get_by_role("columnheader", name="gdexp.reason").wait_for()
+        page.get_by_role("columnheader", name="gdexp.reason").first.wait_for()
         seen = visit(browser, server.addresses["runs"])
-        seen.get_by_role("columnheader", name="gdexp.outcome").wait_for()
+        seen.get_by_role("columnheader", name="gdexp.outcome").first.wait_for()
         assert not seen.get_by_role("columnheader", name="gdexp.reason").count()
         page = visit(browser, own)
-        page.get_by_role("columnheader", name="gdexp.reason").wait_for()
+        page.get_by_role("columnheader", name="gdexp.reason").first.wait_for()
         assert not page.get_by_role("columnheader", name="gdexp.outcome").count()

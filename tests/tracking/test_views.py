@@ -69,6 +69,8 @@ def test_curves_are_all_drawn_on_a_log_axis_train_loss_first() -> None:
         "validation/loss",
     ]
     assert [card["scaleType"] for card in curves["compareRunCharts"]] == ["log", "log"]
+    assert [card["lineSmoothness"] for card in curves["compareRunCharts"]] == [0, 0]
+    assert curves["globalLineChartConfig"]["lineSmoothness"] == 0
     sections = {section["uuid"]: section["name"] for section in curves["compareRunSections"]}
     used = [sections[card["metricSectionId"]] for card in curves["compareRunCharts"]]
     assert used == ["train", "validation"]
