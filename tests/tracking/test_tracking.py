@@ -307,7 +307,7 @@ def test_git_is_noted_where_there_is_a_repository(store: Path) -> None:
 
 
 def test_stderr_says_where_the_run_went_and_what_to_know(store: Path, cli: CLI) -> None:
-    ended = cli("iters=1")
+    ended = cli("iters=20")
     found = last(client(store))
     assert ended.err == (
         "note: gradient=manual_sum is 4 times the derivative of the loss, so lr=0.01 acts like "
@@ -316,7 +316,7 @@ def test_stderr_says_where_the_run_went_and_what_to_know(store: Path, cli: CLI) 
         f"sqlite:///{store}/outputs/mlflow.db\n"
         "see it with: python -m gdexp ui\n"
     )
-    assert cli("gradient=manual", "tracking=off").err == ""
+    assert cli("gradient=manual", "lr=0.05", "tracking=off").err == ""
 
 
 def test_a_deleted_experiment_is_named(store: Path, cli: CLI) -> None:
