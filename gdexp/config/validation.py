@@ -61,7 +61,7 @@ def _example(job: Job, key: str, value: Any) -> str:
     default = job.settings[family].get(name) if family in BUILT else None
     if key in schema.HINTS or default is None or default == value:
         return ""
-    return f"{key}={schema.typed(default)}"
+    return f"{key}={default if isinstance(default, str) else schema.typed(default)}"
 
 
 def _annotation(job: Job, key: str) -> Any:

@@ -30,6 +30,7 @@ Natural = Annotated[int, Ge(0)]
 Positive = Annotated[float, Gt(0)]
 NonNegative = Annotated[float, Ge(0)]
 Share = Annotated[float, Ge(0), Le(1)]
+Part = Annotated[float, Gt(0), Le(1)]
 Decay = Annotated[float, Ge(0), Lt(1)]
 Inside = Annotated[float, Gt(0), Lt(1)]
 
@@ -80,7 +81,7 @@ OWN: dict[str, dict[str, Any]] = {
     },
     "torch.optim.SGD": {"dampening": Share},
     "torch.optim.SparseAdam": {"eps": Positive},
-    "torch.optim.lr_scheduler.ConstantLR": {"factor": Share, "total_iters": Count},
+    "torch.optim.lr_scheduler.ConstantLR": {"factor": Part, "total_iters": Count},
     "torch.optim.lr_scheduler.CosineAnnealingLR": {"T_max": Count},
     "torch.optim.lr_scheduler.CosineAnnealingWarmRestarts": {"T_0": Count, "T_mult": Count},
     "torch.optim.lr_scheduler.CyclicLR": {
@@ -92,7 +93,7 @@ OWN: dict[str, dict[str, Any]] = {
         "scale_mode": Annotated[str, Literal["cycle", "iterations"]],
     },
     "torch.optim.lr_scheduler.LinearLR": {
-        "start_factor": Annotated[float, Gt(0), Le(1)],
+        "start_factor": Part,
         "end_factor": Share,
         "total_iters": Count,
     },

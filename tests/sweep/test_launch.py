@@ -102,7 +102,7 @@ def test_what_torch_refuses_fails_in_a_sweep_too(store: Path) -> None:
     ended = gd("-m", *typed, "updater.momentum=0.9", "iters=5")
     assert ended.code == 1
     assert "1 of 4 runs one after another: updater.nesterov=true needs momentum > 0" in ended.err
-    assert "Nesterov momentum requires a momentum and zero dampening" in ended.err
+    assert "updater.nesterov: true needs momentum > 0 and dampening = 0" in ended.err
     assert [int(r.data.tags["gdexp.job"]) for r in members(client(store))] == [0, 2, 3]
 
 

@@ -310,13 +310,15 @@ def test_stderr_says_where_the_run_went_and_what_to_know(store: Path, cli: CLI) 
     ended = cli("iters=20")
     found = last(client(store))
     assert ended.err == (
+        "completed: 20 epochs; final loss 0\n"
         "note: gradient=manual_sum is 4 times the derivative of the loss, so lr=0.01 acts like "
         "lr=0.04; gradient=manual gives the derivative.\n"
         f"recorded as run {found.info.run_id} in experiment gdexp of "
         f"sqlite:///{store}/outputs/mlflow.db\n"
         "see it with: python -m gdexp ui\n"
     )
-    assert cli("gradient=manual", "lr=0.05", "tracking=off").err == ""
+    ended = cli("gradient=manual", "lr=0.05", "tracking=off")
+    assert ended.err == "completed: 20 epochs; final loss 0\n"
 
 
 def test_a_deleted_experiment_is_named(store: Path, cli: CLI) -> None:
