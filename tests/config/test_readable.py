@@ -142,14 +142,13 @@ class TestReferences:
 
     def test_in_a_sweep(self, workdir: Path, cli: CLI) -> None:
         common = ["-m", "updater=manual_momentum", "lr=0.02,0.03", "iters=3", "tracking=off"]
-        losses = [
-            [line.partition("loss ")[2] for line in cli(*common, word).err.splitlines()[1:3]]
-            for word in ("updater.momentum=${..lr}", "updater.momentum=${lr}")
-        ]
-        assert losses[0] == losses[1]
-        plain = cli(*common, "updater.momentum=0.02,0.03").err.splitlines()
-        expected = [line.partition("loss ")[2] for line in (plain[1], plain[4])]
-        assert losses[0] == expected
+        endings = {}
+        for word in ("${..lr}", "${lr}", "0.02,0.03"):
+            lines = cli(*common, f"updater.momentum={word}").err.splitlines()
+            runs = [line for line in lines if line.startswith("#")]
+            endings[word] = [line.partition(": completed, ")[2] for line in runs]
+        assert len(endings["0.02,0.03"]) == 4
+        assert endings["${..lr}"] == endings["${lr}"] == endings["0.02,0.03"][::3]
 
     def test_hydras_own_default_of_the_folder(self, workdir: Path, cli: CLI) -> None:
         word = "hydra.sweep.subdir=${hydra.job.num}"
