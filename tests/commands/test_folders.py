@@ -114,7 +114,7 @@ def test_checkpoints_are_kept_and_found_below_the_first_folder(table: Path, cli:
     assert "epoch 4" in ended.out
 
 
-@pytest.mark.parametrize("launcher", ["vectorized", "basic"])
+@pytest.mark.parametrize("launcher", ["vectorized", pytest.param("basic", marks=pytest.mark.slow)])
 def test_a_sweep_in_folders_of_its_own(launcher: str, table: Path, cli: CLI) -> None:
     ended = cli(
         *("-m", *DATA, "checkpoint.every=3", "tracking=off", "lr=0.001,0.002"),

@@ -60,6 +60,7 @@ def test_variables_that_cannot_be_honoured(
     run("iters=1", "tracking=off")
 
 
+@pytest.mark.slow
 def test_the_experiment_set_in_a_notebook(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import mlflow
     from mlflow.tracking import fluent
@@ -73,14 +74,14 @@ def test_the_experiment_set_in_a_notebook(store: Path, monkeypatch: pytest.Monke
         assert [each.run_id for each in open_existing(None, None).runs()] == [result.run_id]
         assert open_existing(None, None).experiment == "notebook"
         assert run("iters=1", "tracking.experiment=gdexp").run_id is not None
-        assert len(names("notebook")), len(names("gdexp")) == (1, 2)
+        assert (len(names("notebook")), len(names("gdexp"))) == (1, 2)
     finally:
         mlflow.set_tracking_uri(before)
         os.environ.pop("MLFLOW_EXPERIMENT_ID", None)
         os.environ.pop("MLFLOW_TRACKING_URI", None)
 
 
-@pytest.mark.parametrize("launcher", ["vectorized", "basic"])
+@pytest.mark.parametrize("launcher", ["vectorized", pytest.param("basic", marks=pytest.mark.slow)])
 def test_at_most_so_many_runs_are_launched_at_once(
     launcher: str, workdir: Path, cli: CLI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,6 +127,7 @@ def test_values_that_the_sweeper_lists(workdir: Path, cli: CLI) -> None:
     assert bad.err.startswith("gdexp: lr: -1 is not a finite number > 0.")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("word", "folders"),
     [
@@ -159,6 +161,7 @@ def test_verbose_logs_the_settings_and_the_store(store: Path, cli: CLI) -> None:
     assert ended.out.startswith(" Prediction before training")
 
 
+@pytest.mark.slow
 def test_a_primary_configuration_of_ones_own(workdir: Path, cli: CLI) -> None:
     (workdir / "mine").mkdir()
     (workdir / "mine" / "own.yaml").write_text("defaults: [config, _self_]\nlr: 0.03\niters: 2\n")
