@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,7 +46,8 @@ def report_job(job: Job, result: Result, place: str = "") -> None:
     for line in _fit(job, result):
         say(line)
     if result.continue_from is not None:
-        say(f"continue from its newest checkpoint with: continue_from={result.continue_from}")
+        word = shlex.quote(f"continue_from={result.continue_from}")
+        say(f"continue from its newest checkpoint with: {word}")
     if result.run_id is not None:
         say(f"recorded as run {result.run_id} in {place}")
         say("see it with: python -m gdexp ui")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +23,7 @@ UNUSED = {key: default_of(key) for key in schema.HINTS if key not in MAIN}
 UNUSED |= {"scheduler": "none", **LATER}  # no params of a run that leaves them at this
 UNNAMED = ("print_every", "data.metrics")  # they affect what is shown, not what is computed
 WITHOUT_EFFECT = ("print_every", "tracking", "sweep", "checkpoint")  # on the result
+SPECIAL = re.compile(r"""[\s'"`$&;<>|(){}*?!#]""")  # means something to the shell
 
 
 @dataclass(frozen=True)
@@ -56,8 +59,9 @@ class Job:
 
     @property
     def command(self) -> str:
-        """The command that starts this run."""
-        return " ".join(["python -m gdexp", *self.typed])
+        """The command that starts this run, quoted for the shell where it must be."""
+        words = (shlex.quote(w) if SPECIAL.search(w) else w for w in self.typed)
+        return " ".join(["python -m gdexp", *words])
 
     @cached_property
     def config_hash(self) -> str:

@@ -21,6 +21,7 @@ _NUMBER = re.compile(
 )
 
 _KEY = re.compile(r"\+{0,2}[a-z_][\w./@:-]*", re.I | re.A)
+_FUNCTION = re.compile(r"(choice|range|interval|glob|sort|shuffle|tag|extend_list)\(")
 STRINGS = (  # settings whose value is a name, even if it looks like a number
     *("data.path", "data.target", "data.features", "data.drop", "continue_from"),
     *("tracking.uri", "tracking.experiment", "sweep.path", "sweep.key", "sweep.resume"),
@@ -108,6 +109,8 @@ def _quoted(key: str, value: str, *, is_listed: bool = False) -> str:
             return f"{{{','.join(f'{k}:{_quoted(k, v, is_listed=True)}' for k, _, v in pairs)}}}"
         case "[" | "{", _:  # an unfinished list
             return value
+    if _FUNCTION.match(value):
+        return value
     is_null = value == "null" and not is_listed
     if not value or is_null or (_is_parsable(f"{key}={value}") and _is_kept(key, value)):
         return value

@@ -60,6 +60,17 @@ REFUSED = {
     "-m --step=model": "--step=model: settings are typed without dashes, as in step=model.",
     "-predictor.bias=true": "-predictor.bias=true: settings are typed without dashes, as in "
     "predictor.bias=true.",
+    "--learning-rate 0.1": "--learning-rate: settings are typed without dashes, as in lr=0.1.",
+    "--epochs=5": "--epochs=5: settings are typed without dashes, as in iters=5.",
+    "epochs 5": "'epochs' is not a command. Did you mean iters=20?",
+    "learning_rate=0.1": "learning_rate: a run has no setting 'learning_rate'. Did you mean lr?",
+    "optimizer=Adam": "optimizer: a run has no setting 'optimizer'. Did you mean updater?",
+    "--resolve lr=1": "--resolve only changes what --cfg prints. Add --cfg job.",
+    "-p lr": "--package only changes what --cfg prints. Add --cfg job.",
+    "lr=1 -cp conf": "--config-path: gdexp needs its own configuration files. Add yours with "
+    "--config-dir conf",
+    "hydra/sweeper=null": "hydra/sweeper=null: name an option, or leave hydra/sweeper out.",
+    "-m hydra/launcher= lr=1,2": "hydra/launcher=: name an option, or leave hydra/launcher out.",
     "--compare": "--compare: compare is a command. Type python -m gdexp compare.",
     "--multirn lr=1": f"unrecognized arguments: --multirn. Did you mean --multirun? {SEE_HELP}",
     "--bogus": f"unrecognized arguments: --bogus. {SEE_HELP}",
@@ -111,6 +122,36 @@ def test_what_hydra_reads_is_read_as_hydra_reads_it(typed: list[str]) -> None:
     from hydra._internal.utils import get_args_parser
 
     assert parse(typed) == get_args_parser().parse_args(typed)
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        ["lr=0.1", "-m", "iters=5"],
+        ["step=manual", "--config-dir", "mine", "lr=1"],
+        ["a=1", "-c", "job", "b=2", "--resolve", "c=3"],
+    ],
+)
+def test_flags_may_stand_between_settings(typed: list[str]) -> None:
+    from hydra._internal.utils import get_args_parser
+
+    settings = [word for word in typed if "=" in word]
+    flags = [word for word in typed if "=" not in word]
+    assert parse(typed) == get_args_parser().parse_args([*flags, *settings])
+
+
+def test_the_version_is_our_own(cli: CLI) -> None:
+    from gdexp import __version__
+
+    assert cli("--version") == (0, f"gdexp {__version__}\n", "")
+
+
+def test_the_help_page_lists_engines_and_launchers(cli: CLI) -> None:
+    page = cli("--help").out
+    for word in ("engine=local", "workers=null", "address=null"):
+        assert f"    hydra.launcher.{word} " in page
+    for option in ("launcher=vectorized", "launcher=joblib", "launcher=basic", "sweeper=grid"):
+        assert f"  hydra/{option} " in page
 
 
 @pytest.mark.parametrize("name", COMMANDS)

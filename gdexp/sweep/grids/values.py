@@ -14,7 +14,7 @@ from typing import Any
 from hydra.core.override_parser.types import Quote, QuotedString
 
 from gdexp.config import schema
-from gdexp.config.overrides import parse
+from gdexp.config.overrides import STRINGS, parse, readable
 from gdexp.config.paths import absolute
 from gdexp.errors import ConfigError, did_you_mean
 from gdexp.sweep.grids.axis import Axis, Overrides, listed
@@ -156,9 +156,10 @@ def _jobs(
                 f"{where}: {n_values(len(cells))} for the settings {', '.join(keys)}. "
                 f"Type {len(keys)} of them."
             )
-        for key, cell in zip(keys, cells, strict=True):
-            if not ONE_VALUE.fullmatch(cell):
-                _check_cell(key, cell, where)
+        for i, (key, cell) in enumerate(zip(keys, cells, strict=True)):
+            if key in STRINGS or not ONE_VALUE.fullmatch(cell):
+                cells[i] = readable(f"{key}={cell}").removeprefix(f"{key}=")
+                _check_cell(key, cells[i], where)
     return tuple(keys), [cells for _, cells in others]
 
 
