@@ -50,15 +50,28 @@ def prepare(job: Job) -> Ready:
         ConfigError: a setting is out of range, or a constructor rejects it.
         StoreError: the tracking store cannot be used.
     """
+    new, built, saved = _assembled(job)
+    return Ready(new, built, open_store(new), saved, job)
+
+
+def check_run(job: Job) -> None:
+    """Check a run as :func:`prepare` does, without opening its store.
+
+    Raises:
+        ConfigError: a setting is out of range, or a constructor rejects it.
+    """
+    _assembled(job)
+
+
+def _assembled(job: Job) -> tuple[Job, Components, Saved | None]:
+    """The run, its components, and the checkpoint that it continues."""
     if job.settings["continue_from"] is None:
-        return Ready(job, assemble(job), open_store(job), None, job)
+        return job, assemble(job), None
     checkpoint = _checkpoint(job)
     new = continuing.continued(job, checkpoint)
     built = assemble(new)
     saved = fit(new, built, checkpoint)
-    return Ready(
-        continuing.without_met_rules(new, built, saved), built, open_store(new), saved, job
-    )
+    return continuing.without_met_rules(new, built, saved), built, saved
 
 
 def assemble(job: Job) -> Components:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pkgutil
 import random
 import sys
 from collections.abc import Callable, Iterator
@@ -46,10 +45,10 @@ def _global() -> Iterator[Restore]:
 
 def _own(job: Job) -> Iterator[Restore]:
     targets = (node.get("_target_") for node in job.settings.values() if isinstance(node, dict))
-    own = {t for t in targets if t and not t.startswith(("gdexp.", "torch."))}
-    modules = {pkgutil.resolve_name(target).__module__.partition(".")[0] for target in own}
+    packages = {str(target).partition(".")[0] for target in targets if target}
+    packages -= {"gdexp", "torch"}
     for name, module in list(sys.modules.items()):
-        if name.partition(".")[0] in modules:
+        if name.partition(".")[0] in packages:
             for value in list(vars(module).values()):
                 yield from _restores(value)
                 if isinstance(value, type) and value.__module__ == name:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeAlias
@@ -14,7 +15,7 @@ from gdexp.config.compose import Composer
 from gdexp.config.job import Job
 from gdexp.config.overrides import assignment, parse
 from gdexp.errors import ConfigError
-from gdexp.experiment import assemble, prepare
+from gdexp.experiment import check_run
 from gdexp.preflight.names import check_option, check_value, composed, holder, key_of
 from gdexp.sweep.grids.axis import Overrides
 from gdexp.sweep.jobs import Template
@@ -90,10 +91,9 @@ class JobCheck:
                 else:
                     check_value(*pair, base.cfg, base.template.base)
         job = replace(_job(base, pairs), typed=texts)
-        if job.settings["continue_from"] is not None:
-            prepare(job)
-        elif self._is_new_combination(choices, pairs, base, job):
-            assemble(job)
+        continues = job.settings["continue_from"] is not None
+        if continues or self._is_new_combination(choices, pairs, base, job):
+            check_run(job)
         return job
 
     def _pair(self, text: str) -> Pair | None:
@@ -143,7 +143,8 @@ class JobCheck:
 def _job(base: Base, pairs: list[Pair]) -> Job:
     try:
         if all(base.template.has(key) for key, _ in pairs):
-            return base.template.job(pairs)
+            with contextlib.suppress(OmegaConfBaseException):  # a reference to Hydra's settings
+                return base.template.job(pairs)
         cfg = base.cfg.copy()
         for key, value in pairs:
             OmegaConf.update(cfg, key, value)

@@ -32,6 +32,7 @@ VALID = [
     ["data=csv", "data.path=t.csv,u.csv", "data.target=b"],
     ["data=synthetic", "data.batch_size=10,20", "data.rows=20", "step=model"],
     ["lr=range(0.1,0.4,0.1)", "updater.lr=${lr}"],
+    [SGD, "lr=0.1,0.2", "updater.momentum=${..lr}", "data.name=${hydra.job.name}"],
 ]
 
 INVALID = {
@@ -86,7 +87,7 @@ def check(workdir: Path) -> Iterator[Check]:
 def built(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
     """The jobs that the check builds."""
     seen: list[Job] = []
-    monkeypatch.setattr(jobs, "assemble", seen.append)
+    monkeypatch.setattr(jobs, "check_run", seen.append)
     return seen
 
 
