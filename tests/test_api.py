@@ -68,15 +68,15 @@ def test_threads_draw_the_same_random_numbers_as_alone() -> None:
     def loss_of(seed: int) -> float:
         return float(run(*words, seed=seed).trajectory.loss[-1])
 
-    alone = [loss_of(seed) for seed in range(4)]
+    alone = [loss_of(seed) for seed in range(2)] * 2
     with ThreadPoolExecutor(4) as pool:
-        assert list(pool.map(loss_of, range(4))) == alone
-    assert len(set(alone)) == 4
+        assert list(pool.map(loss_of, (0, 1, 0, 1))) == alone
+    assert alone[0] != alone[1]
 
 
 def test_signals_stay_as_they_were_after_threads_have_recorded(store: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda seed: run(iters=2, seed=seed), range(8)))
+        list(pool.map(lambda seed: run(iters=2, seed=seed), range(4)))
     with pytest.raises(Interrupted), handled():
         signal.raise_signal(signal.SIGINT)
 

@@ -19,7 +19,9 @@ from gdexp.tracking.run_record import RecordedRun
 from gdexp.tracking.store import Store
 
 CONFIG, TRAJECTORY, TRANSCRIPT = "config.yaml", "trajectory.parquet", "transcript.txt"
-COEF, BASIC = "coef/", ("final/loss", "final/prediction", "best/loss", "best/epoch")
+COEF, CHECK = "coef/", "check/"
+LOSSES = ("final/loss", "final/log10_loss", "best/loss", "best/epoch")  # known by the trajectory
+RESTORED, PREDICTION = "final/epoch", "final/prediction"
 _AT = re.compile(r"training: f\((.+)\) = ")
 
 
@@ -57,23 +59,35 @@ def result_of(store: Store, run: RecordedRun) -> Result:
     with _reading(TRANSCRIPT, run.run_id):
         transcript = store.read(run, TRANSCRIPT).decode()
     at = _AT.search(transcript)
-    single = {k: v for k, v in run.metrics.items() if k not in {*trajectory.columns(), *BASIC}}
-    last = {name: float(v[-1]) for name, v in trajectory.parameters.items() if len(v)}
+    known = {*trajectory.columns(), *LOSSES}
+    single = {name: value for name, value in run.metrics.items() if name not in known}
     reason = run.tags.get("gdexp.reason", "")
     trajectory.diverged = reason.startswith("a value was not finite")
-    return Result(
+    restored = single.pop(RESTORED, None)
+    result = Result(
         run.outcome,
         reason,
         trajectory,
         transcript,
-        prediction=run.metrics.get("final/prediction", math.nan),
+        prediction=single.pop(PREDICTION, math.nan),
         at=at[1] if at else "",
-        parameters=last,
-        coefficients={k.removeprefix(COEF): v for k, v in single.items() if k.startswith(COEF)},
-        scores={k: v for k, v in single.items() if not k.startswith(COEF)},
+        restored=None if restored is None else int(restored),
+        coefficients=_taken(single, COEF),
+        checks=_taken(single, CHECK),
+        scores=single,
         run_id=run.run_id,
         started=run.start_ms / 1000,
     )
+    if result.epoch:
+        curves = trajectory.parameters.items()
+        result.parameters = {name: float(values[result.epoch - 1]) for name, values in curves}
+    return result
+
+
+def _taken(metrics: dict[str, float], prefix: str) -> dict[str, float]:
+    """Remove the metrics with this prefix; returns them without it."""
+    names = [name for name in metrics if name.startswith(prefix)]
+    return {name.removeprefix(prefix): metrics.pop(name) for name in names}
 
 
 def fitted_of(store: Store, run: RecordedRun) -> Fitted:
