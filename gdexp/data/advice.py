@@ -9,7 +9,7 @@ from contextlib import suppress
 from gdexp.data.numbers import BLANK, DECIMALS, EMPTY, THOUSANDS, Notation
 
 CORRECT = "Correct it, or leave out the column with data.drop."
-NO_TEXT = f"is a number, and the column's first cell is text. {CORRECT}"
+NO_TEXT = f"is a number in a column of text. {CORRECT}"
 NOTATIONS = [
     Notation(decimal, thousands)
     for thousands in (None, *THOUSANDS)
