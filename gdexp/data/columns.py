@@ -35,11 +35,16 @@ def find(path: str | None, ending: str, *, folders: bool = False) -> Path:
     """
     if not path:
         raise ConfigError(f"data.path: name the file to read, as in data.path=table.{ending}.")
+    if "://" in path:
+        raise ConfigError(f"data.path: {path} is a URL. Download the file, and name the copy.")
     file = Path(path).expanduser().absolute()
     if file.is_dir() and folders:
         return file
     if file.is_dir():
-        raise ConfigError(f"data.path: {file} is a folder. Name a file in it.")
+        raise ConfigError(
+            f"data.path: {file} is a folder. Name a file in it; a folder of Parquet files is "
+            "data=parquet."
+        )
     if file.exists() and not file.is_file():
         raise ConfigError(
             f"data.path: {file} is a pipe or a device. Name a file that holds the table."

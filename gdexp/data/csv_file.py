@@ -109,7 +109,7 @@ class CsvFile:
         # All columns are read: given usecols, pandas truncates lines that are too long.
         with pandas.read_csv(
             self._text,
-            sep=self.format.sign,
+            sep=r"\s+" if self.format.sign == " " else self.format.sign,
             decimal=DECIMALS[self.format.decimal],
             skipinitialspace=True,
             header=0 if self._header else None,
@@ -142,7 +142,7 @@ class CsvFile:
             raise ConfigError(
                 f"data.path: {self.path.name}, line {line} has {len(cells)} cells, and the "
                 f"first line {self.verb} {len(self.columns)} columns. Give "
-                " each column a name."
+                "each column a name."
             )
 
     def _numbers(self, cells: Series[Any], index: int, before: int) -> NDArray[np.float64]:
@@ -179,15 +179,18 @@ class CsvFile:
     def _lines(self) -> Iterator[tuple[int, list[str]]]:
         """The number and the cells of each line that pandas does not skip as blank."""
         read: list[str] = []
+        spaces = self.format.sign == " "
 
         def lines() -> Iterator[str]:
             for line in self._text:
-                read.append(line)
-                yield line
+                read.append(line.replace("\t", " ") if spaces else line)
+                yield read[-1]
 
         self._text.seek(0)
         reader = csv.reader(lines(), delimiter=self.format.sign, skipinitialspace=True)
         for cells in reader:
+            if spaces and cells and not cells[-1]:  # spaces end the line
+                cells.pop()
             if len(cells) > 1 or "".join(read).strip(BLANK):
                 yield reader.line_num, cells
             read.clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -89,10 +90,16 @@ class Format:
         return [name.strip().lstrip("\ufeff") for name in first]
 
     def _is_row(self, first: Sequence[str], second: Sequence[str]) -> bool:
-        """Whether names are all numbers; or some are, and cell by cell the next line is alike."""
+        """Whether names are all numbers; or some are, and cell by cell the next line is alike.
+
+        Among others, numbers that count, as in 0,1,2,class, are names.
+        """
         numbers = [is_numeric(name) for name in first]
-        if not any(numbers) or all(numbers):
-            return any(numbers)
+        counted = [name for name, number in zip(first, numbers, strict=True) if number]
+        if not counted or len(counted) == len(first):
+            return bool(counted)
+        if len(counted) > 2 and all(_follows(*pair) for pair in itertools.pairwise(counted)):
+            return False
         filled = [
             (number, is_numeric(cell))
             for number, name, cell in zip(numbers, first, second, strict=False)
@@ -119,3 +126,8 @@ class Format:
                 raise ConfigError(
                     f"data.separator: {what}, {cut(name)}. Did you mean data.separator={word}?"
                 )
+
+
+def _follows(name: str, following: str) -> bool:
+    """Whether two names are whole numbers, one after the other."""
+    return name.isdecimal() and following.isdecimal() and int(following) == int(name) + 1

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -54,7 +53,7 @@ class ParquetFile:
         """
         from pyarrow import parquet
 
-        parts = list(map(Path, parts_of(path))) if path.is_dir() else [path]
+        parts = parts_of(path) if path.is_dir() else [path]
         if not parts:
             raise ConfigError(
                 f"data.path: the folder {path} holds no file that ends in .parquet. Name a file or "
@@ -67,8 +66,10 @@ class ParquetFile:
     def index(self) -> frozenset[str]:
         """The columns that hold the index of a pandas data frame."""
         metadata = self._first.schema_arrow.metadata or {}
-        described = json.loads(metadata.get(b"pandas", b"{}")).get("index_columns", [])
-        return frozenset(name for name in described if isinstance(name, str))
+        with suppress(ValueError, AttributeError, TypeError):  # what another program wrote
+            described = json.loads(metadata.get(b"pandas", b"{}")).get("index_columns", [])
+            return frozenset(name for name in described if isinstance(name, str))
+        return frozenset()
 
     def text_columns(self, columns: tuple[str, ...]) -> frozenset[str]:
         """The columns of text, as :meth:`gdexp.data.csv_file.CsvFile.text_columns` tells them."""
@@ -197,16 +198,15 @@ def _strings(cells: Any) -> NDArray[np.object_]:
     return strings
 
 
-def parts_of(path: str | Path | None) -> list[str]:
+def parts_of(folder: Path) -> list[Path]:
     """The Parquet files in a folder, at any depth, but for hidden ones; none if it is no folder."""
-    folder = Path(path or os.devnull).expanduser()
     shown = [
         file
         for file in (folder.rglob("*") if folder.is_dir() else ())
         if file.suffix in ENDINGS and file.is_file()
         if not any(name[0] in "._" for name in file.relative_to(folder).parts)
     ]
-    return [str(file) for file in sorted(shown, key=_natural)]
+    return sorted(shown, key=_natural)
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:

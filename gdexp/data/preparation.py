@@ -53,9 +53,8 @@ class Origin(NamedTuple):
     def of(cls, settings: Mapping[str, Any], make: MakeSource) -> Origin:
         """The current origin of the table that these settings of the group data describe."""
         own = {key: value for key, value in settings.items() if key not in vars(Preparation())}
-        strings = [value for value in own.values() if value and isinstance(value, str)]
-        strings += parts_of(own.get("path"))
-        files = tuple(file for file in map(_file, strings) if file is not None)
+        strings = {key: value for key, value in own.items() if value and isinstance(value, str)}
+        files = tuple(file for key in strings for file in _files(strings[key], key == "path"))
         return cls(make, pkgutil.resolve_name(own["_target_"]), json.dumps(own), files)
 
     def source(self) -> Any:
@@ -63,13 +62,13 @@ class Origin(NamedTuple):
         return self.make(json.loads(self.settings))
 
 
-def _file(name: str) -> File | None:
-    """A file's path and what changes when it is written; None if there is no such file."""
+def _files(name: str, parts: bool) -> list[File]:
+    """A file's path and what changes when it is written, or also those of a folder's parts."""
     with suppress(OSError, ValueError, RuntimeError):  # too long, a null character, no such user
         path = absolute(Path(name).expanduser())
-        state = path.stat()
-        return str(path), state.st_mtime_ns, state.st_size, state.st_ino
-    return None
+        states = [(str(file), file.stat()) for file in (path, *(parts_of(path) if parts else ()))]
+        return [(file, s.st_mtime_ns, s.st_size, s.st_ino) for file, s in states]
+    return []
 
 
 @dataclass(frozen=True, eq=False)

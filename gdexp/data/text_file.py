@@ -26,6 +26,8 @@ BOMS = {
 COMPRESSED = (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, gzip.BadGzipFile)
 NO_TEXT = {
     b"PAR1": "a Parquet file. Type data=parquet.",
+    b"ARROW1": "an Arrow file. Save it as Parquet, or as CSV.",
+    b"\x28\xb5\x2f\xfd": "compressed by Zstandard. Decompress it.",
     b"\xd0\xcf\x11\xe0": "an Excel workbook. Save it as CSV.",
 }
 

@@ -134,15 +134,11 @@ def build(job: Job) -> Components:
     outputs = outputs_of(table.y, task, loss)
     predictor = _predictor(job, data.fitted.width, outputs)
     gradient, updater = option(job, "gradient"), option(job, "updater")
-    at: Array = data.at(settings["predict_at"])
-    check_fits("predict_at: f(x) is printed at", at, settings["dtype"])
-    at = predictors.cast(at, settings["dtype"])
     device = None
     if is_torch_based(job):
         from gdexp import pytorch
 
         device = pytorch.device_of(settings["device"])
-        (at,) = pytorch.tensors(at, device=device)
         tracked = getattr(gradient, "tracked", False)
         predictor = pytorch.adopt(predictor, settings["dtype"], tracked, device)
         with refusing("updater"):
@@ -150,6 +146,9 @@ def build(job: Job) -> Components:
     else:
         predictor = predictors.in_precision(predictor, settings["dtype"])
     (x, y), kept = _arrays(data, task, settings["dtype"], device)
+    at = data.at(settings["predict_at"])
+    check_fits("predict_at: f(x) is printed at", at, settings["dtype"])
+    at = _shared(at, settings["dtype"], device)
     built = Components(data, task, x, y, at, kept, predictor, gradient, loss, updater)
     built.batch_size = size = settings["data"].get("batch_size")
     if size:

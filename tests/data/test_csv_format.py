@@ -99,7 +99,9 @@ def test_a_file_without_a_header(workdir: Path) -> None:
     assert (years.features, years.x.tolist(), years.y.tolist()) == (("1", "4"), [[2, 5]], [8])
 
 
-@pytest.mark.parametrize("text", ["country,2019,2020\n3,3.5,4\n", "1st,y\n1,2\n"])
+@pytest.mark.parametrize(
+    "text", ["country,2019,2020\n3,3.5,4\n", "0,1,2,class\n5,3,4,red\n", "1st,y\n1,2\n"]
+)
 def test_names_among_which_are_numbers(text: str, workdir: Path) -> None:
     (workdir / "t.csv").write_text(text)
     with CsvFile.open(workdir / "t.csv", Format()) as file:
@@ -122,8 +124,8 @@ REFUSED: dict[str, tuple[str | bytes, dict[str, object], str]] = {
     "one row": ("1.5\n", {}, ROW.format("'1.5'")),
     "cp1252": (TEXT.encode("cp1252"), {}, NO_UTF8),
     "cp1252 later": (b"x,y\n" + b"1,2\n" * 9999 + b"\xe4,2\n", {}, NO_UTF8),
-    "UTF-16 without a mark": (TEXT.encode("utf-16-le"), {}, "data.path: {dir}/t.csv has null bytes, "
-    "so it is not UTF-8 text. If it is UTF-16, type data.encoding=utf-16-le."),
+    "UTF-16 without a mark": (TEXT.encode("utf-16-le"), {}, "data.path: {dir}/t.csv has null "
+    "bytes, so it is not UTF-8 text. If it is UTF-16, type data.encoding=utf-16-le."),
     "another encoding": (TEXT.encode("cp1252"), {"encoding": "ascii"}, "data.encoding: {dir}/t.csv "
     "is not ascii text. Leave data.encoding out for UTF-8, or name its encoding, such as cp1252."),
     "no encoding": (TEXT, {"encoding": "utf9"}, "data.encoding: 'utf9' is not the name of a text "
@@ -132,30 +134,34 @@ REFUSED: dict[str, tuple[str | bytes, dict[str, object], str]] = {
     "a text encoding. Type for example utf-8, cp1252, latin1 or utf-16."),
     "cut short": (gzip.compress(TEXT.encode())[:-9], {}, "data.path: {dir}/t.csv cannot be "
     "decompressed: Compressed file ended before the end-of-stream marker was reached."),
+    "an Arrow file": (b"ARROW1" + bytes(9), {}, "data.path: {dir}/t.csv is an Arrow file. Save it "
+    "as Parquet, or as CSV."),
+    "Zstandard": (b"\x28\xb5\x2f\xfd" + bytes(9), {}, "data.path: {dir}/t.csv is compressed by "
+    "Zstandard. Decompress it."),
     "an old workbook": (b"\xd0\xcf\x11\xe0" + bytes(600), {}, "data.path: {dir}/t.csv is an Excel "
     "workbook. Save it as CSV."),
     "two points": (TEXT, {"thousands": "point"}, "data.thousands: point is the decimal sign. Type "
     "data.decimal=comma data.thousands=point, or data.thousands=null."),
     "no sign": (TEXT, {"comment": " "}, "data.comment: ' ' is not a sign that lines of comments "
     "begin with. Type for example data.comment='#'."),
-    "a comment": ("# by hand\nx,y\n1,2\n", {}, "data.comment: the first line of t.csv, '# by hand', "
-    "looks like a comment. Type 'data.comment=\"#\"' to skip such lines."),
+    "a comment": ("# by hand\nx,y\n1,2\n", {}, "data.comment: the first line of t.csv, '# by "
+    "hand', looks like a comment. Type 'data.comment=\"#\"' to skip such lines."),
     "a comment below": ("x,y\n1,2\n# sum\n", {}, "data.path: t.csv, line 3, column 'x': '# sum' is "
     "not a number. If the line is a comment, type 'data.comment=\"#\"'."),
-    "commas in names": ("net, gross;y\n1;2\n", {}, "data.separator: a semicolon is inside a name in "
-    "the first line of t.csv, 'gross;y'. Did you mean data.separator=semicolon?"),
-    "decimal commas, unset": ('x,y\n"1,5",2\n', {}, "data.path: t.csv, line 2, column 'x': '1,5' is "
-    "not a number. Type data.decimal=comma."),
+    "commas in names": ("net, gross;y\n1;2\n", {}, "data.separator: a semicolon is inside a name "
+    "in the first line of t.csv, 'gross;y'. Did you mean data.separator=semicolon?"),
+    "decimal commas, unset": ('x,y\n"1,5",2\n', {}, "data.path: t.csv, line 2, column 'x': '1,5' "
+    "is not a number. Type data.decimal=comma."),
     "thousands, unset": ('x,y\n1,2\n"1,234,567",2\n', {}, "data.path: t.csv, line 3, column 'x': "
     "'1,234,567' is not a number. Type data.thousands=comma."),
-    "drop unknown": ("x,y,z\n1,2,3\n", {"drop": ["zz"]}, "data.drop: the file has no column 'zz'. It "
-    "has: x, y, z. Did you mean z?"),
+    "drop unknown": ("x,y,z\n1,2,3\n", {"drop": ["zz"]}, "data.drop: the file has no column 'zz'. "
+    "It has: x, y, z. Did you mean z?"),
     "drop no list": ("x,y,z\n1,2,3\n", {"drop": "z"}, "data.drop: 'z' is not a list of columns. "
     "Type data.drop=[z]."),
     "drop the target": ("x,y\n1,2\n", {"drop": ["y"]}, "data.drop: 'y' is the column to predict, "
     "data.target. Leave it out."),
-    "drop a feature": ("x,y,z\n1,2,3\n", {"drop": ["x"], "features": ["x", "z"]}, "data.drop: 'x' is "
-    "listed in data.features too. Leave it out of one of them."),
+    "drop a feature": ("x,y,z\n1,2,3\n", {"drop": ["x"], "features": ["x", "z"]}, "data.drop: 'x' "
+    "is listed in data.features too. Leave it out of one of them."),
     "drop all": ("x,y\n1,2\n", {"drop": ["x"]}, "data.drop: no column is left to predict from. "
     "Leave fewer out."),
 }  # fmt: skip

@@ -110,6 +110,7 @@ def test_rows_with_empty_cells_are_dropped_when_asked(
         "a byte-order mark": ("\ufeffx,y\n1,2\n3,4\n", {}),
         "semicolons": ("x;y\n1;2\n3;4\n", {"separator": "semicolon"}),
         "tabs": ("x\ty\n1\t2\n3\t4\n", {"separator": "tab"}),
+        "aligned columns": ("  x   y \n  1   2 \n\t3\t4\t\n  \n", {"separator": "space"}),
         "spaces after commas": ('x, "y"\n1, "2"\n3, 4\n', {}),
         "Windows' line ends": ("x,y\r\n1,2\r\n3,4\r\n", {}),
         "no last line end": ("x,y\n1,2\n3,4", {}),
@@ -154,10 +155,13 @@ LONG = ",".join(f"c{j}" for j in range(20))
 REFUSED: dict[str, tuple[str | bytes, dict[str, object], str]] = {
     "no path": (GOOD, {"path": None}, "data.path: name the file to read, as in "
     "data.path=table.csv."),
+    "a URL": (GOOD, {"path": "https://a.b/t.csv"}, "data.path: https://a.b/t.csv is a URL. "
+    "Download the file, and name the copy."),
     "no file": (GOOD, {"path": "tt.csv"}, "data.path: there is no file {dir}/tt.csv. Did you mean "
     "data.path=t.csv?"),
     "no folder": (GOOD, {"path": "no/t.csv"}, "data.path: there is no file {dir}/no/t.csv."),
-    "a folder": (GOOD, {"path": "."}, "data.path: {dir} is a folder. Name a file in it."),
+    "a folder": (GOOD, {"path": "."}, "data.path: {dir} is a folder. Name a file in it; "
+    "a folder of Parquet files is data=parquet."),
     "a device": (GOOD, {"path": "/dev/null"}, "data.path: /dev/null is a pipe or a device. Name a "
     "file that holds the table."),
     "no target": (GOOD, {"target": None}, "data.target: name the column to predict, as in "

@@ -82,8 +82,8 @@ def test_decimals_and_thousands(
         "−1": "Write the minus sign as a hyphen, -.",
         "1_0": "Write it as 10.",
         "٣": "Write it as 3.",
-        "2026-11-25": "It looks like a date or a time: write numbers, such as days, or leave out the "
-        "column with data.drop.",
+        "2026-11-25": "It looks like a date or a time: write numbers, such as days, or leave out "
+        "the column with data.drop.",
         "# sum": "If the line is a comment, type 'data.comment=\"#\"'.",
         "old": CORRECT,
         "1,2,3": CORRECT,
@@ -104,13 +104,15 @@ def test_advice_depends_on_the_notation() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cell", "expected"),
-    [("red", True), ("1st", True), ("4WD", True), ("A12", True), ("3+", True), ("yes", True)]
-    + [("1", False), ("True", False), ("1,5", False), ("12 kg", False), ("2026-11-25", False)]
-    + [("", None), ("NA", None), ("?", None)],
+    ("expected", "cells"),
+    {
+        True: ["red", "1st", "4WD", "A12", "3+", "yes"],
+        False: ["1", "True", "1,5", "12 kg", "€3", "2026-11-25", "12:30"],
+        None: ["", "NA", "?"],
+    }.items(),
 )
-def test_whether_a_cell_is_a_word(cell: str, expected: bool | None) -> None:
-    assert is_text(cell, Notation()) is expected
+def test_whether_a_cell_is_a_word(expected: bool | None, cells: list[str]) -> None:
+    assert {cell: is_text(cell, Notation()) for cell in cells} == dict.fromkeys(cells, expected)
 
 
 def test_a_column_is_text_if_the_first_cell_that_tells_is_a_word() -> None:
