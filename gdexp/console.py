@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from gdexp.config import capabilities
 from gdexp.config.job import Job
+from gdexp.data.categories import numbered
 from gdexp.descent.result import Result
 from gdexp.descent.transcript import FEW
 
@@ -49,7 +50,7 @@ def report_job(job: Job, result: Result, place: str = "") -> None:
 
 
 def _fit(job: Job, result: Result) -> Iterator[str]:
-    """The scores, and the coefficients unless the transcript already shows them."""
+    """The names of the classes, the scores, and the coefficients unless the transcript already shows them."""
     printed = [*result.parameters.values()] if len(result.parameters) <= FEW else []
     if result.coefficients and [*result.coefficients.values()] != printed:
         listed = [*result.coefficients.items()][:LISTED]
@@ -59,6 +60,8 @@ def _fit(job: Job, result: Result) -> Iterator[str]:
             yield f"  {name:<{width}}  {value: .6g}"
         if (more := len(result.coefficients) - LISTED) > 0:
             yield f"  and {more} more"
+    if result.data is not None and result.data.fitted.classes:
+        yield f"classes: {numbered(result.data.fitted.classes)}"
     if result.scores:
         yield ", ".join(f"{name} {value:.6g}" for name, value in result.scores.items())
 

@@ -60,7 +60,7 @@ class Loss:
 
 
 class Logistic:
-    """Cross-entropy of a binary target y, 0 or 1, ``L = 1/n * sum(log(1 + e**z) - y * z)``.
+    """Cross-entropy of a target y from 0 to 1, ``L = 1/n * sum(log(1 + e**z) - y * z)``.
 
     The prediction z is the logit of y = 1, whose probability is ``1 / (1 + e**-z)``.
     """

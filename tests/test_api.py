@@ -51,8 +51,15 @@ def test_threads_may_run_at_once() -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        *("gdexp", "gdexp.config.schema", "gdexp.descent.loop", "gdexp.errors"),
-        *("gdexp.tracking.artifacts", "gdexp.tracking.curves", "gdexp.tracking.sql_rows"),
+        *(
+            "gdexp",
+            "gdexp.config.schema",
+            "gdexp.data.categories",
+            "gdexp.descent.loop",
+            "gdexp.errors",
+        ),
+        *("gdexp.tracking.artifacts", "gdexp.tracking.curves", "gdexp.tracking.metric_names"),
+        "gdexp.tracking.sql_rows",
     ],
 )
 def test_the_examples_in_docstrings(name: str) -> None:

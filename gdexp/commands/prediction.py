@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gdexp.data.advice import CORRECT
+from gdexp.data.categories import UnknownCategoryError
 from gdexp.data.csv_file import CsvFile
 from gdexp.data.csv_format import Format
 from gdexp.data.dataset import CHUNK
@@ -58,7 +59,7 @@ def is_parquet(path: Path) -> bool:
 
 
 def predict(path: Path, written: Format, fitted: Fitted) -> tuple[bytes, str]:
-    """The table with an added column of predictions, written as it was.
+    """The table with added columns of predictions, written as it was.
 
     Args:
         path: a CSV or Parquet file, or a folder of Parquet files.
@@ -70,7 +71,7 @@ def predict(path: Path, written: Format, fitted: Fitted) -> tuple[bytes, str]:
 
     Raises:
         GdexpError: the table cannot be read, lacks a column that the run was fitted to, has a cell
-            that is not a finite number, or already has predictions.
+            that is not a finite number or no category of the run, or already has predictions.
     """
     if is_parquet(path):
         with ParquetFile.open(path) as parquet_file:
@@ -96,36 +97,57 @@ def _rows(file: CsvFile) -> Iterator[list[str]]:
         yield cells
 
 
-def _predictions(file: CsvFile | ParquetFile, fitted: Fitted) -> list[Any]:
-    """The prediction for each row.
+def _predictions(file: CsvFile | ParquetFile, fitted: Fitted) -> dict[str, list[Any]]:
+    """The columns to add: the prediction for each row and, of two named classes, a probability.
 
     Raises:
         GdexpError: see :func:`predict`.
     """
-    if ADDED in file.columns:
-        raise GdexpError(f"{file.path.name} already has a column {ADDED!r}. Rename it.")
-    for name in fitted.features:
+    for name in fitted.columns:
         _check_column(file, name)
-    chunks: list[NDArray[np.float64]] = [np.empty((0, len(fitted.features)))]
-    for columns in file.read(tuple(fitted.features), CHUNK):
-        chunks.append(np.column_stack(columns))
-    x = np.concatenate(chunks)
-    for row, position in np.argwhere(~np.isfinite(x))[:1]:
-        name = fitted.features[position]
-        where, cell = file.place(int(row), name)
-        raise GdexpError(
-            f"{file.path.name}, {where}, column {name!r}: {cell} is not a finite number. "
-            "Correct it."
-        )
     with np.errstate(over="ignore", invalid="ignore"):  # reported below
-        values = fitted.answers(x)["prediction"]
-    for row in np.flatnonzero(~np.isfinite(values))[:1]:
-        where, _ = file.place(int(row), fitted.features[0])
-        raise GdexpError(
-            f"{file.path.name}, {where}: the prediction is not finite, since a number is too large "
-            f"for {fitted.settings['dtype']}. Correct it."
-        )
-    return [int(v) for v in values] if fitted.task == "classes" else list(values.tolist())
+        answers = fitted.answers(_inputs(file, fitted))
+    for values in answers.values():
+        if values.dtype != object:
+            for row in np.flatnonzero(~np.isfinite(values))[:1]:
+                where, _ = file.place(int(row), fitted.columns[0])
+                raise GdexpError(
+                    f"{file.path.name}, {where}: the prediction is not finite, since a number is "
+                    f"too large for {fitted.settings['dtype']}. Correct it."
+                )
+    if fitted.task == "classes":
+        values = answers[ADDED]
+        answers = {ADDED: values if fitted.classes else values.astype(np.int64)}
+    for name in answers:
+        if name in file.columns:
+            raise GdexpError(f"{file.path.name} already has a column {name!r}. Rename it.")
+    return {name: values.tolist() for name, values in answers.items()}
+
+
+def _inputs(file: CsvFile | ParquetFile, fitted: Fitted) -> NDArray[np.float64]:
+    """The inputs of the predictor, shape (n, d).
+
+    Raises:
+        GdexpError: a cell is not a finite number, or none of the categories of the run.
+    """
+    chunks = [np.empty((0, len(fitted.features)))]
+    before = 0
+    for cells in file.read(fitted.columns, CHUNK, fitted.text):
+        for name, values in zip(fitted.columns, cells, strict=True):
+            valid = values != None if values.dtype == object else np.isfinite(values)  # noqa: E711
+            for row in np.flatnonzero(~valid)[:1]:
+                where, cell = file.place(before + int(row), name)
+                kind = "one of the run's categories" if name in fitted.text else "a finite number"
+                raise GdexpError(
+                    f"{file.path.name}, {where}, column {name!r}: {cell} is not {kind}. Correct it."
+                )
+        try:
+            chunks.append(fitted.inputs(cells))
+        except UnknownCategoryError as error:
+            where, _ = file.place(before + error.row, error.column)
+            raise GdexpError(f"{file.path.name}, {where}, {error}") from error
+        before += len(cells[0])
+    return np.concatenate(chunks)
 
 
 def _check_column(file: CsvFile | ParquetFile, name: str) -> None:
@@ -139,23 +161,26 @@ def _check_column(file: CsvFile | ParquetFile, name: str) -> None:
         raise GdexpError(f"{file.path.name}: two columns are called {name!r}. Rename one of them.")
 
 
-def _csv(file: CsvFile, rows: Sequence[list[str]], values: Sequence[Any]) -> str:
+def _csv(file: CsvFile, rows: Sequence[list[str]], added: Mapping[str, list[Any]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, delimiter=file.format.sign, lineterminator="\n")
     if file.format.header is not False:
-        writer.writerow([*file.columns, ADDED])
+        writer.writerow([*file.columns, *added])
     point = DECIMALS[file.format.decimal]
-    for row, value in zip(rows, values, strict=True):
-        writer.writerow([*row, str(value).replace(".", point)])
+    for row, *values in zip(rows, *added.values(), strict=True):
+        cells = (v if isinstance(v, str) else str(v).replace(".", point) for v in values)
+        writer.writerow([*row, *cells])
     return text.getvalue()
 
 
-def _parquet(file: ParquetFile, values: Sequence[Any]) -> bytes:
+def _parquet(file: ParquetFile, added: Mapping[str, list[Any]]) -> bytes:
     import pyarrow as pa
     from pyarrow import parquet
 
-    content = pa.BufferOutputStream()
-    parquet.write_table(file.table().append_column(ADDED, pa.array(values)), content)
+    content, table = pa.BufferOutputStream(), file.table()
+    for name, values in added.items():
+        table = table.append_column(name, pa.array(values))
+    parquet.write_table(table, content)
     return bytes(content.getvalue())
 
 

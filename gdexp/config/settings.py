@@ -18,6 +18,9 @@ class Preparation:
     """Preprocessing of the data, whatever its source: keys of the group ``data``."""
 
     standardize: Annotated[bool, "scale each feature to mean 0 and standard deviation 1"] = False
+    standardize_target: Annotated[
+        bool, "scale the target like a feature; losses then have no units, predictions keep theirs"
+    ] = False
     validation: Annotated[
         float, Ge(0), Lt(1), "share of the rows held out for the validation loss"
     ] = 0.0

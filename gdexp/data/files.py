@@ -9,71 +9,18 @@ from functools import partial
 from typing import Annotated, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gdexp.data.columns import choose, find
 from gdexp.data.csv_file import CsvFile
 from gdexp.data.csv_format import Format
 from gdexp.data.dataset import CHUNK, Chunk, Dataset
+from gdexp.data.open_table import OpenTable
 from gdexp.data.parquet_file import ParquetFile
-from gdexp.errors import ConfigError
 
-Matrix = NDArray[np.float64]
 Missing = Annotated[str, Literal["refuse", "drop"]]
 Separator = Annotated[str, Literal["comma", "semicolon", "tab", "space", "pipe"]]
 Decimal = Annotated[str, Literal["point", "comma"]]
 Thousands = Annotated[str | None, Literal["comma", "point", "space", "apostrophe"]]
-
-
-@dataclass(frozen=True)
-class OpenTable:
-    """A table in an open file; its columns are checked, its cells are checked as they are read.
-
-    Attributes:
-        file: the open file.
-        name: the table's name in MLflow.
-        features: the columns of the inputs.
-        target: the column to predict.
-        missing: "refuse" empty cells, or "drop" their rows.
-    """
-
-    file: CsvFile | ParquetFile
-    name: str
-    features: tuple[str, ...]
-    target: str
-    missing: str
-
-    def chunks(self, rows: int = CHUNK) -> Iterator[Chunk]:
-        """See :meth:`Source.chunks`."""
-        seen = kept = 0
-        for columns in self.file.read((*self.features, self.target), rows):
-            table: Matrix = np.column_stack(columns)
-            full = self._finite(table, seen)
-            seen, kept = seen + len(table), kept + len(full)
-            if len(full):
-                yield full[:, :-1], full[:, -1]
-        if not kept:
-            why = ": each has an empty cell" if seen else ""
-            raise ConfigError(f"data.path: {self.file.path} has no rows to fit{why}.")
-
-    def _finite(self, table: Matrix, before: int) -> Matrix:
-        """The rows without empty cells; raises ConfigError if a cell is infinite."""
-        if np.isfinite(table).all():
-            return table
-        empty = np.isnan(table)
-        self._refuse(np.isinf(table), before, "is not finite. Correct it.")
-        if self.missing == "refuse":
-            why = "is empty. Fill it in, or type data.missing=drop to leave such rows out."
-            self._refuse(empty, before, why)
-        return table[~empty.any(axis=1)]
-
-    def _refuse(self, cells: NDArray[np.bool_], before: int, why: str) -> None:
-        for row, position in np.argwhere(cells)[:1]:
-            column = (*self.features, self.target)[position]
-            where, cell = self.file.place(before + int(row), column)
-            raise ConfigError(
-                f"data.path: {self.file.path.name}, {where}, column {column!r}: {cell} {why}"
-            )
 
 
 @dataclass(frozen=True)
@@ -105,8 +52,8 @@ class Source:
         """
         with self.open_file() as file:
             chosen = self.target, self.features, self.drop or ()
-            target, features = choose(file.columns, *chosen, file.index)
-            yield OpenTable(file, self.name, features, target, self.missing)
+            target, columns = choose(file.columns, *chosen, file.index)
+            yield OpenTable(file, self.name, columns, target, self.missing).with_categories()
 
     def load(self) -> Dataset:
         """The whole table.
@@ -119,7 +66,8 @@ class Source:
             xs, ys = zip(*table.chunks(), strict=True)
         x = np.concatenate(xs)
         x = x[:, 0] if len(table.features) == 1 else x
-        return Dataset(x, np.concatenate(ys), self.name, table.features, table.target)
+        names = table.name, table.features, table.target, table.encoding, table.classes
+        return Dataset(x, np.concatenate(ys), *names)
 
     def chunks(self, rows: int = CHUNK) -> Iterator[Chunk]:
         """Read the table in chunks of at most ``rows`` rows: inputs (k, d), targets (k,), float64.

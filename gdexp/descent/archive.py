@@ -62,7 +62,16 @@ def unpack_parts(content: bytes, names: Sequence[str]) -> list[Any]:
     Raises:
         ValueError: as :func:`unpack`, or if it is not a dict or lacks a name.
     """
-    parts = check_mapping(unpack(content), "it")
+    return take(unpack(content), names)
+
+
+def take(parts: Any, names: Sequence[str]) -> list[Any]:
+    """The values of these names in a dict.
+
+    Raises:
+        ValueError: if it is not a dict or lacks a name.
+    """
+    parts = check_mapping(parts, "it")
     for name in names:
         if name not in parts:
             raise ValueError(f"it has no {name!r}")

@@ -16,7 +16,7 @@ from gdexp.config.validation import is_torch_based
 from gdexp.data.dataset import Dataset
 from gdexp.data.precision import check_fits, check_table
 from gdexp.data.preparation import KEPT, Prepared, prepare
-from gdexp.data.task import check_targets, outputs_of, targets
+from gdexp.data.task import check_targets, ignored_class, outputs_of, targets
 from gdexp.data.transforms import batches
 from gdexp.descent import predictors
 from gdexp.descent.fused import fuse
@@ -78,8 +78,11 @@ class Components:
             yield iteration
 
     def prediction(self) -> float:
-        """``f(predict_at)`` at the current parameters; of several outputs, the first."""
-        return float(self.predict(self.at).reshape(-1)[0])
+        """``f(predict_at)`` at the current parameters, in the data's own units.
+
+        Of several outputs, the first.
+        """
+        return float(self.data.in_units(self.predict(self.at)).reshape(-1)[0])
 
     def predict(self, x: Array) -> Any:
         """Predictions for inputs prepared like ``x``, as a NumPy array."""
@@ -123,12 +126,14 @@ def build(job: Job) -> Components:
     """
     settings = job.settings
     task = task_of(settings)
-    data = prepare(job, source)
-    y = (data.table or data.fitted).y
-    check_targets(y, task, job.choices["loss"])
-    outputs = outputs_of(y, task)
+    loss = option(job, "loss")
+    ignored = ignored_class(loss, task)
+    data = prepare(job, source, ignored)
+    table = data.table or data.fitted
+    check_targets(table, task, job.choices["loss"], ignored)
+    outputs = outputs_of(table.y, task, loss)
     predictor = _predictor(job, data.fitted.width, outputs)
-    gradient, loss, updater = (option(job, f) for f in ("gradient", "loss", "updater"))
+    gradient, updater = option(job, "gradient"), option(job, "updater")
     device = None
     if is_torch_based(job):
         from gdexp import pytorch

@@ -14,7 +14,7 @@ from gdexp.config.capabilities import is_linear
 from gdexp.config.job import Job
 from gdexp.descent.build import Components
 from gdexp.descent.checkpoint import Saved, contents
-from gdexp.descent.evaluation import coefficients, final_scores, metric_names
+from gdexp.descent.evaluation import coefficients, final_scores
 from gdexp.descent.fitted import Fitted
 from gdexp.descent.progress import Progress
 from gdexp.descent.result import Result, outcome
@@ -155,7 +155,7 @@ def _trajectory(job: Job, built: Components) -> Trajectory:
     if built.scheduler is not None:
         measures["train/lr"] = lambda: built.lr
     linear = is_linear(job.settings)
-    elements = {"w": metric_names(built.data.fitted.features)} if linear else {}
+    elements = {"w": built.data.fitted.features} if linear else {}
     return Trajectory(built.predictor.parameters, job.settings["iters"], elements, measures)
 
 

@@ -19,6 +19,7 @@ from gdexp.sweep import resume
 from gdexp.sweep.grids.repetitions import summarise
 from gdexp.tracking import describe, environment
 from gdexp.tracking.curves import table_parquet
+from gdexp.tracking.metric_names import curve_name
 from gdexp.tracking.run_record import PROCESS, Curve, RecordedRun, RunRecord
 from gdexp.tracking.store import Store
 
@@ -182,7 +183,8 @@ def _csv(rows: Sequence[Row]) -> bytes:
 
 def table_row(job: Job, result: Result) -> dict[str, Any]:
     """The row of a run that was computed here; equal to :func:`row_of` its record."""
-    last = {name: float(v[-1]) for name, v in result.trajectory.columns().items() if len(v)}
+    columns = result.trajectory.columns().items()
+    last = {curve_name(name): float(v[-1]) for name, v in columns if len(v)}
     return {
         "job": job.number,
         "run_id": result.run_id,

@@ -17,12 +17,14 @@ import yaml
 
 from gdexp.config import __version__, schema
 from gdexp.config.job import Job
+from gdexp.data.categories import numbered
 from gdexp.data.preparation import Prepared
 from gdexp.descent.fitted import FILE, is_rebuildable
 from gdexp.descent.result import Result
 from gdexp.descent.trajectory import Trajectory
 from gdexp.tracking import environment
 from gdexp.tracking.curves import curve_epochs, epoch_times, parquet
+from gdexp.tracking.metric_names import curve_name, metric_name
 from gdexp.tracking.run_record import PROCESS, Curve, DatasetRecord, RunRecord
 
 CHECKPOINTS = "checkpoints"  # folder of the checkpoints among the artifacts
@@ -143,6 +145,8 @@ def final_tags(job: Job, result: Result) -> dict[str, str]:
         "gdexp.reason": result.reason,
         "mlflow.note.content": note(job, result),
     }
+    if result.data is not None and result.data.fitted.classes:
+        texts["gdexp.classes"] = numbered(result.data.fitted.classes)
     return {key: cut(value) for key, value in texts.items()}
 
 
@@ -168,7 +172,7 @@ def final_metrics(result: Result) -> dict[str, float]:
     }
     if not result.trajectory.diverged and math.isfinite(result.prediction):
         values["final/prediction"] = result.prediction
-    values |= {f"coef/{name}": value for name, value in result.coefficients.items()}
+    values |= {f"coef/{metric_name(name)}": value for name, value in result.coefficients.items()}
     return values | result.scores
 
 
@@ -199,7 +203,7 @@ def curves(
     epochs = epochs[epochs > after]
     times = epoch_times(epochs, started, seconds / max(1, length))
     for name, values in trajectory.columns().items():
-        yield Curve(name, values[epochs - 1], epochs, times)
+        yield Curve(curve_name(name), values[epochs - 1], epochs, times)
 
 
 def files(job: Job, result: Result) -> dict[str, bytes]:

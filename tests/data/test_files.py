@@ -184,12 +184,12 @@ REFUSED: dict[str, tuple[str | bytes, dict[str, object], str]] = {
     "nothing to predict it from."),
     "a text": ("age,bmi,y\n1,2,3\n\n4,old,6\n", {}, "data.path: t.csv, line 4, column 'bmi': 'old' "
     f"is not a number. {CORRECT}"),
-    "a text, dropping": ("age,bmi,y\n1,,3\n4,old,6\n", {"missing": "drop"}, "data.path: t.csv, "
-    f"line 3, column 'bmi': 'old' is not a number. {CORRECT}"),
-    "a class": ("age,bmi,y\n1,2,yes\n", {}, "data.path: t.csv, line 2, column 'y': 'yes' is not a "
-    f"number. {CORRECT}"),
-    "a long text": (f"age,bmi,y\n1,{'z' * 99},3\n", {}, f"data.path: t.csv, line 2, column 'bmi': "
-    f"'{'z' * 39}…' is not a number. {CORRECT}"),
+    "a text, dropping": ("age,bmi,y\n1,2,3\n,4,5\n4,old,6\n", {"missing": "drop"}, "data.path: "
+    f"t.csv, line 4, column 'bmi': 'old' is not a number. {CORRECT}"),
+    "a class": ("age,bmi,y\n1,2,0\n1,2,yes\n", {}, "data.path: t.csv, line 3, column 'y': 'yes' "
+    f"is not a number. {CORRECT}"),
+    "a long text": (f"age,bmi,y\n1,2,3\n1,{'z' * 99},3\n", {}, "data.path: t.csv, line 3, "
+    f"column 'bmi': '{'z' * 39}…' is not a number. {CORRECT}"),
     "a decimal comma": ('age,bmi,y\n1,"2,5",3\n', {}, "data.path: t.csv, line 2, column 'bmi': "
     "'2,5' is not a number. Type data.decimal=comma."),
     "an empty cell": ("age,bmi,y\n1,2,3\n4,,6\n", {}, "data.path: t.csv, line 3, column 'bmi': '' "
@@ -276,7 +276,7 @@ REFUSED_PARQUET: dict[str, tuple[dict[str, object], dict[str, object], str]] = {
     "data.path=table.parquet."),
     "no target": ({"x": [1], "y": [1]}, {"target": None}, "data.target: name the column to "
     "predict, as in data.target=y. It has: x, y."),
-    "texts": ({"x": ["a"], "y": [1]}, {}, "data.path: t.parquet, row 1, column 'x': "
+    "texts": ({"x": ["1", "a"], "y": [1, 2]}, {}, "data.path: t.parquet, row 2, column 'x': "
     f"'a' is not a number. {CORRECT}"),
     "null": ({"x": [1, None], "y": [1, 2]}, {}, f"data.path: t.parquet, row 2, column 'x': the "
     f"cell {FILL}"),

@@ -26,7 +26,8 @@ SGD = ("momentum", "dampening", "weight_decay", "nesterov", "maximize")
 ONE_BY_ONE = (  # settings that cannot be vectorized, unless they have their default
     *("device", "continue_from", "checkpoint.every"),
     *("stop.tolerance", "stop.patience", "stop.divergence"),
-    *("data.standardize", "data.validation", "data.batch_size", "data.compress"),
+    *("data.standardize", "data.standardize_target", "data.validation"),
+    *("data.batch_size", "data.compress"),
 )
 NUMBERS = {  # the settings in which the runs of a program may differ
     "": ("lr", "iters", "seed", "predict_at", "print_every"),
