@@ -72,7 +72,9 @@ def is_numeric(cell: str) -> bool:
 def text_columns(
     columns: Iterable[str], rows: Iterable[Mapping[str, str | None]], notation: Notation
 ) -> frozenset[str]:
-    """The columns of text: the first cell that tells is a word; all may stand for missing values.
+    """The columns of text: the first cell that is neither empty nor like "?" is a word.
+
+    A column of nothing but empty cells and such signs is text, too, unless all are empty.
 
     Args:
         columns: the names of the columns.
