@@ -63,7 +63,7 @@ def report_notes(job: Job, result: Result) -> None:
 
 
 def _fit(job: Job, result: Result) -> Iterator[str]:
-    """The classes, the scores, and the coefficients unless the transcript already shows them."""
+    """Coefficients that the transcript does not show, the names of the classes, the scores."""
     printed = [*result.parameters.values()] if len(result.parameters) <= FEW else []
     if result.coefficients and [*result.coefficients.values()] != printed:
         listed = [*result.coefficients.items()][:LISTED]

@@ -62,8 +62,7 @@ class Loss:
 class Logistic:
     """Cross-entropy of a target y from 0 to 1, ``L = 1/n * sum(log(1 + e**z) - y * z)``.
 
-    The target is a class, 0 or 1, or a probability. The prediction z is the logit of y = 1, whose
-    probability is ``1 / (1 + e**-z)``.
+    The prediction z is the logit of y = 1, whose probability is ``1 / (1 + e**-z)``.
     """
 
     task = "binary"

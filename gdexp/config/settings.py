@@ -118,6 +118,13 @@ TRACKING: dict[str, Any] = {
 
 LATER: dict[str, Any] = {
     "stop.restore_best": True,
+    "data.standardize_target": False,
+    "data.drop": None,
+    "data.decimal": "point",
+    "data.thousands": None,
+    "data.encoding": None,
+    "data.comment": None,
+    "data.header": None,
 }
 """Settings that records of earlier versions lack, with their defaults.
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 from gdexp.data.numbers import BLANK, DECIMALS, EMPTY, THOUSANDS, Notation
 
 CORRECT = "Correct it, or leave out the column with data.drop."
-NO_TEXT = f"is a number, and the column's first cell is text. {CORRECT}"
+NO_TEXT = f"is a number in a column of text. {CORRECT}"
 NOTATIONS = [
     Notation(decimal, thousands)
     for thousands in (None, *THOUSANDS)
@@ -72,7 +72,9 @@ def is_numeric(cell: str) -> bool:
 def text_columns(
     columns: Iterable[str], rows: Iterable[Mapping[str, str | None]], notation: Notation
 ) -> frozenset[str]:
-    """The columns of text: the first cell that tells is a word; all may stand for missing values.
+    """The columns of text: the first cell that is neither empty nor like "?" is a word.
+
+    A column of nothing but empty cells and such signs is text, too, unless all are empty.
 
     Args:
         columns: the names of the columns.

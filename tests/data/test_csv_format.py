@@ -213,7 +213,9 @@ def test_text_is_read_as_it_is_and_numbers_in_it_are_refused(workdir: Path) -> N
     (workdir / "t.csv").write_text("who\nme\n3\n")
     with (
         CsvFile.open(workdir / "t.csv", Format()) as file,
-        pytest.raises(ConfigError, match="line 3, column 'who': '3' is a number, and the column's"),
+        pytest.raises(
+            ConfigError, match="line 3, column 'who': '3' is a number in a column of text"
+        ),
     ):
         list(file.read(("who",), 9, file.text_columns(("who",))))
 

@@ -78,8 +78,8 @@ def test_strings_are_text_or_numbers_by_their_first_cell(workdir: Path) -> None:
         ({"a": ["1", "x"]}, "row 2, column 'a': 'x' is not a number. Correct it, or leave out the "
          "column with data.drop."),
         ({"a": ["1,5", "2"]}, "row 1, column 'a': '1,5' is not a number. Type data.decimal=comma."),
-        ({"a": ["x", None, "1"]}, "row 3, column 'a': '1' is a number, and the column's first cell "
-         "is text. Correct it, or leave out the column with data.drop."),
+        ({"a": ["x", None, "1"]}, "row 3, column 'a': '1' is a number in a column of text. "
+         "Correct it, or leave out the column with data.drop."),
         ({"a": pd.to_datetime(["2026-11-25"])}, "column 'a': its type, timestamp[us], is not "
          "numeric. Correct it, or leave out the column with data.drop."),
     ],
