@@ -110,7 +110,8 @@ class Summary:
         metrics |= {f"sweep/{outcome}": n for outcome, n in counts.items()}
         outcome = {"FINISHED": "completed", "KILLED": "interrupted"}.get(status, "failed")
         tags = {"gdexp.outcome": outcome}
-        if not best.are_comparable(self.jobs):
+        candidates = {row["job"] for row in table if best.is_candidate(row)}
+        if not best.are_comparable([job for job in self.jobs if job.number in candidates]):
             sentence += ". Their losses measure different things, so none is the best"
         elif winners := best.best_of(table):
             metrics["best/loss"] = winners[0]["final/loss"]

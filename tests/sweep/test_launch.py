@@ -94,7 +94,9 @@ def test_a_loss_of_ones_own_runs_one_by_one_and_stderr_says_why(
     found = members(client(store))
     assert [r.data.params["loss"] for r in found] == ["mine", "mine", "manual", "manual"]
     for one, other in zip(found[:2], found[2:], strict=True):
-        assert one.data.metrics == pytest.approx(other.data.metrics, rel=1e-6)
+        checks = {"check/digits", "check/condition"}  # of a loss that declares what it measures
+        known = {key: v for key, v in other.data.metrics.items() if key not in checks}
+        assert one.data.metrics == pytest.approx(known, rel=1e-6)
 
 
 def test_what_torch_refuses_fails_in_a_sweep_too(store: Path) -> None:

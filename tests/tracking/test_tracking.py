@@ -79,6 +79,8 @@ def check_record(opened: MlflowClient, result: gdexp.experiment.Result) -> None:
         "coef/intercept",
         "best/loss",
         "best/epoch",
+        "check/condition",
+        "check/digits",
     }
     assert found.data.metrics["final/loss"] == trajectory.loss[-1]
     assert found.data.metrics["final/log10_loss"] == math.log10(trajectory.loss[-1])
