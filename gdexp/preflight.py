@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import shlex
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
@@ -19,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from gdexp.config import schema, validation
 from gdexp.config.compose import Composer
 from gdexp.config.job import Job
-from gdexp.config.overrides import SYNONYMS, assignment, is_hydras, parse
+from gdexp.config.overrides import SYNONYMS, as_one_name, assignment, is_hydras, parse
 from gdexp.descent.build import build
 from gdexp.errors import ConfigError, did_you_mean, first_line
 from gdexp.sweep import grids
@@ -81,7 +82,7 @@ def _check_single(parsed: Sequence[Override]) -> None:
         if override.is_sweep_override():
             raise ConfigError(
                 f"{text} names several values. Add -m to run each of them: "
-                f"python -m gdexp -m {text}"
+                f"python -m gdexp -m {shlex.quote(str(text))}{as_one_name(str(text))}"
             )
 
 

@@ -106,6 +106,14 @@ def test_the_column_called_null_needs_quotes_and_is_told_so(table: Path, cli: CL
     assert cli(*words[:2], typed, "tracking=off", "iters=1").code == 0
 
 
+def test_a_name_with_a_comma_is_told_how_to_be_typed(workdir: Path, cli: CLI) -> None:
+    (workdir / "t.csv").write_text('"it\'s a, b",y\n1,2\n2,3\n')
+    words = ("data=csv", "data.path=t.csv", "tracking=off", "iters=1")
+    sentence = cli(*words, "data.target=it's a, b").err
+    typed = sentence.rpartition("for one name: ")[2]
+    assert cli(*words, *shlex.split(typed)).code == 0
+
+
 def test_columns_vary_in_a_sweep_typed_and_from_a_table(table: Path, cli: CLI) -> None:
     words = ["data=csv", f"data.path={table.name}", "tracking=off", "iters=1", "-m"]
     ended = cli(*words, "data.target=größe,1.50,x")
