@@ -97,7 +97,7 @@ def readable(text: str) -> str:
 
 
 def as_one_name(text: str) -> str:
-    """What to type for a name that contains commas, as the end of a sentence; else nothing.
+    r"""What to type for a name that contains commas, as the end of a sentence; else nothing.
 
     >>> as_one_name("data.target=a, b"), as_one_name("lr=0.1,0.2")
     (' or, for one name: \'data.target="a, b"\'', '')
