@@ -89,6 +89,16 @@ VALUES: dict[str, Any] = {  # where a value does not follow from the default
     "data=csv data.features": ["z"],
     "data=parquet data.features": ["z"],
     "data.name": "mine",
+    "data.drop": ["z"],
+    "data.decimal": {
+        "data.decimal": "comma",
+        "data.separator": "semicolon",
+        "data.path": "commas.csv",
+    },
+    "data.thousands": "apostrophe",
+    "data.encoding": "latin1",
+    "data.comment": "%",
+    "data.header": True,
     "data.missing": "drop",
     "data=csv data.separator": {"data.separator": "semicolon", "data.path": "semicolons.csv"},
     "data=synthetic data.condition": {"data.condition": 2.0, "data.features": 2},
@@ -178,6 +188,7 @@ def tables(store: Path) -> Path:
     table = pd.DataFrame({"x": [1.0, 2, 3, 4], "z": [2.0, 1, 2, 1], "y": [2.0, 4, 6, 8]})
     table.to_csv("table.csv", index=False)
     table.to_csv("semicolons.csv", index=False, sep=";")
+    table.to_csv("commas.csv", index=False, sep=";", decimal=",")
     table.to_parquet("table.parquet")
     table.assign(y=table.y + 1).to_csv("other.csv", index=False)
     table.assign(y=table.y + 1).to_parquet("other.parquet")
