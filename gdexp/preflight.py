@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import shlex
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
@@ -18,9 +17,9 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from gdexp.config import schema, validation
-from gdexp.config.compose import Composer
+from gdexp.config.compose import Composer, resolved
 from gdexp.config.job import Job
-from gdexp.config.overrides import SYNONYMS, as_one_name, assignment, is_hydras, parse
+from gdexp.config.overrides import SYNONYMS, as_sweep, assignment, is_hydras, parse
 from gdexp.descent.build import build
 from gdexp.errors import ConfigError, did_you_mean, first_line
 from gdexp.sweep import grids
@@ -82,7 +81,7 @@ def _check_single(parsed: Sequence[Override]) -> None:
         if override.is_sweep_override():
             raise ConfigError(
                 f"{text} names several values. Add -m to run each of them: "
-                f"python -m gdexp -m {shlex.quote(str(text))}{as_one_name(str(text))}"
+                f"python -m gdexp -m {as_sweep(str(text))}"
             )
 
 
@@ -155,7 +154,7 @@ def _check_values(composer: Composer, choices: list[str], values: list[Together]
         _check_value(key, value, base, job)
     for pairs in reversed(values):
         _set(base, pairs)
-    first = _resolved(base)
+    first = resolved(base)
     validation.check(first)
     build(first)
     for pairs in values:
@@ -164,13 +163,6 @@ def _check_values(composer: Composer, choices: list[str], values: list[Together]
             _set(base, pairs)
             build(Job.of(base, ()))
     return first
-
-
-def _resolved(base: DictConfig) -> Job:
-    try:
-        return Job.of(base, ())
-    except OmegaConfBaseException as error:  # a reference such as ${lrr} leads nowhere
-        raise ConfigError(f"{error.full_key or 'a reference'}: {first_line(error)}.") from error
 
 
 def _set(base: DictConfig, pairs: Together) -> None:
@@ -229,8 +221,7 @@ def _check_value(key: str, value: Any, base: DictConfig, job: Job) -> None:
     node = _holder(key, base)
     if node is base and key not in schema.HINTS:
         raise ConfigError(f"{key}: {value!r} is not an option. Type one by its name.")
-    is_reference = isinstance(value, str) and "${" in value  # checked when it is resolved
-    if isinstance(node, DictConfig) and not is_reference:
+    if isinstance(node, DictConfig) and "${" not in str(value):  # else checked when resolved
         validation.check_setting(job, key, value)
 
 

@@ -19,10 +19,12 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.types import Quote, QuotedString
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 import gdexp.config.settings  # noqa: F401  (registers the structured schema)
-from gdexp.errors import ConfigError, brief
+from gdexp.config.job import Job
+from gdexp.errors import ConfigError, brief, first_line
 
 VERSION_BASE = "1.3"
 ROOT = "config"
@@ -84,6 +86,18 @@ class Composer:
     def loader(self) -> ConfigLoader:
         """Hydra's configuration loader."""
         return GlobalHydra.instance().config_loader()
+
+
+def resolved(cfg: DictConfig) -> Job:
+    """The job of a composed configuration.
+
+    Raises:
+        ConfigError: a reference such as ``${lrr}`` leads nowhere.
+    """
+    try:
+        return Job.of(cfg, ())
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{error.full_key or 'a reference'}: {first_line(error)}.") from error
 
 
 @contextmanager
