@@ -6,15 +6,19 @@ import logging
 import shlex
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from gdexp.config import capabilities
 from gdexp.config.job import Job
+from gdexp.data.categories import numbered
+from gdexp.descent.numbers import short
 from gdexp.descent.result import Result
 from gdexp.descent.transcript import FEW
 
 LISTED = 30  # maximum number of coefficients to list
 
-_noted: set[str] = set()
+_noted: set[tuple[str | None, str]] = set()
+_silent = False
 
 
 def report_job(job: Job, result: Result, place: str = "") -> None:
@@ -26,17 +30,15 @@ def report_job(job: Job, result: Result, place: str = "") -> None:
         place: where it is recorded, in words.
     """
     if job.number is not None:
-        loss = f"loss {result.trajectory.loss[-1]:.6g}, " if result.trajectory.length else ""
-        ended = f"{loss}f({result.at}) = {result.prediction:.6g}"
+        loss = f"loss {short(result.loss)}, " if result.trajectory.length else ""
+        ended = f"{loss}f({result.at}) = {short(result.prediction)}"
         say(f"#{job.number} {' '.join(job.typed) or 'defaults'}: {result.outcome}, {ended}")
-        if result.note and job.choices["gradient"] not in _noted:
-            _noted.add(job.choices["gradient"])  # once in a sweep is enough
-            say(f"note: {result.note}")
+        report_notes(job, result)
         return
-    if result.outcome != "completed":
-        say(f"{result.outcome}: {result.reason}")
-    if result.note:
-        say(f"note: {result.note}")
+    final = f"; final loss {short(result.loss)}" if result.trajectory.length else ""
+    say(f"{result.outcome}: {result.reason}{final}")
+    for note in result.notes.values():
+        say(f"note: {note}")
     data = job.settings["data"]
     own = not capabilities.of(job.settings, "data", "inline") and not data["standardize"]
     if result.outcome == "diverged" and own:
@@ -51,19 +53,30 @@ def report_job(job: Job, result: Result, place: str = "") -> None:
         say("see it with: python -m gdexp ui")
 
 
+def report_notes(job: Job, result: Result) -> None:
+    """Print the notes of a run of a sweep, but one of each kind in the whole sweep."""
+    for kind, note in result.notes.items():
+        if (job.sweep_id, kind) not in _noted:
+            _noted.add((job.sweep_id, kind))
+            about = "" if kind.startswith("gradient=") else f" (#{job.number})"
+            say(f"note{about}: {note}")
+
+
 def _fit(job: Job, result: Result) -> Iterator[str]:
-    """The scores, and the coefficients unless the transcript already shows them."""
+    """Coefficients that the transcript does not show, the names of the classes, the scores."""
     printed = [*result.parameters.values()] if len(result.parameters) <= FEW else []
     if result.coefficients and [*result.coefficients.values()] != printed:
         listed = [*result.coefficients.items()][:LISTED]
         width = max(len(name) for name, _ in listed)
         yield "coefficients, in the data's own units:"
         for name, value in listed:
-            yield f"  {name:<{width}}  {value: .6g}"
+            yield f"  {name:<{width}}  {' ' * (value >= 0)}{short(value)}"
         if (more := len(result.coefficients) - LISTED) > 0:
             yield f"  and {more} more"
+    if result.data is not None and result.data.fitted.classes:
+        yield f"classes: {numbered(result.data.fitted.classes)}"
     if result.scores:
-        yield ", ".join(f"{name} {value:.6g}" for name, value in result.scores.items())
+        yield ", ".join(f"{name} {short(value)}" for name, value in result.scores.items())
 
 
 def report_sweep() -> None:
@@ -85,5 +98,17 @@ def log_settings(job: Job, place: str) -> None:
 
 
 def say(text: str) -> None:
-    """Print a line on stderr."""
-    print(text, file=sys.stderr, flush=True)
+    """Print a line on stderr, unless within :func:`silent`."""
+    if not _silent:
+        print(text, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def silent() -> Iterator[None]:
+    """Print none of these lines within this block, whichever thread reports a run."""
+    global _silent
+    former, _silent = _silent, True
+    try:
+        yield
+    finally:
+        _silent = former

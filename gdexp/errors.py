@@ -12,7 +12,7 @@
     └── Interrupted            Ctrl-C, SIGTERM or SIGHUP, exit code 128 + the signal's number
 
 The messages are complete sentences: which setting, the value given, what is expected and what to
-type instead.
+type instead. A notebook shows them without a traceback.
 """
 
 from __future__ import annotations
@@ -21,8 +21,15 @@ import difflib
 from collections.abc import Iterable
 
 
+def _message_only(error: Exception) -> list[str]:
+    """What IPython prints instead of a traceback: lines."""
+    return f"{type(error).__name__}: {error}".splitlines()
+
+
 class GdexpError(Exception):
     """A sentence for the user; no traceback is needed to understand it."""
+
+    _render_traceback_ = _message_only  # IPython's hook
 
 
 class ConfigError(GdexpError, ValueError):
@@ -39,6 +46,8 @@ class WriteError(StoreError):
 
 class RunFailedError(Exception):
     """A run failed and has been reported; only the exit code is left to set."""
+
+    _render_traceback_ = _message_only
 
 
 class Interrupted(KeyboardInterrupt):
@@ -96,3 +105,12 @@ def nearest(given: str, known: Iterable[str]) -> str | None:
     if not similar:  # `loss=mse` means MSELoss, which is too long for the ratio above
         similar = [name for name in lowered if name.startswith(given.lower()) and given][:1]
     return lowered[similar[0]] if similar else None
+
+
+def counted(number: int, noun: str) -> str:
+    """A number and its noun, singular or plural.
+
+    >>> counted(1, "run"), counted(0, "run"), counted(3, "right digit")
+    ('1 run', '0 runs', '3 right digits')
+    """
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, TextIO
 
 from gdexp.config import validation
 from gdexp.config.job import Job
+from gdexp.config.schema import FAMILIES
+from gdexp.console import say
 from gdexp.descent.build import Components, build
-from gdexp.descent.checkpoint import Folder, Saved, read
+from gdexp.descent.checkpoint import Checkpoint, Folder, Saved, check_updater, fit, read
 from gdexp.descent.compute import begin, compute, end
 from gdexp.descent.result import Result
 from gdexp.descent.signals import exposed, shielded
 from gdexp.errors import ConfigError
-from gdexp.insight import gradient_check
+from gdexp.insight import notes
 
 if TYPE_CHECKING:
     from gdexp.tracking.recorder import Recorder
@@ -31,12 +33,14 @@ class Ready:
         built: its components.
         store: where it is recorded; None if tracking is off.
         saved: the checkpoint that it continues; None if starting from scratch.
+        asked: the job it was prepared from, which has other settings if it continues a checkpoint.
     """
 
     job: Job
     built: Components
     store: Store | None
     saved: Saved | None
+    asked: Job
 
 
 def prepare(job: Job) -> Ready:
@@ -46,11 +50,71 @@ def prepare(job: Job) -> Ready:
         ConfigError: a setting is out of range, or a constructor rejects it.
         StoreError: the tracking store cannot be used.
     """
+    new, built, saved = _assembled(job)
+    return Ready(new, built, open_store(new), saved, job)
+
+
+def check_run(job: Job) -> None:
+    """Check a run as :func:`prepare` does, without opening its store.
+
+    Raises:
+        ConfigError: a setting is out of range, or a constructor rejects it.
+    """
+    _assembled(job)
+
+
+def _assembled(job: Job) -> tuple[Job, Components, Saved | None]:
+    """The run, its components, and the checkpoint that it continues."""
+    if job.settings["continue_from"] is None:
+        return job, assemble(job), None
+    from gdexp.descent import continuing
+
+    checkpoint = _checkpoint(job)
+    new = continuing.continued(job, checkpoint)
+    built = assemble(new)
+    saved = fit(new, built, checkpoint)
+    return continuing.without_met_rules(new, built, saved), built, saved
+
+
+def assemble(job: Job) -> Components:
+    """Check and build a run.
+
+    Raises:
+        ConfigError: a setting is out of range, or a constructor rejects it.
+    """
     validation.check(job)
     built = build(job)
-    fetch = partial(_newest_checkpoint, job) if job.settings["tracking"]["enabled"] else None
-    saved = read(job, built, fetch)  # before a store is created
-    return Ready(job, built, open_store(job), saved)
+    check_updater(job, built)
+    if built.scheduler is not None or not _is_by_hand(job):
+        from gdexp.descent import trial
+
+        trial.check(job, built)
+    return built
+
+
+def _is_by_hand(job: Job) -> bool:
+    """Whether all four families are of gdexp.manual, of which an update reveals nothing."""
+    targets = (str(job.settings[family]["_target_"]) for family in FAMILIES)
+    return all(target.startswith("gdexp.manual.") for target in targets)
+
+
+def continued(job: Job) -> Job:
+    """The job with the settings of the run that it continues, if it continues one.
+
+    Raises:
+        ConfigError: there is no such checkpoint, or a typed setting differs from the run's.
+    """
+    if job.settings["continue_from"] is None:
+        return job
+    from gdexp.descent import continuing
+
+    return continuing.continued(job, _checkpoint(job))
+
+
+def _checkpoint(job: Job) -> Checkpoint:
+    is_tracked = job.settings["tracking"]["enabled"]
+    fetch = partial(_newest_checkpoint, job) if is_tracked else None  # creates no store
+    return read(job.settings["continue_from"], fetch)
 
 
 def open_store(job: Job) -> Store | None:
@@ -135,7 +199,11 @@ def run_within(
     """
     job, built = ready.job, ready.built
     result, transcript = begin(job, built, stream)
-    result.note = gradient_check.warning(job, gradient_check.multiple(job, built))
+    result.notes = notes.before(job, built)
+    if ready.saved is not None:
+        from gdexp.descent import continuing
+
+        say(continuing.announcement(job, ready.saved))
     recording = recorder.begin(job, built.data) if recorder is not None else None
     error: BaseException | None = None
     try:
@@ -150,6 +218,10 @@ def run_within(
                 keep=recording.keep if recording is not None else Folder().keep,
                 bar=bar,
             )
+            notes.diagnose(job, built, result)
+    except SystemExit as stopped:
+        error = RuntimeError(f"a component of the run called sys.exit({stopped.code!r})")
+        raise error from stopped
     except BaseException as stopped:
         error = stopped
         raise

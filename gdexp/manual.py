@@ -60,7 +60,7 @@ class Loss:
 
 
 class Logistic:
-    """Cross-entropy of a binary target y, 0 or 1, ``L = 1/n * sum(log(1 + e**z) - y * z)``.
+    """Cross-entropy of a target y from 0 to 1, ``L = 1/n * sum(log(1 + e**z) - y * z)``.
 
     The prediction z is the logit of y = 1, whose probability is ``1 / (1 + e**-z)``.
     """
@@ -150,7 +150,7 @@ class Updater:
         lr: the learning rate.
     """
 
-    proportional = True
+    dynamics = "descent"
     vectorized = "plain"
 
     def __init__(self, lr: Positive) -> None:
@@ -180,7 +180,7 @@ class Momentum(Updater):
         momentum: the decay of v; it must be below 1 for v to come to rest.
     """
 
-    proportional = True
+    dynamics = "heavy_ball"
 
     def __init__(self, lr: Positive, momentum: Annotated[float, Ge(0)] = 0.9) -> None:
         super().__init__(lr)
@@ -201,7 +201,7 @@ class Nesterov(Momentum):
     O(1/k**2)", 1983, in the form of :class:`torch.optim.SGD`.
     """
 
-    proportional = True
+    dynamics = "nesterov"
 
     def __call__(self, parameters: Parameters, gradients: Parameters) -> None:
         """Update every parameter, in place."""

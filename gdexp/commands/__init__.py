@@ -12,7 +12,7 @@ import sys
 COMMANDS = {
     "compare": "show recorded runs side by side, as a table",
     "ui": "show recorded runs in the browser, until Ctrl-C",
-    "predict": "add a recorded run's predictions to the rows of a CSV file",
+    "predict": "add a recorded run's predictions to the rows of a table",
 }
 
 

@@ -1,35 +1,110 @@
-"""Running an experiment from Python, as :func:`gdexp.run` does."""
+"""Running experiments and sweeps from Python, as :func:`gdexp.run` and :func:`gdexp.sweep` do."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
 
 from gdexp.config import validation
 from gdexp.config.compose import Composer, session
 from gdexp.config.job import Job
-from gdexp.config.overrides import readable
 from gdexp.descent.result import Result
 from gdexp.descent.signals import handled
+from gdexp.errors import ConfigError, GdexpError, RunFailedError, first_line
 from gdexp.experiment import prepare, run
 
+if TYPE_CHECKING:
+    from os import PathLike
 
-def run_overrides(typed: Sequence[str], config_dir: str | None) -> Result:
+    import pandas as pd
+    from omegaconf import DictConfig
+
+
+def run_overrides(typed: Sequence[str], config_dir: str | PathLike[str] | None) -> Result:
     """Compose, check and run overrides; see :func:`gdexp.run`."""
-    typed = [readable(text) for text in typed]
     with handled():
         with session():
             composer = Composer(config_dir)
-            try:
+            with _explained(typed, composer, multirun=False):
                 job = Job.of(composer.compose(typed), typed)
-            except Exception:
-                _explain(typed, composer)
-                raise
-            if validation.needs_full_check(job):
-                _explain(typed, composer)
+                doubt = validation.needs_full_check(job)
+            if doubt:
+                _check(typed, composer, multirun=False)
         return run(prepare(job))
 
 
-def _explain(typed: Sequence[str], composer: Composer) -> None:
+def sweep_overrides(typed: Sequence[str], config_dir: str | PathLike[str] | None) -> pd.DataFrame:
+    """Compose, check and run a sweep; see :func:`gdexp.sweep`.
+
+    Hydra has one state for all threads, so a sweep in another thread waits for this one.
+    """
+    from gdexp.commands.table import Kept
+    from gdexp.console import silent
+    from gdexp.sweep.progress import observed
+
+    kept = Kept()
+    with handled(), session(), silent(), observed(kept.keep):
+        composer = Composer(config_dir)
+        job = _check(typed, composer, multirun=True)
+        with _explained(typed, composer, multirun=True):
+            config = composer.compose_sweep(typed)
+        try:
+            _sweep(config, composer, job)
+        except RunFailedError as error:
+            raise kept.failure() or error from None
+        return kept.table(config)
+
+
+def _sweep(config: DictConfig, composer: Composer, first: Job) -> None:
+    """Run a sweep that has been checked, as Hydra's multirun does."""
+    from hydra._internal.callbacks import Callbacks
+    from hydra.core.plugins import Plugins
+    from hydra.types import HydraContext
+
+    from gdexp.commands.run import _run_job
+    from gdexp.config.overrides import typed as typed_words
+    from gdexp.config.paths import absolute, check_writable
+    from gdexp.sweep import best, foreign
+    from gdexp.sweep.workers.engines import check_engine
+
+    check_engine(config.hydra.launcher)
+    check_writable(absolute(config.hydra.sweep.dir), "outputs")
+    prepare(first)
+    sweeper = Plugins.instance().instantiate_sweeper(
+        hydra_context=HydraContext(composer.loader, Callbacks(config)),
+        task_function=_run_job,
+        config=config,
+    )
+    try:
+        with foreign.summarised():
+            foreign.open_summary(config)
+            sweeper.sweep(typed_words(config))
+    finally:
+        best.taken()  # the table reports them
+
+
+@contextmanager
+def _explained(typed: Sequence[str], composer: Composer, *, multirun: bool) -> Iterator[None]:
+    """Raise what Hydra raises in our words, or else as its own first lines."""
+    try:
+        yield
+    except GdexpError:
+        raise
+    except (HydraException, OmegaConfBaseException, ValueError, AssertionError) as error:
+        _check(typed, composer, multirun=multirun)
+        causes = [first_line(e) for e in (error, error.__cause__) if e is not None]
+        raise ConfigError(": ".join(causes)) from None
+
+
+def _check(typed: Sequence[str], composer: Composer, *, multirun: bool) -> Job:
+    """The full check of :mod:`gdexp.preflight`, whose errors need no other error as context."""
     from gdexp import preflight  # imports the sweep code, which a valid run does not need
 
-    preflight.check(typed, composer, multirun=False)
+    try:
+        return preflight.check(typed, composer, multirun=multirun)
+    except GdexpError as error:
+        raise error from None

@@ -21,7 +21,6 @@ Value: TypeAlias = bool | int | float | str | None
 Row: TypeAlias = dict[str, Value]
 
 RESULTS = ("final/loss", "final/prediction", "outcome")
-ALIKE = ("step", "lr", "iters")  # shown if no param differs
 COLOURS = {"diverged": "red", "failed": "red", "interrupted": "yellow", "running": "cyan"}
 ID_LENGTH = 8  # characters of a run's id in the table
 
@@ -71,7 +70,24 @@ def _compare(args: argparse.Namespace) -> int:
         rows.reverse()
     rows = [{column: row.get(column) for column in columns} for row in rows]
     common.show(as_json(rows) if args.json else as_csv(rows) if args.csv else as_table(rows))
+    if not (args.json or args.csv) and (best := smallest(rows)):
+        print(best, file=sys.stderr)
     return 0
+
+
+def smallest(rows: Sequence[Row]) -> str:
+    """Which of several runs has the smallest final loss; "" if fewer than two have one.
+
+    Runs that diverged do not count. Runs tie if their printed digits are equal.
+    """
+    from gdexp.sweep.best import best_of, is_candidate
+
+    best = best_of(rows)
+    if sum(map(is_candidate, rows)) < 2:
+        return ""
+    ids = " ".join(text(row["run_id"])[:ID_LENGTH] for row in best)
+    loss = _cell("final/loss", best[0]["final/loss"])
+    return f"smallest final/loss: {loss}, {f'{len(best)} runs tie' if best[1:] else 'run'}: {ids}"
 
 
 def row(run: RecordedRun) -> Row:
@@ -99,24 +115,10 @@ def parsed(text: str) -> Value:
 
 
 def shown_columns(runs: Sequence[RecordedRun]) -> list[str]:
-    """The columns to show: the id, the params that differ, the results and the name.
+    """The columns to show: the id, the params that differ, the results and the name."""
+    from gdexp.tracking.query import MAIN, differing
 
-    A param that some runs lack (only SGD has updater.momentum) is shown only if it differs among
-    the runs that have it; the option that it belongs to has a column anyway. A component's setting
-    that equals the run's own (updater.lr and lr) is left out.
-    """
-    values: dict[str, dict[str, str]] = {}
-    for run in runs:
-        for key, text in run.params.items():
-            values.setdefault(key, {})[run.run_id] = text
-
-    def repeats(key: str) -> bool:
-        whole = values.get(key.rpartition(".")[2], {}) if "." in key else {}
-        return values[key].items() <= whole.items()
-
-    differ = [k for k, texts in values.items() if len(set(texts.values())) > 1 and not repeats(k)]
-    differ.sort(key=lambda key: key not in ALIKE)
-    return ["run_id", *(differ or ALIKE), *RESULTS, "name"]
+    return ["run_id", *(differing([run.params for run in runs]) or MAIN), *RESULTS, "name"]
 
 
 def ordered(rows: Sequence[Row], key: str, *, descending: bool) -> list[Row]:

@@ -41,6 +41,18 @@ flags, before, between or after settings
   --version           gdexp's version
   hydra.verbose=true  print the settings of a run and what libraries log
 """
+RECORDED = """\
+what is recorded of epoch k, and at the end
+  train/loss, grad/...             before update k, at the parameters that epoch k - 1 has left
+  param/..., validation/loss       after update k
+  final/loss                       train/loss of the last epoch: before the last update
+  final/..., validation/..., coef/ predictions, scores, coefficients: after the last update
+  best/loss, best/epoch            the smallest train/loss, and its epoch
+  final/r2                         R^2, centred: 1 - sum((y - f(x))^2) / sum((y - mean(y))^2)
+  final/epoch                      with stop.patience: the epoch of the smallest validation loss,
+                                   whose parameters are restored and described by final/...;
+                                   checkpoints keep the last ones, as does stop.restore_best=false
+"""
 ORDER = ("step", "data", *schema.FAMILIES, "scheduler", "tracking", "sweep")
 _SETTING = re.compile(r"^(?P<key>[a-zA-Z]\w*): *(?P<value>.*?)(?: +# *(?P<meaning>.*))?$")
 
@@ -70,7 +82,8 @@ def help_text(config_dir: str | None = None) -> str:
         ConfigError: config_dir does not exist.
     """
     sections = [_group(group, options) for group, options in catalogue(config_dir).items()]
-    return "\n".join([USAGE, _commands(), _run_settings(), *sections, _engines(), FLAGS]).rstrip()
+    parts = [USAGE, _commands(), _run_settings(), *sections, _engines(), RECORDED, FLAGS]
+    return "\n".join(parts).rstrip()
 
 
 def catalogue(config_dir: str | None = None) -> Catalogue:

@@ -41,6 +41,7 @@ from gdexp.config.overrides import typed
 from gdexp.config.paths import absolute, check_writable, started_in
 from gdexp.descent.signals import handled
 from gdexp.errors import GdexpError, Interrupted, RunFailedError, WriteError, first_line
+from gdexp.sweep import best, foreign
 
 if TYPE_CHECKING:
     from gdexp.experiment import Ready
@@ -69,7 +70,9 @@ def _guarded(args: Namespace) -> int:
                 print(help_text(args.config_dir))
                 return 0
             if not (_is_plain_run(args) and _run(args.overrides)):
-                _run_hydra(args, get_args_parser(), _run_job, conf_dir(), ROOT)
+                with foreign.summarised():
+                    _run_hydra(args, get_args_parser(), _run_job, conf_dir(), ROOT)
+            best.report()
             if Preflight.records_sweep:
                 from gdexp.console import report_sweep
 
@@ -175,8 +178,8 @@ def _run_job(cfg: DictConfig) -> float | None:
         except Exception as error:
             traceback.print_exc()
             raise RunFailedError(str(error)) from error
-        report_job(job, result, place)
-    return float(result.trajectory.loss[-1]) if result.trajectory.length else None
+        report_job(ready.job, result, place)
+    return result.loss if result.trajectory.length else None
 
 
 # Hydra passes this function to launchers; the mark tells ours that it may vectorize the jobs.
@@ -196,7 +199,7 @@ class Preflight(Callback):
     def take(cls, job: Job) -> Ready | None:
         """The run that was checked and built, if it is this job's; it is then not built again."""
         ready, cls._ready = cls._ready, None
-        return ready if ready is not None and ready.job == job else None
+        return ready if ready is not None and ready.asked == job else None
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check the run that is about to start."""
@@ -224,9 +227,7 @@ class Preflight(Callback):
             if multirun or doubt:
                 from gdexp import preflight
 
-                params = (config.hydra.sweeper.get("params") or {}) if multirun else {}
-                whole = [f"{key}={value}" for key, value in params.items()]
-                whole += [*typed(config, "hydra"), *typed(config)]
+                whole = [*typed(config, "hydra"), *typed(config)]
                 composer = Composer(root=config.hydra.job.config_name)
                 first = preflight.check(whole, composer, multirun=multirun)
             if multirun:
@@ -237,7 +238,10 @@ class Preflight(Callback):
                 check_sweeper(config.hydra.sweeper)
                 check_engine(config.hydra.launcher)
             check_writable(absolute(folder), "outputs")
-            return experiment.prepare(job)
+            ready = experiment.prepare(job)
+            if multirun:
+                foreign.open_summary(config)
+            return ready
         except GdexpError as error:
             sys.exit(refuse(error))
         except Exception:  # a bug: stop, as Hydra would only warn

@@ -13,13 +13,13 @@ import sys
 import threading
 import warnings
 import webbrowser
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 from urllib.parse import quote
 
 from gdexp.commands import common
 from gdexp.config.paths import OUTPUTS, absolute
-from gdexp.errors import GdexpError
+from gdexp.errors import GdexpError, StoreError
 
 if TYPE_CHECKING:
     from gdexp.tracking.run_record import RecordedRun
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 HOST, PORT = "127.0.0.1", 5000
 TRIED = 100  # number of ports to try, from PORT on
-LONGEST = 100  # runs that one URL can name
+WORKFLOW = "workflowType=machine_learning"  # without it, MLflow opens its GenAI pages
 PATIENCE = 2  # seconds that a stopping server waits for requests to finish
 
 
@@ -53,45 +53,86 @@ def _show(args: argparse.Namespace) -> int:
 
     store = open_existing(args.uri, args.experiment)
     runs = select(store, args.runs)
-
-    def announce(base: str) -> None:
-        pages = addresses(base, store, runs)
-        common.show("\n".join(f"{what + ':':<12}{where}" for what, where in pages.items()))
-        if "comparison" not in pages:
-            print(f"{len(runs)} runs are too many for a comparison page", file=sys.stderr)
-        if args.open:
-            threading.Thread(
-                target=webbrowser.open, args=[[*pages.values()][-1]], daemon=True
-            ).start()
-
     if store.uri.startswith("http"):
-        announce(re.sub("//[^/]*@", "//", store.uri.rstrip("/")))  # without the password
+        base = re.sub("//[^/]*@", "//", store.uri.rstrip("/"))  # without the password
+        _announce(base, pages(store, runs, named=bool(args.runs)), args.open)
         return 0
     with listen(args.port) as listener:
+        print(
+            "starting MLflow's pages, which takes some seconds; Ctrl-C stops them", file=sys.stderr
+        )
         base = f"http://{HOST}:{listener.getsockname()[1]}"
-        return serve(store, listener, lambda: announce(base))
+        prepared = pages(store, runs, named=bool(args.runs))
+        return serve(store, listener, lambda: _announce(base, prepared, args.open))
 
 
-def addresses(base: str, store: Store, runs: Sequence[RecordedRun]) -> dict[str, str]:
-    """The URLs of the runs table, the curves and the comparison.
+def _announce(base: str, prepared: Mapping[str, str], wanted: bool) -> None:
+    """Print the addresses, and open the last in the browser if that is wanted."""
+    addresses = {what: f"{base}/#/{page}" for what, page in prepared.items()}
+    common.show("\n".join(f"{what + ':':<12}{where}" for what, where in addresses.items()))
+    if wanted:
+        last = [*addresses.values()][-1]
+        threading.Thread(target=webbrowser.open, args=[last], daemon=True).start()
 
-    The comparison is left out if there are more runs than a URL can name.
+
+def pages(store: Store, runs: Sequence[RecordedRun], *, named: bool = False) -> dict[str, str]:
+    """The pages of runs, as MLflow's addresses name them: runs, curves, comparison or run.
+
+    Args:
+        store: the store, in which the views of these pages are saved.
+        runs: the runs.
+        named: whether they are to be shown without the rest of their sweep.
     """
-    from gdexp.tracking.query import SWEEP
+    from gdexp.tracking import views
 
-    workflow = "workflowType=machine_learning"  # without it, MLflow opens its GenAI pages
-    table = f"{base}/#/experiments/{store.experiment_id}/runs?{workflow}"
-    sweeps = {run.tags.get(SWEEP) for run in runs}
-    sweep = sweeps.pop() if len(sweeps) == 1 else None
-    wanted = quote(f"tags.`{SWEEP}` = {sweep!r} AND tags.`gdexp.kind` = 'run'")
-    condition = f"&searchFilter={wanted}" if sweep else ""
-    pages = {"runs": table, "curves": f"{table}{condition}&compareRunsMode=CHART"}
-    if len(runs) <= LONGEST:
-        ids = json.dumps([run.run_id for run in runs])
-        places = json.dumps(sorted({run.experiment_id for run in runs}))
-        chosen = f"runs={quote(ids)}&experiments={quote(places)}"
-        pages["comparison"] = f"{base}/#/compare-runs?{chosen}&{workflow}"
-    return pages
+    if (named or not views.sweep_of(runs)) and len(runs) > views.LONGEST:
+        print(
+            f"{len(runs)} runs are too many for one address: the pages show all runs of their "
+            f"{'sweep' if views.sweep_of(runs) else 'experiment'}",
+            file=sys.stderr,
+        )
+    if len(runs) > views.LOADED:
+        print(
+            f"curves and comparison first draw a sample of {views.LOADED} of the {len(runs)} runs; "
+            '"Load more" at the end of their list adds others',
+            file=sys.stderr,
+        )
+    places = {run.experiment_id for run in runs}
+    if len(places) > 1:
+        return _plain_pages(store, runs)
+    try:
+        keys = views.save(store, runs, named=named)
+    except StoreError as error:
+        print(f"{error} So the pages open as MLflow arranges them.", file=sys.stderr)
+        return _plain_pages(store, runs)
+    table = f"experiments/{places.pop()}/runs"
+    modes = {"runs": "", "curves": "&compareRunsMode=CHART", "comparison": "&compareRunsMode=CHART"}
+    prepared = {
+        name: f"{table}?viewStateShareKey={key}&{WORKFLOW}{modes[name]}"
+        for name, key in keys.items()
+    }
+    return prepared | _own_page(runs)
+
+
+def _own_page(runs: Sequence[RecordedRun]) -> dict[str, str]:
+    """The page of the run, if there is only one."""
+    if len(runs) > 1:
+        return {}
+    return {"run": f"experiments/{runs[0].experiment_id}/runs/{runs[0].run_id}?{WORKFLOW}"}
+
+
+def _plain_pages(store: Store, runs: Sequence[RecordedRun]) -> dict[str, str]:
+    """The pages as MLflow arranges them; an address names a limited number of runs."""
+    from gdexp.tracking.views import LONGEST, condition_of
+
+    table = f"experiments/{runs[0].experiment_id}/runs?{WORKFLOW}"
+    condition = quote(condition_of(runs))
+    plain = {"runs": table, "curves": f"{table}&searchFilter={condition}&compareRunsMode=CHART"}
+    if 1 < len(runs) <= LONGEST:
+        ids = quote(json.dumps([run.run_id for run in runs]))
+        places = quote(json.dumps(sorted({run.experiment_id for run in runs})))
+        plain["comparison"] = f"compare-runs?runs={ids}&experiments={places}&{WORKFLOW}"
+    return plain | _own_page(runs)
 
 
 def listen(port: int | None) -> socket.socket:

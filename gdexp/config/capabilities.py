@@ -35,7 +35,11 @@ CAPABILITIES: dict[str, dict[str, Any]] = {
         "reduction": Reduction,
         "vectorized": Literal["squares"],
     },
-    "updater": {"proportional": bool, "vectorized": Literal["plain", "SGD"]},
+    "updater": {
+        "proportional": bool,
+        "dynamics": Literal["descent", "heavy_ball", "nesterov"],
+        "vectorized": Literal["plain", "SGD"],
+    },
 }
 """What the classes of each group may declare.
 
@@ -46,6 +50,8 @@ CAPABILITIES: dict[str, dict[str, Any]] = {
 - ``reduction``: whether it is a mean over the rows or a sum.
 - ``task``: the kind of targets.
 - ``proportional``: a step is proportional to lr times the gradient.
+- ``dynamics``: the equation of motion of an updater that is also proportional, which determines
+  the largest lr that works on a quadratic; the last two have a setting ``momentum``.
 - ``vectorized``: the form in which runs that differ only in numbers are computed together.
 """
 
@@ -133,6 +139,14 @@ def check_declared(job: Job) -> None:
                     schema.check(f"{target}.{name}", value, hint)
 
 
+def is_derived_from_torch(target: str) -> bool:
+    """Whether a user's own class is derived from a class of torch."""
+    if target.startswith(("gdexp.", "torch.")):
+        return False
+    bases = getattr(_resolve(target), "__mro__", ())
+    return any(kind.__module__.partition(".")[0] == "torch" for kind in bases)
+
+
 def _resolve(target: str) -> Any:
     """The class at a path; None if it cannot be imported, which building it reports."""
     module, _, name = target.rpartition(".")
@@ -140,5 +154,5 @@ def _resolve(target: str) -> Any:
         return kind
     try:
         return pkgutil.resolve_name(target)
-    except Exception:
+    except (Exception, SystemExit):
         return None

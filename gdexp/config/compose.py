@@ -18,13 +18,12 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.types import Quote, QuotedString
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 import gdexp.config.settings  # noqa: F401  (registers the structured schema)
-from gdexp.config.job import Job
-from gdexp.errors import ConfigError, brief, first_line
+from gdexp.errors import ConfigError, brief
 
 VERSION_BASE = "1.3"
 ROOT = "config"
@@ -50,7 +49,7 @@ class Composer:
         ConfigError: config_dir cannot be used, see :func:`checked_dir`.
     """
 
-    def __init__(self, config_dir: str | None = None, root: str = ROOT) -> None:
+    def __init__(self, config_dir: str | os.PathLike[str] | None = None, root: str = ROOT) -> None:
         self._dir = None if config_dir is None else checked_dir(config_dir)
         self._root = root
         place = QuotedString(f"file://{self._dir}", Quote.single).with_quotes()
@@ -67,6 +66,18 @@ class Composer:
             return hydra.compose(self._root, [*self._search, *overrides], return_hydra_config=True)
         except YAMLError as error:
             raise yaml_problem(error) from error
+
+    def compose_sweep(self, overrides: Sequence[str]) -> DictConfig:
+        """The configuration of a multirun of these overrides, with a new folder.
+
+        Raises:
+            HydraException: as for :meth:`compose`.
+        """
+        stamp.cache_clear()  # the sweep's name, which differs from that of the process's last one
+        composer = GlobalHydra.instance().hydra
+        assert composer is not None
+        typed = [*self._search, *overrides, "hydra.mode=MULTIRUN"]
+        return composer.compose_config(self._root, typed, RunMode.MULTIRUN, from_shell=False)
 
     def groups(self) -> list[str]:
         """The names of the groups: step, data, predictor, ..."""
@@ -88,18 +99,6 @@ class Composer:
         return GlobalHydra.instance().config_loader()
 
 
-def resolved(cfg: DictConfig) -> Job:
-    """The job of a composed configuration.
-
-    Raises:
-        ConfigError: a reference such as ``${lrr}`` leads nowhere.
-    """
-    try:
-        return Job.of(cfg, ())
-    except OmegaConfBaseException as error:
-        raise ConfigError(f"{error.full_key or 'a reference'}: {first_line(error)}.") from error
-
-
 @contextmanager
 def session() -> Iterator[None]:
     """Initialise Hydra on our files, and restore its former state at the end.
@@ -116,7 +115,7 @@ def session() -> Iterator[None]:
             GlobalHydra.instance().hydra = former
 
 
-def checked_dir(config_dir: str) -> str:
+def checked_dir(config_dir: str | os.PathLike[str]) -> str:
     """The absolute path of a --config-dir.
 
     Raises:
@@ -173,7 +172,7 @@ def new_stamp() -> str:
 
 @functools.cache
 def stamp() -> str:
-    """The stamp of this process; every use in a configuration gives the same one."""
+    """The stamp of this command, or sweep; every use in a configuration gives the same one."""
     return new_stamp()
 
 

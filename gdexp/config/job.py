@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,11 +15,12 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from gdexp.config import schema
-from gdexp.config.settings import default_of
+from gdexp.config.settings import LATER, default_of
 
 MAIN = ("lr", "iters", "seed", "dtype", "predict_at")  # params of every run
 OPTIONAL = ("stop", "scheduler")
-UNUSED = {key: default_of(key) for key in schema.HINTS if key not in MAIN} | {"scheduler": "none"}
+UNUSED = {key: default_of(key) for key in schema.HINTS if key not in MAIN}
+UNUSED |= {"scheduler": "none", **LATER}  # no params of a run that leaves them at this
 UNNAMED = ("print_every", "data.metrics")  # they affect what is shown, not what is computed
 WITHOUT_EFFECT = ("print_every", "tracking", "sweep", "checkpoint")  # on the result
 SPECIAL = re.compile(r"""[\s'"`$&;<>|(){}*?!#]""")  # means something to the shell
@@ -35,6 +36,7 @@ class Job:
         typed: the overrides from which it was composed.
         sweep_id: the id of its sweep; None for a single run.
         number: its index in the sweep, from 0; None for a single run.
+        following: the settings whose value is ``${iters}``.
     """
 
     settings: dict[str, Any]
@@ -42,6 +44,7 @@ class Job:
     typed: tuple[str, ...] = ()
     sweep_id: str | None = None
     number: int | None = None
+    following: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, cfg: DictConfig, typed: Sequence[str]) -> Job:
@@ -52,7 +55,7 @@ class Job:
             sweep_id, number = Path(hydra.sweep.dir).name, int(hydra.job.num)
         settings = {str(key): _plain(cfg, str(key)) for key in cfg if key != "hydra"}
         choices = {str(key): str(value) for key, value in hydra.runtime.choices.items()}
-        return cls(settings, choices, tuple(typed), sweep_id, number)
+        return cls(settings, choices, tuple(typed), sweep_id, number, following(cfg))
 
     @property
     def command(self) -> str:
@@ -62,8 +65,17 @@ class Job:
 
     @cached_property
     def config_hash(self) -> str:
-        """A digest of the settings that determine the result, ``_target_`` included."""
+        """A digest of the settings that determine the result, ``_target_`` included.
+
+        New settings at their defaults are left out (:data:`gdexp.config.settings.LATER`).
+        """
         kept = {k: v for k, v in self.settings.items() if k not in WITHOUT_EFFECT}
+        for key, default in LATER.items():
+            group, _, name = key.rpartition(".")
+            node = kept.get(group, {}) if group else kept
+            if name in node and node[name] == default:
+                rest = {k: v for k, v in node.items() if k != name}
+                kept = {**kept, group: rest} if group else rest
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
 
     def flat(self) -> dict[str, Any]:
@@ -79,6 +91,15 @@ class Job:
         flat["scheduler"] = self.choices["scheduler"]
         used = {k: v for k, v in flat.items() if k not in UNUSED or v != UNUSED[k]}
         return {k: v for k, v in used.items() if k not in UNNAMED}
+
+
+def following(cfg: DictConfig | Mapping[str, Any]) -> tuple[str, ...]:
+    """The settings of a schedule, not yet resolved, whose value is ``${iters}``."""
+    raw: Any = cfg["scheduler"]
+    if OmegaConf.is_config(raw):
+        raw = OmegaConf.to_container(raw, resolve=False)
+    options = raw if isinstance(raw, dict) else {}
+    return tuple(f"scheduler.{name}" for name, value in options.items() if value == "${iters}")
 
 
 def _plain(cfg: DictConfig, key: str) -> Any:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from annotated_types import Ge, Gt, Le, Lt
+from annotated_types import Ge, Gt, Le, Lt, Predicate
 
 from gdexp.config.settings import FAMILIES, HINTS, TRACKING, default_of
 from gdexp.errors import ConfigError
@@ -43,7 +43,7 @@ def check(key: str, value: Any, hint: Any, example: str = "") -> None:
     hinted = f" Type for example {example}." if example else ""
     if isinstance(value, float) and value.is_integer() and _accepts(hint, int(value)):
         hinted = f" Did you mean {key}={int(value)}?"
-    raise ConfigError(f"{key}: {shown(value)} is not {describe(hint)}.{hinted}")
+    raise ConfigError(f"{key}: {typed(value)} is not {describe(hint)}.{hinted}")
 
 
 def describe(hint: Any) -> str:
@@ -54,15 +54,26 @@ def describe(hint: Any) -> str:
     """
     kind, constraints = _split(hint)
     text = _kind(next((c for c in constraints if get_origin(c) is Literal), kind))
+    if NoneType in get_args(kind) and not text.startswith("null"):
+        text = f"null or {text}"
+    for constraint in constraints:
+        if isinstance(constraint, Predicate):
+            text += f", {constraint.func.__name__.replace('_', ' ')}"
     match [c for c in constraints if isinstance(c, Gt | Ge | Le | Lt)]:
         case [Ge(ge=low), Le(le=high)]:
             return f"{text} from {low} to {high}"
         case [Ge(ge=low), Lt(lt=high)]:
             return f"{text} from {low} to below {high}"
+        case [Gt(gt=low), Le(le=high)]:
+            return f"{text} above {low} and up to {high}"
+        case [Gt(gt=low), Lt(lt=high)]:
+            return f"{text} above {low} and below {high}"
         case [Gt(gt=low)]:
             return f"{text} > {low}"
         case [Ge(ge=low)]:
             return f"{text} >= {low}"
+        case [Le(le=high)]:
+            return f"{text} <= {high}"
     return text
 
 
@@ -83,6 +94,12 @@ def _is_kind(kind: Any, value: Any) -> bool:
         return any(_is_kind(k, value) for k in get_args(kind))
     if get_origin(kind) is Literal:
         return value in get_args(kind)
+    if get_origin(kind) is list:
+        return isinstance(value, list) and all(_accepts(get_args(kind)[0], v) for v in value)
+    if get_origin(kind) is tuple:
+        parts = get_args(kind)
+        fits = isinstance(value, list) and len(value) == len(parts)
+        return fits and all(map(_accepts, parts, value))
     if kind is float:
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         return is_number and abs(value) <= sys.float_info.max  # False for NaN
@@ -105,6 +122,8 @@ def _within(constraint: Any, value: Any) -> bool:
             return bool(value <= bound)
         case Lt(lt=bound):
             return bool(value < bound)
+        case Predicate(func=holds):
+            return bool(holds(value))
     return value in get_args(constraint) if get_origin(constraint) is Literal else True
 
 
@@ -114,6 +133,8 @@ def _kind(kind: Any) -> str:
     if get_origin(kind) is Literal:
         names = list(map(str, get_args(kind)))
         return names[0] if len(names) == 1 else "one of " + ", ".join(names)
+    if get_origin(kind) in (list, tuple):
+        return _list(kind)
     words = {
         float: "a finite number",
         int: "a whole number",
@@ -123,11 +144,29 @@ def _kind(kind: Any) -> str:
     return "null" if kind is NoneType else words.get(kind, f"a {getattr(kind, '__name__', kind)}")
 
 
+def _list(kind: Any) -> str:
+    """``a list of whole numbers >= 0``, or what each place of a list holds."""
+    parts = [describe(part) for part in get_args(kind)]
+    if len(set(parts)) > 1:
+        return f"[{', '.join(parts)}]"
+    size = "" if get_origin(kind) is list else f"{len(parts)} "
+    return f"a list of {size}{parts[0].removeprefix('a ').replace('number', 'numbers', 1)}"
+
+
 def shown(value: Any) -> str:
     """A value as typed on the command line."""
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
     return repr(value) if isinstance(value, str) else f"{value}"
+
+
+def typed(value: Any) -> str:
+    """A value as typed on the command line without spaces, lists included.
+
+    >>> typed([None, 0.001])
+    '[null,0.001]'
+    """
+    return f"[{','.join(map(typed, value))}]" if isinstance(value, list) else shown(value)
 
 
 def meanings() -> Iterator[tuple[str, Any, str, str]]:

@@ -18,6 +18,9 @@ class Preparation:
     """Preprocessing of the data, whatever its source: keys of the group ``data``."""
 
     standardize: Annotated[bool, "scale each feature to mean 0 and standard deviation 1"] = False
+    standardize_target: Annotated[
+        bool, "scale the target like a feature; losses then have no units, predictions keep theirs"
+    ] = False
     validation: Annotated[
         float, Ge(0), Lt(1), "share of the rows held out for the validation loss"
     ] = 0.0
@@ -39,6 +42,9 @@ class Stop:
     patience: Annotated[
         int | None, Ge(1), "stop after this many epochs without a smaller validation loss"
     ] = None
+    restore_best: Annotated[
+        bool, "with patience, end with the parameters of the epoch of the smallest validation loss"
+    ] = True
     divergence: Annotated[
         float | None, Gt(1), "stop above this multiple of the first loss; null: only at NaN or inf"
     ] = None
@@ -69,7 +75,9 @@ class Settings:
         float, "input x at which f(x) is printed; with several features, their means are used"
     ] = 5.0
     print_every: Annotated[
-        int | None, Ge(1), "print every this many epochs; null: about 20 lines in all"
+        int | None,
+        Ge(1),
+        "print every this many epochs, as the tutorial does; null: about 20 epochs and the last",
     ] = None
     continue_from: Annotated[
         str | None, "run id or checkpoint path to continue from, up to epoch iters"
@@ -108,13 +116,30 @@ TRACKING: dict[str, Any] = {
     "log_model": bool,
 }
 
+LATER: dict[str, Any] = {
+    "stop.restore_best": True,
+    "data.standardize_target": False,
+    "data.drop": None,
+    "data.decimal": "point",
+    "data.thousands": None,
+    "data.encoding": None,
+    "data.comment": None,
+    "data.header": None,
+}
+"""Settings that records of earlier versions lack, with their defaults.
+
+A run that leaves them at their defaults has the hash and the params that an earlier version gave
+it, so its sweeps can still be resumed. Add a line here for each new setting, of a run (as
+``stop.name``) or of an option (as ``data.name``).
+"""
+
 ConfigStore.instance().store(name="schema", node=Settings, provider="gdexp")
 
 
 def default_of(key: str) -> Any:
-    """The default of a run-level setting, or None."""
+    """The default of a run-level setting, or of one that came later; else None."""
     section, _, name = key.rpartition(".")
-    return getattr(SECTIONS.get(section) if section else Settings, name, None)
+    return getattr(SECTIONS.get(section) if section else Settings, name, LATER.get(key))
 
 
 def is_float(key: str) -> bool:

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_type_hints
 from gdexp.config import capabilities, schema
 from gdexp.config.job import Job
 from gdexp.errors import ConfigError, did_you_mean, first_line
+from gdexp.pytorch import settings
 from gdexp.types import Start
 
 BUILT = ("data", *schema.FAMILIES, "scheduler")
@@ -38,6 +39,7 @@ def check(job: Job) -> None:
         for name, value in node.items():
             if not name.startswith("_"):
                 check_setting(job, f"{group}.{name}", value)
+    _check_together(job)
     capabilities.check_declared(job)
     _check_derivation(job)
     _check_device(job)
@@ -50,14 +52,23 @@ def check_setting(job: Job, key: str, value: Any) -> None:
     Raises:
         ConfigError: the parameter does not exist, or does not accept the value.
     """
-    schema.check(key, value, _annotation(job, key))
+    schema.check(key, value, _annotation(job, key), _example(job, key, value))
+
+
+def _example(job: Job, key: str, value: Any) -> str:
+    """The default of an option's setting as typed, or "" if the job has none but this value."""
+    family, _, name = key.partition(".")
+    default = job.settings[family].get(name) if family in BUILT else None
+    if key in schema.HINTS or default is None or default == value:
+        return ""
+    return f"{key}={default if isinstance(default, str) else schema.typed(default)}"
 
 
 def _annotation(job: Job, key: str) -> Any:
     """The annotation of a setting; Any if it has none.
 
-    A setting of torch's own classes has the type of its default in the YAML file, so that a
-    mistyped number is refused without importing torch; torch checks its range.
+    Those of torch's own classes are in :mod:`gdexp.pytorch.settings`. Any other setting of a class
+    of torch has the type of its default in the YAML file, and torch checks its range.
     """
     if key in schema.HINTS:
         return schema.HINTS[key]
@@ -68,6 +79,8 @@ def _annotation(job: Job, key: str) -> Any:
         return Any
     node = job.settings[family]
     if is_torch(job, family):
+        if (hint := settings.annotation(str(node.get("_target_")), name)) is not None:
+            return hint
         kinds = ((bool, bool), (int | float, float), (str, str))
         by_default = (hint for kind, hint in kinds if isinstance(node[name], kind))
         return EXPLICIT.get(key) or next(by_default, Any)
@@ -86,9 +99,17 @@ def _annotation(job: Job, key: str) -> Any:
 def _target(family: str, target: str) -> Any:
     try:
         return pkgutil.resolve_name(target)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         reason = first_line(error)
         raise ConfigError(f"{family}: {target} cannot be imported: {reason}.") from error
+
+
+def _check_together(job: Job) -> None:
+    """Refuse settings of a torch class that contradict each other."""
+    for group in ("updater", "scheduler"):
+        node = job.settings[group]
+        if wrong := settings.contradiction(str(node["_target_"]), node, job.settings["iters"]):
+            raise ConfigError(f"{group}.{wrong[0]}: {wrong[1]}")
 
 
 def _check_derivation(job: Job) -> None:
@@ -129,8 +150,14 @@ def _check_patience(job: Job) -> None:
 
 
 def is_torch_based(job: Job) -> bool:
-    """Whether any of the four families is torch's, so that all families use tensors."""
-    return any(is_torch(job, family) for family in schema.FAMILIES)
+    """Whether any of the four families is torch's, so that all families use tensors.
+
+    A user's own module or optimizer is torch's if its class is derived from one of torch's.
+    """
+    own = (str(job.settings[family].get("_target_")) for family in ("predictor", "updater"))
+    return any(is_torch(job, family) for family in schema.FAMILIES) or any(
+        capabilities.is_derived_from_torch(target) for target in own
+    )
 
 
 def is_torch(job: Job, family: str) -> bool:

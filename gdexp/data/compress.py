@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gdexp.data.categories import Categories, Encoding
 from gdexp.data.dataset import CHUNK, Chunk, Dataset
-from gdexp.data.transforms import Scaling
+from gdexp.data.transforms import Scaling, TargetScaling
 
 BLOCK = 512  # rows factored at once: few calls, small enough for the processor's cache
 
@@ -34,16 +36,24 @@ class Compressed:
         y: targets, shape (m,).
         rows: n.
         scaling: the standardization of the features, or None.
+        target_scaling: the standardization of the target, or None.
     """
 
     x: Matrix
     y: Matrix
     rows: int
     scaling: Scaling | None
+    target_scaling: TargetScaling | None = None
 
 
 def compress(
-    chunks: Iterable[Chunk], features: tuple[str, ...], *, bias: bool, standardize: bool
+    chunks: Iterable[Chunk],
+    features: tuple[str, ...],
+    *,
+    bias: bool,
+    standardize: bool,
+    scale_target: str | None = None,
+    encoding: Encoding | None = None,
 ) -> Compressed:
     """The shortest table on which every linear predictor has the same loss as on the whole table.
 
@@ -57,37 +67,43 @@ def compress(
         features: the names of its d features.
         bias: whether the predictor has a bias. A table made without is wrong for one that has.
         standardize: whether to give every feature mean 0 and standard deviation 1.
+        scale_target: the name of the target, to do the same with it; None to leave it.
+        encoding: how text among the inputs became numbers.
 
     Returns:
         d + 1 rows, or d + 2 with a bias or standardized; a table without more rows is unchanged.
 
     Raises:
-        ConfigError: if a feature to standardize is constant.
+        ConfigError: if a column to standardize is constant.
     """
-    d, ones = len(features), bias or standardize
+    d, ones = len(features), bias or standardize or scale_target is not None
     m, chunks = d + 1 + ones, iter(chunks)
     x, y = next(chunks)
     while len(y) <= m and (more := next(chunks, None)) is not None:
         x, y = np.concatenate([x, more[0]]), np.concatenate([y, more[1]])
     if len(y) <= m:
-        return _uncompressed(_table((x, y)), features, standardize)
+        return _uncompressed(_table((x, y)), features, standardize, scale_target, encoding)
     # Minus the median, a column far from 0 keeps its digits, and a constant one is exactly 0.
     offset = np.median(_table((x[:BLOCK], y[:BLOCK])), axis=0) if ones else np.zeros(d + 1)
     r, n = _factor(itertools.chain([(x, y)], chunks), offset, ones)
-    scaling = None
+    scaling = target_scaling = None
     if ones:
         r[0] *= np.sign(r[0, 0])  # now sqrt(n) times (1, means)
         r[0, 1:] += offset * r[0, 0]
+        means, deviations = r[0, 1:] / r[0, 0], np.linalg.norm(r[1:, 1:], axis=0) / np.sqrt(n)
     if standardize:
-        inputs = r[:, 1:-1]
-        scale = np.linalg.norm(inputs[1:], axis=0) / np.sqrt(n)
-        scaling = Scaling(inputs[0] / r[0, 0], scale, features)
-        inputs[0] = 0
-        inputs[1:] /= scale
+        scaling = Scaling.by(means[:-1], deviations[:-1], features, encoding)
+        r[0, 1:-1] = 0
+        r[1:, 1:-1] /= scaling.scale
+    if scale_target is not None:
+        target_scaling = TargetScaling.by(means[-1], deviations[-1], scale_target)
+        r[0, -1] = 0
+        r[1:, -1] /= target_scaling.scale
     rows = np.sqrt(m / n) * r[:, int(ones) :]
     if bias:
         rows = _reflected(rows)
-    return Compressed(rows[:, :-1].reshape((m, d) if d > 1 else m), rows[:, -1], n, scaling)
+    x = rows[:, :-1].reshape((m, d) if d > 1 else m)
+    return Compressed(x, rows[:, -1], n, scaling, target_scaling)
 
 
 def triangular(matrix: Matrix) -> Matrix:
@@ -97,13 +113,30 @@ def triangular(matrix: Matrix) -> Matrix:
     return _factor(columns, np.zeros(matrix.shape[1]), ones=False)[0]
 
 
-def _uncompressed(table: Matrix, features: tuple[str, ...], standardize: bool) -> Compressed:
+def factor(table: Dataset, *, ones: bool) -> Matrix:
+    """The triangular factor R of a table [X, y], or [1, X, y] with a column of ones."""
+    if len(table.y) > BLOCK:
+        return _factor(table.chunks(), np.zeros(table.width + 1), ones)[0]
+    rows = _table((table.x, table.y))
+    return _r(np.insert(rows, 0, 1, axis=1) if ones else rows)
+
+
+def _uncompressed(
+    table: Matrix,
+    features: tuple[str, ...],
+    standardize: bool,
+    scale_target: str | None,
+    encoding: Encoding | None,
+) -> Compressed:
     """A table too short to be compressed."""
     n, d = len(table), len(features)
-    dataset = Dataset(table[:, :-1].reshape((n, d) if d > 1 else n), table[:, -1], "", features)
+    x, y = table[:, :-1].reshape((n, d) if d > 1 else n), table[:, -1]
+    dataset = Dataset(x, y, "", features, scale_target or "", encoding)
     scaling = Scaling.of(dataset) if standardize else None
-    x = scaling.apply(dataset).x if scaling else dataset.x
-    return Compressed(x, dataset.y, n, scaling)
+    target_scaling = TargetScaling.of(dataset) if scale_target is not None else None
+    for transform in (scaling, target_scaling):
+        dataset = dataset if transform is None else transform.apply(dataset)
+    return Compressed(dataset.x, dataset.y, n, scaling, target_scaling)
 
 
 def _table(chunk: Chunk) -> Matrix:
@@ -160,10 +193,13 @@ class Digest:
 
     Args:
         width: the number of features.
+        names: the names of the categories and classes, whose numbers alone do not identify them.
     """
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, names: Sequence[Sequence[str]] = ()) -> None:
         self._sha = hashlib.sha256(f"{width} features\n".encode())
+        for texts in names:
+            self._sha.update(repr(texts).encode(errors="surrogatepass"))
 
     def reading(self, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
         """Yield the same chunks, and hash them."""
@@ -175,9 +211,15 @@ class Digest:
         return self._sha.hexdigest()[:8]
 
 
+def names_of(table: Any) -> list[Categories]:
+    """The categories and the classes of a table, in memory or open."""
+    inputs = [] if table.encoding is None else [*table.encoding.categories.values()]
+    return [*inputs, table.classes] if table.classes else inputs
+
+
 def digest(dataset: Dataset) -> str:
     """The digest of a table in memory."""
-    sha = Digest(dataset.width)
+    sha = Digest(dataset.width, names_of(dataset))
     for _ in sha.reading(dataset.chunks()):
         pass
     return str(sha)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gdexp.data.categories import Categories, Encoding
 from gdexp.errors import ConfigError
 
 CHUNK = 65536  # rows: a few MB, so little memory and few calls
@@ -29,6 +30,8 @@ class Dataset:
         name: the table's name in MLflow.
         features: the names of the columns of x.
         target: the name of y.
+        encoding: how text among the inputs became numbers; None if there was none.
+        classes: the names of the classes 0, 1, … of y; none if y holds numbers.
     """
 
     x: NDArray[Any]
@@ -36,6 +39,8 @@ class Dataset:
     name: str
     features: tuple[str, ...] = ("x",)
     target: str = "y"
+    encoding: Encoding | None = None
+    classes: Categories = ()
 
     @property
     def width(self) -> int:

@@ -14,15 +14,15 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from gdexp.config import capabilities
 from gdexp.config.job import Job
 from gdexp.config.paths import absolute
 from gdexp.config.settings import Preparation
-from gdexp.data.compress import Digest, compress, digest
+from gdexp.data.checks import check_compressible, check_numeric_target
+from gdexp.data.compress import Digest, compress, digest, names_of
 from gdexp.data.dataset import Chunk, Dataset
-from gdexp.data.transforms import Scaling, check_batch_size, split
-from gdexp.errors import ConfigError
-from gdexp.manual import Loss
+from gdexp.data.parquet_file import parts_of
+from gdexp.data.task import without
+from gdexp.data.transforms import Scaling, TargetScaling, check_batch_size, split
 
 # Cached tables: two, because runs may alternate between two tables, or between two ways to prepare
 # one. More would keep gigabytes in memory long after the last run that needs them.
@@ -40,7 +40,8 @@ class Origin(NamedTuple):
         make: makes the data source from the settings.
         loader: the settings' target; it changes when its module is reloaded.
         settings: the settings of the data option, in JSON.
-        files: each file that a setting names: path, mtime in ns, size and inode.
+        files: each file that a setting names, and the parts of a folder: path, mtime in ns, size
+            and inode.
     """
 
     make: MakeSource
@@ -52,8 +53,8 @@ class Origin(NamedTuple):
     def of(cls, settings: Mapping[str, Any], make: MakeSource) -> Origin:
         """The current origin of the table that these settings of the group data describe."""
         own = {key: value for key, value in settings.items() if key not in vars(Preparation())}
-        strings = [value for value in own.values() if value and isinstance(value, str)]
-        files = tuple(file for file in map(_file, strings) if file is not None)
+        strings = {key: value for key, value in own.items() if value and isinstance(value, str)}
+        files = tuple(file for key in strings for file in _files(strings[key], key == "path"))
         return cls(make, pkgutil.resolve_name(own["_target_"]), json.dumps(own), files)
 
     def source(self) -> Any:
@@ -61,13 +62,13 @@ class Origin(NamedTuple):
         return self.make(json.loads(self.settings))
 
 
-def _file(name: str) -> File | None:
-    """A file's path and what changes when it is written; None if there is no such file."""
+def _files(name: str, parts: bool) -> list[File]:
+    """A file's path and what changes when it is written, or also those of a folder's parts."""
     with suppress(OSError, ValueError, RuntimeError):  # too long, a null character, no such user
         path = absolute(Path(name).expanduser())
-        state = path.stat()
-        return str(path), state.st_mtime_ns, state.st_size, state.st_ino
-    return None
+        states = [(str(file), file.stat()) for file in (path, *(parts_of(path) if parts else ()))]
+        return [(file, s.st_mtime_ns, s.st_size, s.st_ino) for file, s in states]
+    return []
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +79,7 @@ class Prepared:
         fitted: the rows to fit, standardized or compressed if the settings say so.
         kept: the validation rows, standardized in the same way; None if there are none.
         scaling: the standardization of the features; None if there was none.
+        target_scaling: the standardization of the target; None if there was none.
         means: the features' means over the rows to fit, in the data's own units, shape (d,).
         rows: the number of rows of the whole table.
         table: the whole table in its own units; None if it was never in memory.
@@ -93,6 +95,7 @@ class Prepared:
     table: Dataset | None
     compressed: bool = False
     read_digest: str = ""
+    target_scaling: TargetScaling | None = None
 
     @cached_property
     def digest(self) -> str:
@@ -110,8 +113,12 @@ class Prepared:
             point = (point - self.scaling.mean) / self.scaling.scale
         return point if self.fitted.width == 1 else point[None]
 
+    def in_units(self, y: Any) -> Any:
+        """Targets or predictions for the prepared rows, in the data's own units."""
+        return y if self.target_scaling is None else self.target_scaling.undo(y)
 
-def prepare(job: Job, make: MakeSource) -> Prepared:
+
+def prepare(job: Job, make: MakeSource, ignored: int | None = None) -> Prepared:
     """Prepare the data of a job as its settings say.
 
     Tables and prepared data are cached for the next jobs: a file is read once as long as neither
@@ -120,18 +127,23 @@ def prepare(job: Job, make: MakeSource) -> Prepared:
     Args:
         job: the job.
         make: makes the data source from the settings of the data option.
+        ignored: the class whose rows the loss ignores; they are neither fitted nor scored.
 
     Raises:
         ConfigError: if the settings leave no rows, do not fit the data, or exclude each other.
     """
     settings = job.settings["data"]
     origin, standardize = Origin.of(settings, make), bool(settings.get("standardize"))
+    scale_target = bool(settings.get("standardize_target"))
+    if scale_target:
+        check_numeric_target(job)
     if settings.get("compress"):
         check_compressible(job)
         bias = job.settings["predictor"].get("bias", True)  # the rows also suit those without
-        return _compressed(origin, bias, standardize)
+        return _compressed(origin, bias, standardize, scale_target)
     fraction = settings.get("validation", 0)
-    prepared = _whole(origin, standardize, fraction, job.settings["seed"] if fraction else 0)
+    seed = job.settings["seed"] if fraction else 0
+    prepared = _whole(origin, standardize, scale_target, fraction, seed, ignored)
     if settings.get("batch_size"):
         check_batch_size(settings["batch_size"], len(prepared.fitted.y))
     return prepared
@@ -144,24 +156,33 @@ def _table(origin: Origin) -> Dataset:
 
 
 @lru_cache(maxsize=KEPT)
-def _whole(origin: Origin, standardize: bool, fraction: float, seed: int) -> Prepared:
+def _whole(
+    origin: Origin,
+    standardize: bool,
+    scale_target: bool,
+    fraction: float,
+    seed: int,
+    ignored: int | None,
+) -> Prepared:
     table = _table(origin)
-    fitted, kept = split(table, fraction, seed)
+    fitted, kept = split(table if ignored is None else without(table, ignored), fraction, seed)
     means = np.atleast_1d(fitted.x.mean(axis=0, dtype=np.float64))
-    scaling = None
-    if standardize:
-        scaling = Scaling.of(fitted)
-        fitted, kept = scaling.apply(fitted), kept and scaling.apply(kept)
-    return Prepared(fitted, kept, scaling, means, len(table.y), table)
+    scaling = Scaling.of(fitted) if standardize else None
+    target_scaling = TargetScaling.of(fitted) if scale_target else None
+    for transform in (scaling, target_scaling):
+        if transform is not None:
+            fitted, kept = transform.apply(fitted), kept and transform.apply(kept)
+    rows = len(table.y)
+    return Prepared(fitted, kept, scaling, means, rows, table, target_scaling=target_scaling)
 
 
 @lru_cache(maxsize=KEPT)
-def _compressed(origin: Origin, bias: bool, standardize: bool) -> Prepared:
+def _compressed(origin: Origin, bias: bool, standardize: bool, scale_target: bool) -> Prepared:
     source = origin.source()
     table = source if isinstance(source, Dataset) else None
     with source.open() as rows:
         features = tuple(rows.features)
-        sha, total = Digest(len(features)), np.zeros(len(features))
+        sha, total = Digest(len(features), names_of(rows)), np.zeros(len(features))
 
         def summed(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
             for x, y in chunks:
@@ -171,36 +192,17 @@ def _compressed(origin: Origin, bias: bool, standardize: bool) -> Prepared:
         chunks = summed(rows.chunks())
         if table is None:
             chunks = sha.reading(chunks)  # in the same pass: a file is read once
-        short = compress(chunks, features, bias=bias, standardize=standardize)
-    fitted = Dataset(short.x, short.y, rows.name, features, rows.target)
-    means = total / short.rows
-    return Prepared(fitted, None, short.scaling, means, short.rows, table, True, str(sha))
-
-
-def check_compressible(job: Job) -> None:
-    """Refuse to compress if fewer rows would not have the same loss and gradient.
-
-    Raises:
-        ConfigError: names the choice that prevents it.
-    """
-    settings, data = job.settings, job.settings["data"]
-    squares = capabilities.of(settings, "loss", "measures") == Loss.measures
-    reasons = {
-        f"predictor={job.choices['predictor']} is not linear": (
-            not capabilities.is_linear(settings)
-        ),
-        f"loss={job.choices['loss']} is not the mean of squared errors": (
-            not squares or capabilities.reduction(settings, "loss") != "mean"
-        ),
-        f"gradient={job.choices['gradient']} is a sum over all rows": (
-            capabilities.reduction(settings, "gradient") == "sum"
-        ),
-        "data.batch_size needs single rows": data.get("batch_size") is not None,
-        "data.validation needs single rows": bool(data.get("validation")),
-    }
-    for reason, holds in reasons.items():
-        if holds:
-            way_out = "gradient=manual" if "a sum" in reason else "data.compress=false"
-            raise ConfigError(
-                f"data.compress: {reason}, so fewer rows cannot replace the table. Type {way_out}."
-            )
+        short = compress(
+            chunks,
+            features,
+            bias=bias,
+            standardize=standardize,
+            scale_target=rows.target if scale_target else None,
+            encoding=rows.encoding,
+        )
+    names = rows.name, features, rows.target, rows.encoding, rows.classes
+    fitted, means = Dataset(short.x, short.y, *names), total / short.rows
+    scalings = short.scaling, short.target_scaling
+    return Prepared(
+        fitted, None, scalings[0], means, short.rows, table, True, str(sha), scalings[1]
+    )

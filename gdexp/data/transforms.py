@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gdexp.data.categories import Encoding
 from gdexp.data.dataset import Dataset
 from gdexp.errors import ConfigError
 from gdexp.types import Array
@@ -56,7 +57,8 @@ class Scaling:
 
     Attributes:
         mean: shape (d,).
-        scale: the standard deviation with denominator n, shape (d,).
+        scale: the standard deviation with denominator n, shape (d,); 1 for a category that no
+            training row has.
         features: the features' names, for error messages.
 
     Raises:
@@ -81,7 +83,21 @@ class Scaling:
         x = dataset.x.reshape(len(dataset.y), dataset.width).astype(np.float64)
         offset = x[0].copy()  # with it subtracted, a constant column is exactly 0
         x -= offset
-        return cls(offset + x.mean(axis=0), x.std(axis=0), dataset.features)
+        mean, scale = offset + x.mean(axis=0), x.std(axis=0)
+        return cls.by(mean, scale, dataset.features, dataset.encoding)
+
+    @classmethod
+    def by(
+        cls,
+        mean: NDArray[np.float64],
+        scale: NDArray[np.float64],
+        features: tuple[str, ...],
+        encoding: Encoding | None,
+    ) -> Scaling:
+        """The scaling by these means and standard deviations."""
+        if encoding is not None:
+            scale = np.where((scale == 0) & encoding.indicators, 1.0, scale)
+        return cls(mean, scale, features)
 
     def apply(self, dataset: Dataset) -> Dataset:
         """The same table with scaled features, in its own precision."""
@@ -101,6 +117,54 @@ class Scaling:
         """
         coefficients = np.asarray(w, dtype=np.float64).reshape(-1) / self.scale
         return coefficients, float((b or 0.0) - coefficients @ self.mean)
+
+
+@dataclass(frozen=True)
+class TargetScaling:
+    """Standardization, ``(y - mean) / scale``, of the target by its training rows.
+
+    Attributes:
+        mean: the mean.
+        scale: the standard deviation with denominator n.
+    """
+
+    mean: float
+    scale: float
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> TargetScaling:
+        """The scaling that gives the target of this table mean 0 and standard deviation 1."""
+        y = dataset.y.astype(np.float64)
+        offset = y[0]  # with it subtracted, a constant target is exactly 0
+        y -= offset
+        return cls.by(offset + y.mean(), y.std(), dataset.target)
+
+    @classmethod
+    def by(cls, mean: float, scale: float, name: str) -> TargetScaling:
+        """The scaling by this mean and standard deviation.
+
+        Raises:
+            ConfigError: if the target is constant.
+        """
+        if not scale > 0:
+            raise ConfigError(
+                f"data.standardize_target: column {name!r} is {mean:g} in every row, so it cannot "
+                "be standardized. Type data.standardize_target=false."
+            )
+        return cls(float(mean), float(scale))
+
+    def apply(self, dataset: Dataset) -> Dataset:
+        """The same table with a scaled target, in its own precision."""
+        y = (dataset.y.astype(np.float64) - self.mean) / self.scale
+        return replace(dataset, y=y.astype(dataset.y.dtype, copy=False))
+
+    def undo(self, y: Any) -> Any:
+        """Targets or predictions in the data's own units, in double precision."""
+        return np.asarray(y, np.float64) * self.scale + self.mean
+
+    def undo_coefficients(self, w: Any, b: float | None) -> tuple[NDArray[np.float64], float]:
+        """Coefficients and intercept for the target in its own units."""
+        return np.asarray(w, np.float64) * self.scale, (b or 0.0) * self.scale + self.mean
 
 
 def check_batch_size(size: int, rows: int) -> None:

@@ -56,17 +56,26 @@ def unpack(content: bytes) -> Any:
         raise ValueError(first_line(error)) from error
 
 
-def unpack_parts(content: bytes, names: Sequence[str]) -> list[Any]:
-    """Unpack a dict and return its values of these names.
+def unpack_parts(content: bytes, names: Sequence[str], optional: Sequence[str] = ()) -> list[Any]:
+    """Unpack a dict and return its values of these names; None for an optional name it lacks.
 
     Raises:
         ValueError: as :func:`unpack`, or if it is not a dict or lacks a name.
     """
-    parts = check_mapping(unpack(content), "it")
+    return take(unpack(content), names, optional)
+
+
+def take(parts: Any, names: Sequence[str], optional: Sequence[str] = ()) -> list[Any]:
+    """The values of these names in a dict; None for an optional name it lacks.
+
+    Raises:
+        ValueError: if it is not a dict or lacks a name.
+    """
+    parts = check_mapping(parts, "it")
     for name in names:
         if name not in parts:
             raise ValueError(f"it has no {name!r}")
-    return [parts[name] for name in names]
+    return [parts.get(name) for name in (*names, *optional)]
 
 
 def check_mapping(value: Any, what: str) -> Mapping[str, Any]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any, TypeAlias
 
+import numpy as np
 from numpy.typing import NDArray
 
 from gdexp import manual
@@ -14,8 +16,9 @@ from gdexp.config.capabilities import is_linear, task_of
 from gdexp.config.job import Job
 from gdexp.config.validation import is_torch_based
 from gdexp.data.dataset import Dataset
+from gdexp.data.precision import check_fits, check_table
 from gdexp.data.preparation import KEPT, Prepared, prepare
-from gdexp.data.task import check_targets, outputs_of, targets
+from gdexp.data.task import check_targets, ignored_class, outputs_of, targets
 from gdexp.data.transforms import batches
 from gdexp.descent import predictors
 from gdexp.descent.fused import fuse
@@ -77,8 +80,11 @@ class Components:
             yield iteration
 
     def prediction(self) -> float:
-        """``f(predict_at)`` at the current parameters; of several outputs, the first."""
-        return float(self.predict(self.at).reshape(-1)[0])
+        """``f(predict_at)`` at the current parameters, in the data's own units.
+
+        Of several outputs, the first.
+        """
+        return float(self.data.in_units(self.predict(self.at)).reshape(-1)[0])
 
     def predict(self, x: Array) -> Any:
         """Predictions for inputs prepared like ``x``, as a NumPy array."""
@@ -122,19 +128,19 @@ def build(job: Job) -> Components:
     """
     settings = job.settings
     task = task_of(settings)
-    data = prepare(job, source)
-    y = (data.table or data.fitted).y
-    check_targets(y, task, job.choices["loss"])
-    outputs = outputs_of(y, task)
+    loss = option(job, "loss")
+    ignored = ignored_class(loss, task)
+    data = prepare(job, source, ignored)
+    table = data.table or data.fitted
+    check_targets(table, task, job.choices["loss"], ignored)
+    outputs = outputs_of(table.y, task, loss)
     predictor = _predictor(job, data.fitted.width, outputs)
-    gradient, loss, updater = (option(job, f) for f in ("gradient", "loss", "updater"))
-    at: Array = predictors.cast(data.at(settings["predict_at"]), settings["dtype"])
+    gradient, updater = option(job, "gradient"), option(job, "updater")
     device = None
     if is_torch_based(job):
         from gdexp import pytorch
 
         device = pytorch.device_of(settings["device"])
-        (at,) = pytorch.tensors(at, device=device)
         tracked = getattr(gradient, "tracked", False)
         predictor = pytorch.adopt(predictor, settings["dtype"], tracked, device)
         with refusing("updater"):
@@ -142,6 +148,9 @@ def build(job: Job) -> Components:
     else:
         predictor = predictors.in_precision(predictor, settings["dtype"])
     (x, y), kept = _arrays(data, task, settings["dtype"], device)
+    at: Array = data.at(settings["predict_at"])
+    check_fits("predict_at: f(x) is printed at", at, settings["dtype"])
+    at = _shared(at, settings["dtype"], device)
     built = Components(data, task, x, y, at, kept, predictor, gradient, loss, updater)
     built.batch_size = size = settings["data"].get("batch_size")
     if size:
@@ -151,7 +160,7 @@ def build(job: Job) -> Components:
 
         with refusing("scheduler"):
             built.scheduler = schedule(option(job, "scheduler"), updater)
-    _check_linear(job, built)
+    _check_linear(job, built, outputs)
     _check_shape(job, built, outputs)
     return built
 
@@ -200,20 +209,32 @@ def _arrays(
     """
 
     def arrays(table: Dataset) -> tuple[Array, Array]:
+        check_table(table, dtype)
         y = targets(table.y, task)
         return _shared(table.x, dtype, device), _shared(y, dtype, device)
 
     return arrays(data.fitted), None if data.kept is None else arrays(data.kept)
 
 
-def _check_linear(job: Job, built: Components) -> None:
-    """Refuse a user's class that declares ``linear`` without the parameters w and b."""
-    names = [*built.predictor.parameters]
-    if is_linear(job.settings) and names not in (["w"], ["w", "b"], ["b", "w"]):
+def _check_linear(job: Job, built: Components, outputs: int) -> None:
+    """Refuse a user's class that declares ``linear`` without such parameters w and b."""
+    if not is_linear(job.settings):
+        return
+    parameters, declares = built.predictor.parameters, "declares linear = True, so"
+    predictor, names = f"predictor={job.choices['predictor']}", [*parameters]
+    if names not in (["w"], ["w", "b"], ["b", "w"]):
         raise ConfigError(
-            f"predictor={job.choices['predictor']} declares linear = True, so its parameters must "
-            f"be w and, with a bias, b, not {', '.join(names) or 'none'}."
+            f"{predictor} {declares} its parameters must be w and, with a bias, b, not "
+            f"{', '.join(names) or 'none'}."
         )
+    for name, features in (("w", built.data.fitted.width), ("b", 1)):
+        shape = np.shape(parameters.get(name, np.zeros(outputs)))
+        if math.prod(shape) != features * outputs:
+            each = f"each of the {features} features" if name == "w" else "each output"
+            raise ConfigError(
+                f"{predictor} {declares} {name} must have one number for {each}, not shape "
+                f"{tuple(shape)}."
+            )
 
 
 def _shared(array: NDArray[Any], dtype: str, device: str | None) -> Array:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -15,9 +15,9 @@ import numpy as np
 from gdexp.config.compose import new_stamp
 from gdexp.config.job import Job
 from gdexp.config.paths import OUTPUTS, absolute
-from gdexp.config.schema import shown
-from gdexp.config.settings import default_of
+from gdexp.descent import predictors
 from gdexp.descent.archive import check_mapping, pack, unpack_parts
+from gdexp.descent.best import Best
 from gdexp.descent.build import Components
 from gdexp.descent.trajectory import FloatArray, Trajectory
 from gdexp.errors import ConfigError, first_line
@@ -26,10 +26,32 @@ Fetch: TypeAlias = Callable[[str], tuple[str, bytes]]
 """Reads the newest checkpoint of a recorded run; returns (label, content)."""
 
 PARTS = ("epoch", "table", "state", "settings", "digest")
-FREE = (  # settings that may differ between a checkpoint and the run that continues it
-    *("iters", "continue_from", "checkpoint", "tracking"),
-    *("print_every", "stop", "sweep"),
-)
+NEWER = ("choices", "following")  # parts that older checkpoints lack
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint as read, not yet compared with a run.
+
+    Attributes:
+        label: where it was read from.
+        epoch: its last epoch.
+        table: its trajectory, as :attr:`gdexp.descent.trajectory.Trajectory.table`.
+        state: the state of the components, as :meth:`gdexp.descent.build.Components.state`.
+        settings: the settings of its run.
+        digest: the digest of its data.
+        choices: the options of its run; None in older checkpoints.
+        following: its :attr:`gdexp.config.job.Job.following`; None in older checkpoints.
+    """
+
+    label: str
+    epoch: int
+    table: FloatArray
+    state: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    digest: str
+    choices: Mapping[str, str] | None
+    following: tuple[str, ...] | None
 
 
 @dataclass(frozen=True)
@@ -37,25 +59,35 @@ class Saved:
     """A checkpoint that fits the run that continues it.
 
     Attributes:
+        label: where it was read from.
         epoch: its last epoch.
         table: its trajectory, as :attr:`gdexp.descent.trajectory.Trajectory.table`.
-        state: the state of the components, as :meth:`gdexp.descent.build.Components.state`.
+        state: the state of the components, as :meth:`gdexp.descent.build.Components.state`, and
+            as "best" the predictor's state in the best epoch, if the run was to restore it.
     """
 
+    label: str
     epoch: int
     table: FloatArray
     state: Mapping[str, Any]
 
 
-def contents(job: Job, built: Components, trajectory: Trajectory) -> tuple[str, bytes]:
+def contents(
+    job: Job, built: Components, trajectory: Trajectory, best: Best | None = None
+) -> tuple[str, bytes]:
     """The checkpoint after the trajectory's last epoch: (file name, content)."""
+    state = built.state()
+    if best is not None and best.state is not None:
+        state["best"] = best.state
     content = pack(
         {
             "epoch": trajectory.length,
             "table": trajectory.table,
-            "state": built.state(),
+            "state": state,
             "settings": job.settings,
             "digest": built.data.digest,
+            "choices": job.choices,
+            "following": job.following,
         }
     )
     return f"{trajectory.length:08d}.npz", content
@@ -76,51 +108,58 @@ class Folder:
         return str(self._folder)
 
 
-def read(job: Job, built: Components, fetch: Fetch | None) -> Saved | None:
-    """Read the checkpoint that a job continues; None if it starts from scratch.
+def read(named: str, fetch: Fetch | None) -> Checkpoint:
+    """Read the checkpoint that a value of continue_from names.
 
     Args:
-        job: the job.
-        built: its components.
+        named: a file, a folder of checkpoints, or the id of a recorded run.
         fetch: reads the newest checkpoint of a recorded run; None if there is no store.
 
     Raises:
-        ConfigError: if it does not exist or is damaged, has other settings or other data, is not
-            before the run's last epoch, or if the updater does not expose its state.
+        ConfigError: if it does not exist or is damaged.
     """
-    named = job.settings["continue_from"]
-    if named is not None or job.settings["checkpoint"]["every"]:
-        _check_updater(job, built)
-    if named is None:
-        return None
-    path, content = _read_file(named, fetch)
+    label, content = _read_file(named, fetch)
     try:
-        epoch, table, state, settings, digest = unpack_parts(content, PARTS)
-        check_mapping(settings, "settings")
+        parts = unpack_parts(content, PARTS, NEWER)
+        check_mapping(parts[PARTS.index("settings")], "settings")
     except ValueError as error:
         reason = str(error).rstrip(".:")
-        raise ConfigError(f"continue_from: {path} is not a gdexp checkpoint: {reason}.") from error
-    differences = _differences(settings, job.settings)
-    if differences:
-        raise ConfigError(
-            f"continue_from: {path} has other settings: {'; '.join(differences)}. "
-            "Type the same settings."
-        )
-    if digest != built.data.digest:
-        raise ConfigError(f"continue_from: the data have changed since {path} was written.")
-    saved = Saved(epoch, table, state)
+        raise ConfigError(f"continue_from: {label} is not a gdexp checkpoint: {reason}.") from error
+    return Checkpoint(label, *parts)
+
+
+def fit(job: Job, built: Components, checkpoint: Checkpoint) -> Saved:
+    """Check that a checkpoint fits the run that continues it.
+
+    Args:
+        job: the run, with the settings of the checkpoint; see :mod:`gdexp.descent.continuing`.
+        built: its components.
+        checkpoint: the checkpoint.
+
+    Raises:
+        ConfigError: if it is damaged, of other data, or not before the run's last epoch.
+    """
+    label, epoch, iters = checkpoint.label, checkpoint.epoch, job.settings["iters"]
+    if checkpoint.digest != built.data.digest:
+        raise ConfigError(f"continue_from: the data have changed since {label} was written.")
+    saved = Saved(label, epoch, checkpoint.table, checkpoint.state)
     try:
         _check_table(saved, built)
         _check_state(saved, built)
     except Exception as error:  # torch may raise anything when it loads a state
         reason = first_line(error).rstrip(".:")
-        raise ConfigError(f"continue_from: {path} is damaged: {reason}.") from error
-    if epoch >= job.settings["iters"]:
+        raise ConfigError(f"continue_from: {label} is damaged: {reason}.") from error
+    if epoch >= iters:
         raise ConfigError(
             f"iters: the checkpoint is already at epoch {epoch}, so iters must be more than that, "
-            f"not {job.settings['iters']}. Type for example iters={2 * epoch}."
+            f"not {iters}. Type for example iters={2 * epoch}."
         )
-    return saved
+    if job.settings["scheduler"] == checkpoint.settings["scheduler"]:
+        return saved
+    # The schedule follows iters, and has got another length.
+    schedule = built.scheduler.replayed(epoch)
+    schedule["numbers"] = saved.state["scheduler"]["numbers"] | schedule["numbers"]
+    return replace(saved, state={**saved.state, "scheduler": schedule})
 
 
 def _check_table(saved: Saved, built: Components) -> None:
@@ -143,11 +182,20 @@ def _check_state(saved: Saved, built: Components) -> None:
     for part in start:
         if part != "random" and part not in saved.state:
             raise ValueError(f"it has no state of the {part}")
+    if "best" in saved.state:
+        predictors.load_state(built.predictor, saved.state["best"])
     built.load(saved.state)
     built.load(start)
 
 
-def _check_updater(job: Job, built: Components) -> None:
+def check_updater(job: Job, built: Components) -> None:
+    """Refuse checkpoints of an updater whose state cannot be saved.
+
+    Raises:
+        ConfigError: says what the updater lacks.
+    """
+    if job.settings["continue_from"] is None and not job.settings["checkpoint"]["every"]:
+        return
     updater = getattr(built.updater, "updater", built.updater)
     if not (hasattr(updater, "state") and hasattr(updater, "load")):
         raise ConfigError(
@@ -178,24 +226,3 @@ def _read_file(named: str, fetch: Fetch | None) -> tuple[str, bytes]:
             f"continue_from: there is no file {path}, and tracking=off rules out recorded runs."
         )
     return fetch(named)
-
-
-def _differences(saved: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
-    """The settings that differ; a setting that an older checkpoint lacks counts as its default."""
-    before, now = _flat(saved), _flat(given)
-    pairs = {key: (before.get(key, default_of(key)), now.get(key)) for key in before | now}
-    return [
-        f"{key} is {shown(old)} in the checkpoint and {shown(new)} here"
-        for key, (old, new) in pairs.items()
-        if old != new
-    ]
-
-
-def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that determine the result; those of a section as ``section.name``."""
-    flat: dict[str, Any] = {}
-    for key, value in settings.items():
-        if key not in FREE:
-            section = isinstance(value, dict)
-            flat |= {f"{key}.{name}": v for name, v in value.items()} if section else {key: value}
-    return flat

@@ -12,13 +12,14 @@ import numpy as np
 
 from gdexp.config.capabilities import is_linear
 from gdexp.config.job import Job
+from gdexp.descent.best import Best
 from gdexp.descent.build import Components
 from gdexp.descent.checkpoint import Saved, contents
-from gdexp.descent.evaluation import coefficients, final_scores, metric_names
+from gdexp.descent.evaluation import coefficients, final_scores
 from gdexp.descent.fitted import Fitted
 from gdexp.descent.progress import Progress
 from gdexp.descent.result import Result, outcome
-from gdexp.descent.stopping import VALIDATION, Rules
+from gdexp.descent.stopping import VALIDATION, Rules, best_epoch
 from gdexp.descent.trajectory import Trajectory
 from gdexp.descent.transcript import Transcript
 
@@ -37,7 +38,7 @@ def begin(job: Job, built: Components, stream: TextIO | None = None) -> tuple[Re
     transcript = new_transcript(job, built, stream)
     with np.errstate(over="ignore"):
         prediction = built.prediction()
-    trajectory = _trajectory(job, built)
+    trajectory = new_trajectory(job, built)
     result = Result("interrupted", "", trajectory, "", prediction, transcript.at, data=built.data)
     result.started = time.time()
     return result, transcript
@@ -77,6 +78,8 @@ def compute(
     trajectory, iters = result.trajectory, job.settings["iters"]
     rules, every = Rules(job.settings["stop"]), job.settings["checkpoint"]["every"]
     kept = 0  # the epoch of the newest checkpoint
+    if (best := Best(built) if rules.restores_best else None) is not None:
+        trajectory.measures[VALIDATION] = best
     transcript.prediction("before", result.prediction)
     with ExitStack() as stack:
         if hasattr(built.x, "detach"):
@@ -86,6 +89,8 @@ def compute(
         if saved is not None:
             trajectory.restore(saved.table)
             built.load(saved.state)
+            if best is not None:
+                best.resume(trajectory, saved.state.get("best"))
         with np.errstate(over="ignore", invalid="ignore"), Progress(iters, wanted=bar) as progress:
             stream = built.iterations(iters, trajectory.length + 1)
             for is_last in _blocks(stream, trajectory, rules, every):
@@ -95,13 +100,18 @@ def compute(
                     update(trajectory)
                 is_due = every and (is_last or trajectory.length % every == 0)
                 if keep and is_due and not trajectory.diverged and trajectory.length != kept:
-                    result.continue_from = keep(*contents(job, built, trajectory))
+                    result.continue_from = keep(*contents(job, built, trajectory, best))
                     kept = trajectory.length
+        judge(result, rules)
+        has_fit = result.outcome in ("completed", "converged")
+        if has_fit and best is not None:
+            _restore(best, result)
+        with np.errstate(over="ignore", invalid="ignore"):
             prediction = built.prediction()
-        conclude(job, built, result, prediction, rules)
-        if result.outcome in ("completed", "converged"):
+        conclude(job, built, result, prediction)
+        if has_fit:
             result.fitted = Fitted.of(job, built)
-    transcript.prediction("after", result.prediction)
+    transcript.end(trajectory, result.prediction)
 
 
 def end(
@@ -126,36 +136,49 @@ def end(
         result.reason = reached if stopped else f"{type(error).__name__} {reached}: {error}"
 
 
-def conclude(
-    job: Job, built: Components, result: Result, prediction: float, rules: Rules | None = None
-) -> None:
-    """Fill in the outcome, the final parameters, the coefficients and the scores.
+def judge(result: Result, rules: Rules | None = None) -> None:
+    """Fill in the outcome and its reason, from the whole trajectory and the stop rules."""
+    trajectory = result.trajectory
+    stopped = None if trajectory.diverged or rules is None else rules.ended(trajectory)
+    result.outcome, result.reason = stopped or outcome(trajectory)
+
+
+def _restore(best: Best, result: Result) -> None:
+    """Give the predictor the parameters of the best epoch, and say so in the reason."""
+    result.restored, last = best.restore(result.trajectory), result.trajectory.length
+    if result.restored is None:
+        epoch = best_epoch(result.trajectory)
+        result.reason += f"; the checkpoint lacks the parameters of epoch {epoch}, the last remain"
+    elif result.restored < last:
+        result.reason += f"; the parameters of epoch {result.restored} are restored"
+
+
+def conclude(job: Job, built: Components, result: Result, prediction: float) -> None:
+    """Fill in the final parameters, the prediction, the coefficients and the scores.
 
     Args:
         job: the job.
-        built: its components, with the parameters after the last update.
-        result: has the whole trajectory.
-        prediction: f(predict_at) after the last update.
-        rules: the stop rules, if there are any.
+        built: its components, with the final parameters.
+        result: has the whole trajectory and the outcome.
+        prediction: f(predict_at) at the final parameters.
     """
-    trajectory = result.trajectory
+    trajectory, row = result.trajectory, result.epoch - 1
     result.prediction = prediction
-    result.parameters = {n: float(v[-1]) for n, v in trajectory.parameters.items() if len(v)}
-    stopped = None if trajectory.diverged or rules is None else rules.ended(trajectory)
-    result.outcome, result.reason = stopped or outcome(trajectory)
+    result.parameters = {n: float(v[row]) for n, v in trajectory.parameters.items() if len(v)}
     if not trajectory.diverged:
         result.coefficients = coefficients(job, built)
         result.scores = final_scores(job, built)
 
 
-def _trajectory(job: Job, built: Components) -> Trajectory:
+def new_trajectory(job: Job, built: Components) -> Trajectory:
+    """The empty trajectory of a run."""
     measures: dict[str, Any] = {}
     if built.kept is not None:
         measures[VALIDATION] = built.kept_loss
     if built.scheduler is not None:
         measures["train/lr"] = lambda: built.lr
     linear = is_linear(job.settings)
-    elements = {"w": metric_names(built.data.fitted.features)} if linear else {}
+    elements = {"w": built.data.fitted.features} if linear else {}
     return Trajectory(built.predictor.parameters, job.settings["iters"], elements, measures)
 
 

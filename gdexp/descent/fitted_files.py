@@ -14,10 +14,13 @@ from typing import Any
 import numpy as np
 
 from gdexp.config import schema
-from gdexp.data.transforms import Scaling
-from gdexp.descent.archive import check_mapping, unpack_parts
+from gdexp.config.capabilities import task_of
+from gdexp.data.categories import Categories, Encoding
+from gdexp.data.transforms import Scaling, TargetScaling
+from gdexp.descent.archive import check_mapping, take, unpack
 from gdexp.descent.fitted import NEEDED, Fitted
 from gdexp.errors import ConfigError, first_line
+from gdexp.types import Task
 
 PARTS = ("settings", "features", "outputs", "scaling", "state")
 DEEPEST = 30  # levels of a configuration
@@ -31,15 +34,25 @@ def read_fitted(content: bytes) -> Fitted:
         ConfigError: if the predictor's class cannot be imported or rejects its settings.
         ValueError: if the content is damaged.
     """
-    settings, features, outputs, scaling, state = unpack_parts(content, PARTS)
+    parts = unpack(content)
+    settings, features, outputs, scaling, state = take(parts, PARTS)
     _check_settings(check_mapping(settings, "settings"), NEEDED)
-    if not (features and isinstance(features, tuple) and all(isinstance(f, str) for f in features)):
+    if not (features and _are_names(features)):
         raise ValueError("its features are not a list of names")
     if type(outputs) is not int or outputs < 1:
         raise ValueError(f"its number of outputs is {outputs!r}")
     if scaling is not None:
         scaling = _scaling(scaling, features)
-    fitted = Fitted(settings, features, outputs, scaling, check_mapping(state, "its state"))
+    fitted = Fitted(
+        settings,
+        features,
+        outputs,
+        scaling,
+        check_mapping(state, "its state"),
+        _target_scaling(parts.get("target_scaling")),
+        _encoding(parts, features),
+        _classes(parts.get("classes", ()), outputs, task_of(settings)),
+    )
     _check_predictions(fitted)
     return fitted
 
@@ -162,6 +175,42 @@ def _scaling(pair: Any, features: tuple[str, ...]) -> Scaling:
     if not (scale > 0).all():
         raise ValueError("its scaling is not positive")
     return Scaling(mean, scale, features)
+
+
+def _target_scaling(pair: Any) -> TargetScaling | None:
+    if pair is None:
+        return None
+    if not (isinstance(pair, tuple) and len(pair) == 2 and all(type(v) is float for v in pair)):
+        raise ValueError("its target's scaling is not two numbers")
+    if not (math.isfinite(pair[0]) and 0 < pair[1] < math.inf):
+        raise ValueError("its target's scaling is not finite and positive")
+    return TargetScaling(*pair)
+
+
+def _encoding(parts: Mapping[str, Any], features: tuple[str, ...]) -> Encoding | None:
+    if "columns" not in parts and "categories" not in parts:
+        return None
+    columns, categories = take(parts, ("columns", "categories"))
+    if not _are_names(columns):
+        raise ValueError("its columns are not a list of names")
+    for texts in check_mapping(categories, "its categories").values():
+        if not _are_names(texts):
+            raise ValueError("its categories are not lists of texts")
+    encoding = Encoding(columns, categories)
+    if encoding.features != features:
+        raise ValueError("its categories do not give its features")
+    return encoding
+
+
+def _classes(names: Any, outputs: int, task: Task) -> Categories:
+    expected = {"binary": 2, "classes": outputs}.get(task, 0)
+    if not _are_names(names) or (names and len(names) < expected) or (names and not expected):
+        raise ValueError(f"its classes are not {expected} names")
+    return tuple(names)
+
+
+def _are_names(names: Any) -> bool:
+    return isinstance(names, tuple) and all(isinstance(name, str) for name in names)
 
 
 def _targets(node: Any) -> Iterator[Any]:

@@ -15,19 +15,25 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
 from gdexp.config.job import Job
+from gdexp.data.arrays import as_source
 from gdexp.errors import ConfigError, first_line
+from gdexp.pytorch.settings import with_floats
 
 SPECIAL = {"_args_", "_convert_", "_recursive_"}  # keys that change how Hydra instantiates
 
 
+TORCH_BASES = {"torch.optim.optimizer.Optimizer", "torch.optim.lr_scheduler.LRScheduler"}
+PASSED = {"updater": "params", "scheduler": "optimizer"}  # what torch's constructors are given
+
+
 def source(node: dict[str, Any]) -> Any:
-    """Make a data source from its settings.
+    """Make a data source from its settings: a Dataset, or a Source that reads one.
 
     Raises:
-        ConfigError: if its loader rejects them.
+        ConfigError: if its loader rejects them, or returns no table.
     """
     with refusing("data"):
-        return _by_hydra(node)
+        return as_source(_by_hydra(node), node["_target_"])
 
 
 def option(job: Job, family: str, **sizes: int) -> Any:
@@ -50,6 +56,9 @@ def option(job: Job, family: str, **sizes: int) -> Any:
         target = pkgutil.resolve_name(node["_target_"])
         accepted = _parameters(target) if sizes else ()
         node = {name: size for name, size in sizes.items() if name in accepted} | node
+        node = with_floats(str(node["_target_"]), node)
+        if not node.get("_partial_") and _is_called_later(target, family, tuple(node)):
+            node["_partial_"] = True
         words = {k: v for k, v in node.items() if not isinstance(v, int | float)}
         if not (isinstance(target, type) and _is_plain(target, json.dumps(words))):
             return _by_hydra(node)
@@ -61,6 +70,31 @@ def option(job: Job, family: str, **sizes: int) -> Any:
 @lru_cache(maxsize=64)
 def _parameters(target: Any) -> tuple[str, ...]:
     return tuple(inspect.signature(target).parameters)
+
+
+@lru_cache(maxsize=64)
+def _is_called_later(target: Any, family: str, given: tuple[str, ...]) -> bool:
+    """Whether gdexp passes what the settings lack, so that ``_partial_`` need not be written.
+
+    So it is for an optimizer and a scheduler of torch's kind, and for a function that is itself a
+    loss, a gradient source or an updater.
+    """
+    if family not in ("gradient", "loss", "updater", "scheduler"):
+        return False
+    try:
+        parameters = inspect.signature(target).parameters.values()
+    except (TypeError, ValueError):  # a builtin
+        return False
+    missing = [
+        p.name
+        for p in parameters
+        if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+    ]
+    missing = [name for name in missing if name not in given]
+    if inspect.isclass(target):
+        bases = {f"{kind.__module__}.{kind.__name__}" for kind in target.__mro__}
+        return PASSED.get(family) in missing or bool(bases & TORCH_BASES)
+    return bool(missing)
 
 
 @lru_cache(maxsize=64)
@@ -88,6 +122,8 @@ def refusing(family: str) -> Iterator[None]:
         yield
     except ConfigError:
         raise
+    except SystemExit as stopped:
+        raise ConfigError(f"{family}: it called sys.exit({stopped.code!r}).") from stopped
     except Exception as error:
         wrapped = error.__cause__ if isinstance(error, InstantiationException) else None
         cause = wrapped or error

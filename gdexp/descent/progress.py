@@ -1,8 +1,9 @@
-"""Progress bars on stderr, shown on a terminal only."""
+"""Progress bars on stderr, shown on a terminal and by the main thread only."""
 
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from typing import Any
 
@@ -21,7 +22,8 @@ class Progress:
         self._total = total
         self._started = time.perf_counter()
         self._bar: Any = None
-        self._wanted = wanted and sys.stderr.isatty()
+        is_main = threading.current_thread() is threading.main_thread()  # bars overwrite each other
+        self._wanted = wanted and is_main and sys.stderr.isatty()
 
     def update(self, done: int) -> None:
         """Move the bar to this many iterations."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from gdexp.descent.numbers import short
 from gdexp.descent.trajectory import Trajectory
+from gdexp.descent.transcript import FEW
+from gdexp.errors import counted
 
 if TYPE_CHECKING:
     from gdexp.data.preparation import Prepared
@@ -14,23 +18,26 @@ if TYPE_CHECKING:
 GREW = 10.0  # a run has diverged if its last loss exceeds the first by this factor
 
 
-@dataclass
+@dataclass(repr=False)
 class Result:
-    """How a run ended.
+    """How a run ended; a notebook shows it as a table with the curve of the loss.
 
     Attributes:
         outcome: completed, converged, diverged, interrupted or failed.
         reason: why, in a phrase.
         trajectory: every iteration, as arrays.
         transcript: the run in the tutorial's format.
-        prediction: f(predict_at) after the last update.
+        prediction: f(predict_at) at the final parameters.
         at: predict_at as printed.
-        parameters: the parameters after the last update, named as in the trajectory.
+        parameters: the final parameters, named as in the trajectory.
+        restored: the epoch whose parameters are the final ones, because its validation loss was
+            the smallest; None if the last update's are.
         coefficients: of a linear predictor, by feature, in the data's own units.
         scores: mean absolute error and R², or the accuracy, by metric name.
         run_id: the run's id in MLflow; None if tracking is off.
         continue_from: the value of continue_from that continues it; None without a checkpoint.
-        note: a warning about this combination of choices, or "".
+        notes: what to know about this run, in sentences by what they are about.
+        checks: how trustworthy the fit is, by metric name: see :mod:`gdexp.insight.notes`.
         started: when its first epoch began, in seconds since 1970.
         seconds: how long it took.
         data: the data it was fitted to.
@@ -44,15 +51,48 @@ class Result:
     prediction: float
     at: str = ""
     parameters: dict[str, float] = field(default_factory=dict)
+    restored: int | None = None
     coefficients: dict[str, float] = field(default_factory=dict)
     scores: dict[str, float] = field(default_factory=dict)
     run_id: str | None = None
     continue_from: str | None = None
-    note: str = ""
+    notes: dict[str, str] = field(default_factory=dict)
+    checks: dict[str, float] = field(default_factory=dict)
     started: float = 0.0
     seconds: float = 0.0
     data: Prepared | None = field(default=None, repr=False)
     fitted: Fitted | None = field(default=None, repr=False)
+
+    def __repr__(self) -> str:
+        """One line: ``Result(completed: 20 epochs, loss 30 → 1.4e-11, f(5) = 10, w = 2)``."""
+        words = [f"{self.outcome}: {self.reason}"]
+        if len(loss := self.trajectory.loss):
+            words.append(f"loss {short(loss[0])} → {short(self.loss)}")
+            words.append(f"f({self.at}) = {short(self.prediction)}")
+        if len(self.parameters) <= FEW:
+            words += [f"{name} = {short(value)}" for name, value in self.parameters.items()]
+        return f"Result({', '.join(words)})"
+
+    def _repr_html_(self) -> str:
+        """A table with the loss as a curve, which notebooks show."""
+        from gdexp.descent.notebook import html
+
+        return html(self)
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that the final values describe: the restored one, or the last."""
+        return self.restored or self.trajectory.length
+
+    @property
+    def loss(self) -> float:
+        """The loss of that epoch; NaN if there is none."""
+        return float(self.trajectory.loss[self.epoch - 1]) if self.epoch else math.nan
+
+    @property
+    def note(self) -> str:
+        """All notes, or ""."""
+        return " ".join(self.notes.values())
 
 
 def outcome(trajectory: Trajectory) -> tuple[str, str]:
@@ -61,5 +101,5 @@ def outcome(trajectory: Trajectory) -> tuple[str, str]:
     if trajectory.diverged:
         return "diverged", f"a value was not finite in epoch {epochs + 1}"
     if loss[-1] > GREW * loss[0]:
-        return "diverged", f"the loss grew from {loss[0]:.6g} to {loss[-1]:.6g}"
-    return "completed", f"{epochs} epochs"
+        return "diverged", f"the loss grew from {short(loss[0])} to {short(loss[-1])}"
+    return "completed", counted(epochs, "epoch")

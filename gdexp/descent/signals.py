@@ -75,7 +75,7 @@ def handled() -> Iterator[None]:
     nothing outside the main thread, which alone may set signal handlers.
     """
     global _received, _raised
-    if threading.current_thread() is not threading.main_thread():
+    if not _is_main_thread():
         yield
         return
     _received, _raised = None, False
@@ -89,10 +89,21 @@ def handled() -> Iterator[None]:
         sys.unraisablehook = hook
 
 
+def _is_main_thread() -> bool:
+    """Whether this is the thread in which Python runs signal handlers."""
+    return threading.current_thread() is threading.main_thread()
+
+
 @contextmanager
 def shielded() -> Iterator[None]:
-    """Delay signals until the end of this block, so that it completes what it writes."""
+    """Delay signals until the end of this block, so that it completes what it writes.
+
+    Signals reach the main thread only, so in other threads this does nothing.
+    """
     global _shielded
+    if not _is_main_thread():
+        yield
+        return
     former, _shielded = _shielded, True
     try:
         yield
@@ -109,6 +120,9 @@ def exposed() -> Iterator[None]:
     The code around this block, still shielded, is sure to run.
     """
     global _shielded
+    if not _is_main_thread():
+        yield
+        return
     former, _shielded = _shielded, False
     try:
         _raise()

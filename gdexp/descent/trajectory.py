@@ -55,19 +55,32 @@ class Trajectory:
 
     @classmethod
     def of(
-        cls, table: FloatArray, names: tuple[str, ...], length: int, diverged: bool
+        cls,
+        table: FloatArray,
+        names: tuple[str, ...],
+        length: int,
+        diverged: bool,
+        measures: Sequence[str] = (),
     ) -> Trajectory:
         """A trajectory on a filled table, without a copy.
 
         Args:
-            table: the loss, each parameter and each gradient, shape (1 + 2 * names, epochs).
+            table: the loss, each parameter, gradient and measure, in rows of all epochs.
             names: the parameters' names.
             length: the number of finite epochs.
             diverged: whether the epoch after them is not finite.
+            measures: the names of further curves.
         """
-        trajectory = cls(dict.fromkeys(names, 0.0), capacity=0)
+        unmeasured = dict.fromkeys(measures, float)
+        trajectory = cls(dict.fromkeys(names, 0.0), capacity=0, measures=unmeasured)
         trajectory._table, trajectory.length, trajectory.diverged = table, length, diverged
         return trajectory
+
+    def __repr__(self) -> str:
+        """``Trajectory(20 epochs of train/loss, param/w, grad/w)``."""
+        names = [*self.columns()]
+        listed = [*names[:3], f"and {len(names) - 3} more"] if len(names) > 4 else names
+        return f"Trajectory({self.length} epochs of {', '.join(listed)})"
 
     @property
     def table(self) -> FloatArray:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TextIO
 
+from gdexp.descent.numbers import short
 from gdexp.descent.stopping import VALIDATION, gradient_norm
 from gdexp.descent.trajectory import Trajectory
 
 FEW = 4  # up to this many parameters are printed one by one
+LARGE = 1e6  # numbers from here on are printed as in 3.59e31, unless print_every is set
 
 
 class Transcript:
@@ -16,7 +18,8 @@ class Transcript:
     Args:
         predict_at: the x of the printed f(x); None for the features' means.
         iters: the run's maximum number of epochs.
-        every: print every N epochs; None for about twenty lines in all.
+        every: print every N epochs, exactly as the tutorial's loop does; None for about twenty
+            lines in all and the last epoch, with large numbers shortened.
         stream: also receives the lines, if given.
 
     Attributes:
@@ -27,6 +30,7 @@ class Transcript:
         self, predict_at: float | None, iters: int, every: int | None, stream: TextIO | None
     ) -> None:
         self.every = every or -(-iters // 20)
+        self._is_default = every is None
         self.at = "mean" if predict_at is None else f"{predict_at:g}"
         self._lines: list[str] = []
         self._next = 1
@@ -39,13 +43,21 @@ class Transcript:
 
     def prediction(self, when: str, value: float) -> None:
         """`` Prediction before training: f(5) = 0.000``."""
-        self._write(f" Prediction {when} training: f({self.at}) = {value:.3f}")
+        self._write(f" Prediction {when} training: f({self.at}) = {self._number(value, 3)}")
 
     def epochs(self, trajectory: Trajectory) -> None:
         """Write the lines due for the epochs recorded since the last call."""
         for epoch in range(self._next, trajectory.length + 1, self.every):
-            self._write(_line(epoch, trajectory))
+            self._write(self._line(epoch, trajectory))
             self._next = epoch + self.every
+
+    def end(self, trajectory: Trajectory, prediction: float) -> None:
+        """Write the remaining epochs, the last one included by default, and the prediction."""
+        self.epochs(trajectory)
+        last, written = trajectory.length, self._next - self.every
+        if self._is_default and last > max(0, written):
+            self._write(self._line(last, trajectory))
+        self.prediction("after", prediction)
 
     def _write(self, line: str) -> None:
         self._lines.append(line + "\n")
@@ -55,17 +67,20 @@ class Transcript:
             except BrokenPipeError:  # the reader has left, as `| head` does; the run goes on
                 self._stream = None
 
+    def _line(self, epoch: int, trajectory: Trajectory) -> str:
+        row, number = epoch - 1, self._number
+        words = [f"loss = {number(trajectory.loss[row], 8)}"]
+        if len(trajectory.names) <= FEW:
+            parameters = [f"{n} = {number(v[row], 3)}" for n, v in trajectory.parameters.items()]
+            slopes = [number(values[row], 3) for values in trajectory.gradients.values()]
+            gradient = slopes[0] if len(slopes) == 1 else f"({', '.join(slopes)})"
+            words = [*parameters, *words, f"gradient = {gradient}"]
+        else:
+            words.append(f"gradient norm = {short(gradient_norm(trajectory, row))}")
+        if VALIDATION in trajectory.measures:
+            words.append(f"validation = {number(trajectory.measured[VALIDATION][row], 8)}")
+        return f"epoch {epoch}: {', '.join(words)}"
 
-def _line(epoch: int, trajectory: Trajectory) -> str:
-    row = epoch - 1
-    words = [f"loss = {trajectory.loss[row]:.8f}"]
-    if len(trajectory.names) <= FEW:
-        parameters = [f"{n} = {v[row]:.3f}" for n, v in trajectory.parameters.items()]
-        slopes = [f"{values[row]:.3f}" for values in trajectory.gradients.values()]
-        gradient = slopes[0] if len(slopes) == 1 else f"({', '.join(slopes)})"
-        words = [*parameters, *words, f"gradient = {gradient}"]
-    else:
-        words.append(f"gradient norm = {gradient_norm(trajectory, row):.6g}")
-    if VALIDATION in trajectory.measures:
-        words.append(f"validation = {trajectory.measured[VALIDATION][row]:.8f}")
-    return f"epoch {epoch}: {', '.join(words)}"
+    def _number(self, value: float, decimals: int) -> str:
+        is_short = self._is_default and abs(value) >= LARGE
+        return short(value) if is_short else f"{value:.{decimals}f}"

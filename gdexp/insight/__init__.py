@@ -1,1 +1,1 @@
-"""Diagnoses of a run: the gradient check."""
+"""Diagnoses of a run: gradient and bias checks, curvature, stability, convergence."""

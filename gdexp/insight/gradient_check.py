@@ -23,16 +23,32 @@ def multiple(job: Job, built: Components) -> float:
 
 
 def warning(job: Job, multiple: float) -> str:
-    """A warning if the gradient source is a multiple of the true derivative, else "".
-
-    If the updater's step is proportional to the gradient, a multiple acts like another lr.
-    """
+    """A warning if the gradient source is a multiple of the true derivative, else ""."""
     if multiple == 1:
         return ""
-    lr, effect = job.settings["lr"], ""
-    if capabilities.of(job.settings, "updater", "proportional"):
-        effect = f", so lr={lr:g} acts like lr={lr * multiple:g}"
     return (
         f"gradient={job.choices['gradient']} is {multiple:g} times the derivative of the loss"
-        f"{effect}; gradient={capabilities.derivative(job.settings)} gives the derivative."
+        f"{_effect(job, multiple)}; gradient={capabilities.derivative(job.settings)} gives the "
+        "derivative."
     )
+
+
+def _effect(job: Job, multiple: float) -> str:
+    """What lr the multiple acts like, if the updater's step is proportional to the gradient.
+
+    A weight decay is added to the gradient after the multiple, so relative to it it is smaller.
+    """
+    updater = job.settings["updater"]
+    is_proportional = any(
+        capabilities.of(job.settings, "updater", name) for name in ("proportional", "dynamics")
+    )
+    if not is_proportional:
+        return ""
+    lr = updater.get("lr")
+    if lr is None or job.settings["scheduler"]["_target_"] is not None:
+        return f", so every lr acts like one {multiple:g} times as large"
+    typed, acts_like = f"lr={lr:g}", f"lr={lr * multiple:g}"
+    if decay := updater.get("weight_decay"):
+        typed += f" updater.weight_decay={decay:g}"
+        acts_like += f" updater.weight_decay={decay / multiple:g}"
+    return f", so {typed} acts like {acts_like}"

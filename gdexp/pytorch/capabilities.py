@@ -9,6 +9,6 @@ TORCH: dict[str, dict[str, bool | str]] = {
         "measures": "the cross-entropy of the logits",
     },
     "torch.nn.CrossEntropyLoss": {"task": "classes"},
-    "torch.optim.SGD": {"proportional": True, "vectorized": "SGD"},
+    "torch.optim.SGD": {"dynamics": "heavy_ball", "vectorized": "SGD"},
 }
 """Class path to capabilities, which gdexp's classes declare (:mod:`gdexp.config.capabilities`)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -142,11 +143,10 @@ def adapt(
 ) -> tuple[Updater, Gradient]:
     """Adapt any updater to the predictor's tensors, and return the gradient source it needs.
 
-    A torch optimizer's partial (``_partial_: true`` in its YAML file) is applied to the parameters;
-    an updater by hand is hidden from autograd.
+    A partial that makes a torch optimizer is applied to the parameters; an updater by hand is
+    hidden from autograd.
     """
-    made = getattr(updater, "func", None)
-    if not (isinstance(made, type) and issubclass(made, torch.optim.Optimizer)):
+    if not _makes_an_optimizer(updater):
         return Untracked(updater, predictor.parameters), gradient
     with without_dynamo():
         optimizer = updater(list(predictor.parameters.values()))
@@ -154,6 +154,14 @@ def adapt(
         repeatable = Repeatable(gradient, predictor, loss)
         return QuasiNewton(optimizer, repeatable), repeatable
     return Optimizer(optimizer), gradient
+
+
+def _makes_an_optimizer(updater: Any) -> bool:
+    """Whether an updater is a partial of an optimizer's class, or of a function of ``params``."""
+    made = getattr(updater, "func", None)
+    if isinstance(made, type):
+        return issubclass(made, torch.optim.Optimizer)
+    return made is not None and "params" in inspect.signature(made).parameters
 
 
 def _copy(saved: Any, cast: Any) -> Any:

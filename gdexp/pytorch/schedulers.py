@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any, TypeAlias
@@ -28,6 +29,7 @@ class Scheduled:
     def __init__(self, partial: Partial, updater: Any) -> None:
         own = getattr(updater, "optimizer", None)
         self._optimizer = own if isinstance(own, torch.optim.Optimizer) else _Mirror(updater)
+        self._partial = partial
         self._scheduler = partial(self._optimizer)
         self._apply()
 
@@ -57,6 +59,25 @@ class Scheduled:
         self._scheduler.load_state_dict(saved["scheduler"])
         self._group.update(saved["numbers"])
         self._apply()
+
+    def replayed(self, epochs: int) -> dict[str, Any]:
+        """The state of a new schedule with these settings after some epochs."""
+        fresh = self._fresh()
+        for _ in range(epochs):
+            fresh.step(0.0)
+        return fresh.state()
+
+    def try_step(self, epoch: int) -> None:
+        """Raise what torch raises if the schedule does not last until this epoch."""
+        fresh = self._fresh()
+        fresh._scheduler.last_epoch = epoch - 1
+        fresh.step(0.0)
+
+    def _fresh(self) -> Scheduled:
+        """A new schedule with these settings, for no updater."""
+        settings = _settings(SimpleNamespace(**self._group))
+        settings["lr"] = self._group.get("initial_lr", self.lr)
+        return Scheduled(self._partial, SimpleNamespace(**settings))
 
     @property
     def _group(self) -> dict[str, Any]:
@@ -92,7 +113,7 @@ def schedule(partial: Partial, updater: Any) -> Scheduled:
         updater: an updater by hand, or the result of :func:`gdexp.pytorch.adapt`.
 
     Raises:
-        ConfigError: if the updater has no learning rate.
+        ConfigError: if the updater has no learning rate, or no momentum to cycle.
         ValueError: if torch rejects the settings.
     """
     updater = getattr(updater, "updater", updater)  # unwrap an Untracked one
@@ -103,6 +124,12 @@ def schedule(partial: Partial, updater: Any) -> Scheduled:
         raise ConfigError(
             f"scheduler: {type(updater).__name__} has no lr that a schedule could change. "
             "Type scheduler=none."
+        )
+    cycles = inspect.signature(partial).parameters.get("cycle_momentum")
+    if cycles is not None and cycles.default and settings.keys() == {"lr"}:
+        raise ConfigError(
+            "scheduler.cycle_momentum: the updater has no momentum to cycle. "
+            "Type scheduler.cycle_momentum=false."
         )
     Scheduled(partial, SimpleNamespace(**settings)).step(0.0)  # some settings fail only in a step
     return Scheduled(partial, updater)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,11 +14,16 @@ from numpy.typing import NDArray
 from gdexp.errors import ConfigError
 from gdexp.types import Array, Iteration
 
+_generator = threading.RLock()  # held by the thread that uses torch's random generator
+
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seed torch's generator within this block; restore its state at the end."""
-    with torch.random.fork_rng(devices=[]):
+    """Seed torch's generator within this block; restore its state at the end.
+
+    All threads share the generator, so another thread waits until the block ends.
+    """
+    with _generator, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield
 

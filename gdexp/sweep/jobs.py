@@ -6,7 +6,6 @@ and a job is a copy of the resulting plain values with its own keys set.
 
 from __future__ import annotations
 
-import copy
 import functools
 import re
 from collections.abc import Callable, Sequence
@@ -16,25 +15,31 @@ from typing import Any, TypeAlias
 
 from omegaconf import DictConfig, OmegaConf
 
-from gdexp.config.job import Job
+from gdexp.config.job import Job, following
 from gdexp.config.overrides import assignment, is_hydras
 from gdexp.config.settings import is_float
 
 Compose: TypeAlias = Callable[[list[str]], DictConfig]
 """Composes overrides into a configuration that includes Hydra's own node."""
 
-_REFERENCE = re.compile(r"\$\{([\w.]+)\}")
+_REFERENCE = re.compile(r"\$\{(\w+(?:\.\w+)*)\}")
 
 
 class Template:
-    """A composed combination of options; jobs are copies of it with keys set."""
+    """A composed combination of options; jobs are copies of it with keys set.
+
+    Jobs share the sections that no key changes, so their settings must not be modified.
+
+    Attributes:
+        base: the job with no key set.
+    """
 
     def __init__(self, cfg: DictConfig) -> None:
-        self._job = Job.of(cfg, ())
+        self.base = Job.of(cfg, ())
         raw = OmegaConf.to_container(cfg, resolve=False)
         assert isinstance(raw, dict)
         self._raw = {str(key): value for key, value in raw.items() if key != "hydra"}
-        self._is_relative = "${." in str(self._raw)  # as in momentum: ${..lr}
+        self._references = {name: _references(value) for name, value in self._raw.items()}
         self.refers_to_hydra = "${hydra" in str(self._raw)
 
     def has(self, key: str) -> bool:
@@ -46,23 +51,43 @@ class Template:
             node = node[name]
         return not isinstance(node, dict)
 
+    def referring(self, key: str) -> list[str]:
+        """The sections with a reference to this key, or with one that is not a plain ``${key}``."""
+        return [name for name, keys in self._references.items() if key in keys or None in keys]
+
     def job(self, keys: Sequence[tuple[str, Any]]) -> Job:
         """The job with these keys set, and the references to them resolved."""
-        if not keys:
-            return self._job
-        raw = copy.deepcopy(self._raw)
+        raw = dict(self._raw)
         for key, value in keys:
-            *parents, name = key.split(".")
-            _at(raw, parents)[name] = _converted(key, value)
-        if self._is_relative or any("${." in str(value) for _, value in keys):
+            node, (*parents, name) = raw, key.split(".")
+            for parent in parents:
+                node[parent] = node = dict(node[parent])
+            node[name] = _converted(key, value)
+        changed = {key.partition(".")[0]: _references(value) for key, value in keys}
+        references = self._references | {k: self._references[k] | v for k, v in changed.items()}
+        if any(None in named for named in references.values()):
             settings: Any = OmegaConf.to_container(OmegaConf.create(raw), resolve=True)
-            return replace(self._job, settings=settings)
-        return replace(self._job, settings=_resolved(raw, raw))
+        else:
+            affected = {name for name, named in references.items() if named or name in changed}
+            new = {name: _resolved(raw[name], raw) for name in raw if name in affected}
+            settings = self.base.settings | new
+        return replace(self.base, settings=settings, following=following(raw))
 
 
 def _converted(key: str, value: Any) -> Any:
     """Convert a value as the structured config does: ``lr=1`` is 1.0."""
     return float(value) if type(value) is int and is_float(key) else value
+
+
+def _references(value: Any) -> set[str | None]:
+    """The keys to which a value refers; None stands for anything but a plain ``${key}``."""
+    if isinstance(value, dict | list):
+        inner = value.values() if isinstance(value, dict) else value
+        return set().union(*map(_references, inner))
+    if not isinstance(value, str) or "${" not in value:
+        return set()
+    reference = _REFERENCE.fullmatch(value)
+    return {reference[1] if reference else None}
 
 
 def _resolved(value: Any, root: dict[str, Any]) -> Any:
@@ -71,15 +96,10 @@ def _resolved(value: Any, root: dict[str, Any]) -> Any:
         return {key: _resolved(inner, root) for key, inner in value.items()}
     if isinstance(value, list):
         return [_resolved(inner, root) for inner in value]
-    if not isinstance(value, str) or "${" not in value:
-        return value
-    if reference := _REFERENCE.fullmatch(value):
-        return _resolved(_at(root, reference[1].split(".")), root)
-    return OmegaConf.create({**root, "_": value})["_"]
-
-
-def _at(node: Any, path: Sequence[str]) -> Any:
-    return functools.reduce(lambda inner, name: inner[name], path, node)
+    if isinstance(value, str) and (reference := _REFERENCE.fullmatch(value)):
+        path = reference[1].split(".")
+        return _resolved(functools.reduce(lambda node, name: node[name], path, root), root)
+    return value
 
 
 class Plan:

@@ -17,7 +17,14 @@ from gdexp.config.paths import absolute
 from gdexp.console import say
 from gdexp.descent.result import Result
 from gdexp.descent.signals import exposed, shielded
-from gdexp.errors import ConfigError, GdexpError, StoreError, WriteError
+from gdexp.errors import (
+    ConfigError,
+    GdexpError,
+    RunFailedError,
+    StoreError,
+    WriteError,
+    counted,
+)
 from gdexp.experiment import open_store, prepare, recorder_of, run_within
 from gdexp.sweep.progress import Tally
 from gdexp.sweep.vectorized import compute as vectorized
@@ -88,7 +95,7 @@ class Launch:
         """Run the jobs; their returns, in order."""
         absolute(self._config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)  # as Hydra's do
         if reason := self._needs_hydra():
-            say(f"{len(jobs)} of {len(jobs)} runs one after another: {reason}")
+            say(f"{len(jobs)} of {counted(len(jobs), 'run')} one after another: {reason}")
             self._run_by_hydra(jobs)
         elif jobs:
             self._run_here(jobs)
@@ -142,7 +149,7 @@ class Launch:
             else:
                 groups[vectorized.group_key(job)].append(job)
         for reason, count in reasons.items():
-            say(f"{count} of {len(jobs)} runs one after another: {reason}")
+            say(f"{count} of {counted(len(jobs), 'run')} one after another: {reason}")
         return list(groups.values()), alone
 
     def _run_together(self, jobs: list[Job], recorder: Recorder | None) -> list[Job]:
@@ -163,7 +170,7 @@ class Launch:
         except Exception as error:
             left = [job for job in jobs if _number(job) not in computed]
             reason = f"{type(error).__name__}: {error}"
-            say(f"{len(left)} runs one after another: vectorizing failed with {reason}")
+            say(f"{counted(len(left), 'run')} one after another: vectorizing failed with {reason}")
             return left
         return []
 
@@ -186,15 +193,14 @@ class Launch:
         """Report a run that has ended and, if there is a store, is recorded."""
         if result.outcome in ("failed", "interrupted"):  # reported by whoever catches the exception
             return
-        loss = result.trajectory.loss
-        value = float(loss[-1]) if len(loss) else None
+        value = result.loss if result.trajectory.length else None
         returned = ComputedReturn(job, value, functools.partial(self._compose, job))
         self._returns[_number(job)] = returned
         self._tally.ended(job, returned, result)
 
     def _failed(self, job: Job, error: Exception) -> None:
         returned = JobReturn(overrides=list(job.typed), task_name="gdexp", status=JobStatus.FAILED)
-        returned.return_value = error
+        returned.return_value = RunFailedError(str(error))  # reported; a sweeper may raise it
         self._returns[_number(job)] = returned
         self._tally.ended(job, returned)
 

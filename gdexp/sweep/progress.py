@@ -4,16 +4,37 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, TypeAlias
 
 from hydra.core.utils import JobReturn, JobStatus
 
 from gdexp.config.job import Job
-from gdexp.console import report_job, say
+from gdexp.console import report_job, report_notes, say
 from gdexp.descent.progress import new_bar
 from gdexp.descent.result import Result
+from gdexp.errors import counted
+from gdexp.sweep import best
 
 FEW = 30  # up to this many runs, each is reported on its own line
+
+
+Observer: TypeAlias = Callable[[Job, JobReturn, Result | None], None]
+"""Called with each run of a sweep that has ended, and its result if it was computed here."""
+
+_observer: ContextVar[Observer | None] = ContextVar("_observer", default=None)
+
+
+@contextmanager
+def observed(by: Observer) -> Iterator[None]:
+    """Tell an observer of every run that this thread launches within this block."""
+    token = _observer.set(by)
+    try:
+        yield
+    finally:
+        _observer.reset(token)
 
 
 class Tally:
@@ -21,17 +42,19 @@ class Tally:
 
     Args:
         total: the number of runs.
+        summarised: whether the sweep has a summary run, which names the best run.
 
     Attributes:
         failures: overrides and cause of every failed run.
         rows: the summary's row of each run computed in this process, by job number.
     """
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int, *, summarised: bool = True) -> None:
         self.failures: list[tuple[str, str]] = []
         self.rows: dict[int, dict[str, Any]] = {}
-        self._total = total
+        self._total, self._summarised = total, summarised
         self._outcomes: Counter[str] = Counter()
+        self._observer = _observer.get()  # a run may be reported by another thread
         self._bar: Any = None
         if total > FEW and sys.stderr.isatty():
             self._bar = new_bar("counts")
@@ -45,6 +68,8 @@ class Tally:
 
     def ended(self, job: Job, returned: JobReturn, result: Result | None = None) -> None:
         """Count a run that has ended; if its result is given, also report it and keep its row."""
+        if self._observer is not None:
+            self._observer(job, returned, result)
         if returned.status is JobStatus.FAILED:
             cause = str(returned._return_value)
             self.failures.append((" ".join(job.typed), cause))
@@ -63,8 +88,10 @@ class Tally:
             from gdexp.sweep.summary import table_row
 
             self.rows[job.number] = table_row(job, result)
-        if self._total <= FEW:
-            report_job(job, result)
+        if not self._summarised:
+            best.remember(job, result)
+        report = report_job if self._total <= FEW else report_notes
+        report(job, result)
 
     @property
     def counts(self) -> str:
@@ -77,6 +104,6 @@ class Tally:
             self._bar.stop()
         if self.failures:
             width = max(len(overrides) for overrides, _ in self.failures)
-            say(f"{len(self.failures)} of {self._total} runs failed:")
+            say(f"{len(self.failures)} of {counted(self._total, 'run')} failed:")
             for overrides, cause in self.failures:
                 say(f"  {overrides:<{width}}  {cause}")

@@ -51,6 +51,11 @@ def check_unchanged(store: Store, summary: RecordedRun, jobs: Sequence[Job]) -> 
     now = [(_words(job), job.config_hash) for job in jobs]
     if before is None or before == now:
         return
+    if not before:
+        raise ConfigError(
+            f"sweep.resume: {summary.tags[SWEEP]} had its jobs chosen by another sweeper, so it "
+            "cannot be resumed. Name another sweep."
+        )
     gone, new = Counter(before) - Counter(now), Counter(now) - Counter(before)
     lines = [f"  - {text or 'defaults'}" for text, _ in list(gone)[:5]]
     lines += [f"  + {text or 'defaults'}" for text, _ in list(new)[:5]]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,11 +13,12 @@ from typing import Any, TypeAlias
 from gdexp.config.job import Job
 from gdexp.config.paths import absolute
 from gdexp.descent.result import Result
-from gdexp.errors import ConfigError
-from gdexp.sweep import resume
+from gdexp.errors import ConfigError, counted
+from gdexp.sweep import best, resume
 from gdexp.sweep.grids.repetitions import summarise
 from gdexp.tracking import describe, environment
 from gdexp.tracking.curves import table_parquet
+from gdexp.tracking.metric_names import curve_name
 from gdexp.tracking.run_record import PROCESS, Curve, RecordedRun, RunRecord
 from gdexp.tracking.store import Store
 
@@ -66,7 +66,8 @@ class Summary:
                 f"hydra.sweep.dir: a sweep {self.sweep_id!r} is recorded already. Name another "
                 f"folder, or type sweep.resume={self.sweep_id} to run its missing jobs."
             )
-        note = f"`{describe.cut(self._command)}`: {len(self.jobs)} runs, not finished yet."
+        count = f"{counted(len(self.jobs), 'run')}, " if self.jobs else ""
+        note = f"`{describe.cut(self._command)}`: {count}not finished yet."
         tags = {
             "gdexp.kind": "sweep",
             "gdexp.sweep_id": self.sweep_id,
@@ -100,9 +101,8 @@ class Summary:
         counts = Counter(str(row["outcome"]) for row in table)
         parts = [f"{n} {outcome}" for outcome, n in counts.most_common()]
         missing = len(table) < len(self.jobs)  # refused, or not begun: they leave no record
-        count = (
-            f"{len(table)} of {len(self.jobs)} runs recorded" if missing else f"{len(table)} runs"
-        )
+        count = counted(max(len(self.jobs), len(table)), "run")
+        count = f"{len(table)} of {count} recorded" if missing else count
         sentence = count + (": " if parts else "") + ", ".join(parts)
         now = time.time()
         seconds = now - self._started
@@ -110,12 +110,14 @@ class Summary:
         metrics |= {f"sweep/{outcome}": n for outcome, n in counts.items()}
         outcome = {"FINISHED": "completed", "KILLED": "interrupted"}.get(status, "failed")
         tags = {"gdexp.outcome": outcome}
-        best = best_of(table)
-        if best is not None:
-            metrics["best/loss"] = best["final/loss"]
-            tags["gdexp.best_run"] = str(best["run_id"])
-            sentence += f". Best: {best['name']}, loss {best['final/loss']:.6g}"
-        took = f"{sentence}, in {seconds:.1f} s"
+        candidates = {row["job"] for row in table if best.is_candidate(row)}
+        if not best.are_comparable([job for job in self.jobs if job.number in candidates]):
+            sentence += ". Their losses measure different things, so none is the best"
+        elif winners := best.best_of(table):
+            metrics["best/loss"] = winners[0]["final/loss"]
+            tags["gdexp.best_run"] = str(winners[0]["run_id"])
+            sentence += f". {best.sentence(table)}"
+        took = f"{sentence}. The sweep took {seconds:.1f} s"
         tags["mlflow.note.content"] = f"`{describe.cut(self._command)}`: {took}."
         stamp = int(now * 1000)
         curves = [Curve.point(name, float(v), 0, stamp) for name, v in metrics.items()]
@@ -143,7 +145,7 @@ class Summary:
     def _name(self) -> str:
         return f"sweep {' '.join(self.typed)}"[: describe.LONGEST_NAME]
 
-    def _table(self, rows: Mapping[int, Row]) -> list[Row]:
+    def _table(self, rows: Mapping[int, Row]) -> Sequence[Row]:
         """A row for each run of the sweep, read from the store unless all are given."""
         if len(rows) < len(self.jobs):
             recorded = resume.runs_of(self.store, self.sweep_id)
@@ -151,16 +153,6 @@ class Summary:
             read = {int(run.tags["gdexp.job"]): row_of(run) for run in recorded}
             rows = {**read, **rows}
         return [rows[number] for number in sorted(rows)]
-
-
-def best_of(table: Sequence[Row]) -> Row | None:
-    """The completed run with the smallest final loss."""
-    losses = [
-        (row["final/loss"], row)
-        for row in table
-        if row["outcome"] == "completed" and math.isfinite(row.get("final/loss", math.nan))
-    ]
-    return min(losses, key=lambda pair: pair[0])[1] if losses else None
 
 
 def _files(table: Sequence[Row]) -> dict[str, bytes]:
@@ -182,7 +174,8 @@ def _csv(rows: Sequence[Row]) -> bytes:
 
 def table_row(job: Job, result: Result) -> dict[str, Any]:
     """The row of a run that was computed here; equal to :func:`row_of` its record."""
-    last = {name: float(v[-1]) for name, v in result.trajectory.columns().items() if len(v)}
+    columns = result.trajectory.columns().items()
+    last = {curve_name(name): float(v[-1]) for name, v in columns if len(v)}
     return {
         "job": job.number,
         "run_id": result.run_id,

@@ -18,7 +18,8 @@ from gdexp.config.job import Job
 from gdexp.config.paths import absolute, check_writable
 from gdexp.console import say
 from gdexp.descent.signals import exposed, shielded
-from gdexp.errors import ConfigError, RunFailedError
+from gdexp.errors import ConfigError, RunFailedError, counted
+from gdexp.experiment import continued
 from gdexp.sweep import grids
 from gdexp.sweep.jobs import planned
 from gdexp.sweep.progress import Tally
@@ -62,7 +63,7 @@ def sweep(sweeper: Any, arguments: Sequence[str]) -> list[Sequence[JobReturn]]:
     if config.sweep.resume:
         _use_former_folder(config)
     _check_sweep_id(str(config.hydra.sweep.dir))
-    jobs = planned(config, loader, overrides)
+    jobs = [continued(job) for job in planned(config, loader, overrides)]
     with _exclusive_lock(absolute(config.hydra.sweep.dir)):
         return _run(sweeper.launcher, config, typed, jobs)
 
@@ -72,7 +73,7 @@ def _list(overrides: Sequence[Sequence[str]]) -> list[Sequence[JobReturn]]:
     for number, texts in enumerate(overrides[:LISTED]):
         print(f"#{number} {' '.join(texts) or 'defaults'}")
     more = len(overrides) - LISTED
-    print(f"{f'... and {more} more: ' if more > 0 else ''}{len(overrides)} runs")
+    print(f"{f'... and {more} more: ' if more > 0 else ''}{counted(len(overrides), 'run')}")
     return []
 
 
@@ -121,7 +122,7 @@ def _run(
     """Run the jobs; if they are recorded, open the summary run before and close it after."""
     if not config.tracking.enabled:
         _save(config)
-        return _launch(launcher, config, jobs, Tally(len(jobs)))
+        return _launch(launcher, config, jobs, Tally(len(jobs), summarised=False))
     from gdexp.sweep.summary import Summary
     from gdexp.tracking.connect import connect
 
@@ -202,7 +203,7 @@ def _launch(
     Another launcher numbers its jobs consecutively from a first number, so it is called once for
     each stretch of consecutive numbers.
     """
-    say(f"{len(todo)} runs in {config.hydra.sweep.dir}")
+    say(f"{counted(len(todo), 'run')} in {config.hydra.sweep.dir}")
     returns: list[Sequence[JobReturn]] = []
     try:
         for jobs in _stretches(todo, config, together=hasattr(launcher, "launch_jobs")):
@@ -219,5 +220,5 @@ def _launch(
     finally:
         tally.close()
     if tally.failures:
-        raise RunFailedError(f"{len(tally.failures)} runs failed")
+        raise RunFailedError(f"{counted(len(tally.failures), 'run')} failed")
     return returns

@@ -130,7 +130,7 @@ class ClientStore:
     ) -> list[RecordedRun]:
         """The newest runs; see :class:`gdexp.tracking.store.Store`."""
         conditions = [
-            f"tags.`{key}` LIKE '%'" if value is None else f"tags.`{key}` = {_quoted(value)}"
+            f"tags.`{key}` LIKE '%'" if value is None else f"tags.`{key}` = {quoted(value)}"
             for key, value in (tags or {}).items()
         ]
         if id_prefix is not None:
@@ -168,6 +168,16 @@ class ClientStore:
             self.client.set_tag(run_id, "gdexp.reason", reason)
             self.client.update_run(run_id, status="FAILED")
 
+    def tag_experiment(self, experiment_id: str, tags: Mapping[str, str]) -> None:
+        """Set tags of an experiment; see :class:`gdexp.tracking.store.Store`."""
+        try:
+            for key, value in tags.items():
+                self.client.set_experiment_tag(experiment_id, key, value)
+        except Exception as error:
+            raise WriteError(
+                f"{hide_password(self.uri)} cannot be written: {brief(error)}."
+            ) from error
+
     def files(self, run: RecordedRun, below: str = "") -> list[str]:
         """The files of a run; see :class:`gdexp.tracking.store.Store`."""
         entries = self.client.list_artifacts(run.run_id, below or None)
@@ -204,7 +214,7 @@ def _recorded(run: Run) -> RecordedRun:
     )
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """A string quoted for MLflow's filter syntax.
 
     Raises:

@@ -46,6 +46,25 @@ def parquet(trajectory: Trajectory) -> bytes:
     return _file(arrays)
 
 
+def read_parquet(content: bytes) -> Trajectory:
+    """The trajectory in the content of a file that :func:`parquet` wrote.
+
+    Raises:
+        ValueError: it is damaged, or holds something else.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = pq.read_table(pa.BufferReader(content), use_threads=False)
+    names = [name for name in columns.column_names if name != "epoch"]
+    parameters = tuple(n.removeprefix("param/") for n in names if n.startswith("param/"))
+    if names[: 1 + len(parameters)] != ["train/loss", *(f"param/{name}" for name in parameters)]:
+        raise ValueError(f"its columns are {', '.join(columns.column_names)}")
+    table = np.array([columns[name].to_numpy() for name in names])
+    measures = names[1 + 2 * len(parameters) :]
+    return Trajectory.of(table, parameters, columns.num_rows, False, measures)
+
+
 def table_parquet(rows: Sequence[Mapping[str, Any]]) -> bytes:
     """Rows as a Parquet file: all-number columns as float64, others as strings, missing as null."""
     import pyarrow as pa

@@ -17,17 +17,22 @@ import yaml
 
 from gdexp.config import __version__, schema
 from gdexp.config.job import Job
+from gdexp.data.categories import numbered
 from gdexp.data.preparation import Prepared
 from gdexp.descent.fitted import FILE, is_rebuildable
+from gdexp.descent.numbers import short
 from gdexp.descent.result import Result
 from gdexp.descent.trajectory import Trajectory
 from gdexp.tracking import environment
 from gdexp.tracking.curves import curve_epochs, epoch_times, parquet
-from gdexp.tracking.run_record import PROCESS, Curve, DatasetRecord, RunRecord
+from gdexp.tracking.dataset_record import dataset_record
+from gdexp.tracking.metric_names import curve_name, metric_name
+from gdexp.tracking.run_record import PROCESS, Curve, RunRecord
 
 CHECKPOINTS = "checkpoints"  # folder of the checkpoints among the artifacts
 LONGEST_NAME = 250
 LONGEST_VALUE = 6000
+DECADES = 16  # by which a loss can fall in double precision
 STATUS = {"failed": "FAILED", "interrupted": "KILLED"}
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # in C, if PyYAML was built with libyaml
 
@@ -42,7 +47,7 @@ def record(job: Job, result: Result, *, run_id: str | None = None, after: int = 
         after: the last epoch whose points the store already has.
     """
     assert result.data is not None
-    rest: dict[str, Any] = {"params": params(job), "dataset": dataset(result.data)}
+    rest: dict[str, Any] = {"params": params(job), "dataset": dataset_record(job, result.data)}
     if run_id is not None:
         rest = {"run_id": run_id, "is_open": True}
     trajectory, started, seconds = result.trajectory, result.started, result.seconds
@@ -77,7 +82,7 @@ def opening(job: Job, data: Prepared, started: float) -> RunRecord:
         start_ms=int(started * 1000),
         params=params(job),
         tags=tags(job) | {PROCESS: environment.process()},
-        dataset=dataset(data),
+        dataset=dataset_record(job, data),
         artifacts={"config.yaml": config_text(job).encode()},
     )
 
@@ -145,6 +150,8 @@ def final_tags(job: Job, result: Result) -> dict[str, str]:
         "gdexp.reason": result.reason,
         "mlflow.note.content": note(job, result),
     }
+    if result.data is not None and result.data.fitted.classes:
+        texts["gdexp.classes"] = numbered(result.data.fitted.classes)
     return {key: cut(value) for key, value in texts.items()}
 
 
@@ -153,25 +160,54 @@ def note(job: Job, result: Result) -> str:
     loss = result.trajectory.loss
     text = f"`{job.command}` {result.outcome}: {result.reason}"
     if len(loss):
-        text += f", loss {loss[0]:.6g} → {loss[-1]:.6g}, f({result.at}) = {result.prediction:.6g}"
+        text += f", loss {short(loss[0])} → {short(result.loss)}"
+        text += f", f({result.at}) = {short(result.prediction)}"
     return f"{text}. {result.note}".rstrip()
 
 
 def final_metrics(result: Result) -> dict[str, float]:
-    """The metrics with one value per run, taken from the finite epochs: all are finite."""
+    """The metrics with one value per run, all finite: MLflow cannot store inf.
+
+    Losses and parameters are those of the finite epochs; the prediction is the transcript's last,
+    also of a run that has diverged.
+    """
     loss = result.trajectory.loss
     if not len(loss):
         return {}
     best = int(loss.argmin())
     values = {
-        "final/loss": float(loss[-1]),
+        "final/loss": result.loss,
         "best/loss": float(loss[best]),
         "best/epoch": float(best + 1),
     }
-    if not result.trajectory.diverged and math.isfinite(result.prediction):
+    logarithm = log10_loss(loss[0], values["final/loss"])
+    if logarithm is not None:
+        values["final/log10_loss"] = logarithm
+    if math.isfinite(result.prediction):
         values["final/prediction"] = result.prediction
-    values |= {f"coef/{name}": value for name, value in result.coefficients.items()}
+    if result.restored is not None:
+        values["final/epoch"] = float(result.restored)
+    values |= {f"coef/{metric_name(name)}": value for name, value in result.coefficients.items()}
+    values |= {f"check/{name}": value for name, value in result.checks.items()}
     return values | result.scores
+
+
+def log10_loss(first: float, final: float) -> float | None:
+    """``log10(final)``, but not above that of the first loss, nor more than 16 below it.
+
+    So an axis is stretched neither by a run that has diverged, nor by a loss of exactly 0.
+
+    Returns:
+        None unless the first loss is positive and the final one not negative.
+
+    >>> log10_loss(10.0, 0.01), log10_loss(10.0, 1e37), log10_loss(10.0, 0.0)
+    (-2.0, 1.0, -15.0)
+    """
+    if not (first > 0 and final >= 0):
+        return None
+    highest = math.log10(first)
+    lowest = highest - DECADES
+    return min(highest, max(lowest, math.log10(final))) if final else lowest
 
 
 def curves(
@@ -201,7 +237,7 @@ def curves(
     epochs = epochs[epochs > after]
     times = epoch_times(epochs, started, seconds / max(1, length))
     for name, values in trajectory.columns().items():
-        yield Curve(name, values[epochs - 1], epochs, times)
+        yield Curve(curve_name(name), values[epochs - 1], epochs, times)
 
 
 def files(job: Job, result: Result) -> dict[str, bytes]:
@@ -214,25 +250,3 @@ def files(job: Job, result: Result) -> dict[str, bytes]:
     if result.fitted is not None and not is_rebuildable(job.settings):
         contents[FILE] = result.fitted.packed()
     return contents
-
-
-def dataset(data: Prepared) -> DatasetRecord:
-    """The data set of a run as MLflow describes it: name, digest, shapes."""
-    table, shape = data.fitted, [data.rows]
-    inputs = shape if table.width == 1 else [data.rows, table.width]
-    return DatasetRecord(
-        name=table.name,
-        digest=data.digest,
-        source_type="code",
-        source=json.dumps({"tags": {"mlflow.source.name": "gdexp"}}),
-        schema=json.dumps({"mlflow_tensorspec": _tensors(inputs, shape)}),
-        profile=json.dumps({"features_shape": inputs, "targets_shape": shape}),
-    )
-
-
-def _tensors(inputs: list[int], targets: list[int]) -> dict[str, str]:
-    def spec(shape: list[int]) -> str:
-        inner = {"dtype": "float64", "shape": [-1, *shape[1:]]}
-        return json.dumps([{"type": "tensor", "tensor-spec": inner}])
-
-    return {"features": spec(inputs), "targets": spec(targets)}

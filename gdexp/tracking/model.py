@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,12 +69,13 @@ def save(path: Path, fitted: Fitted, example: NDArray[np.float64], made: LoggedM
     Args:
         path: the folder, which must not exist.
         fitted: the predictor.
-        example: some inputs in the data's original units, shape (n, d).
+        example: some inputs of the predictor in the data's original units, shape (n, d).
         made: the model's entry in the store.
     """
     from pandas import DataFrame
 
     source = path.with_name(FILE)
+    table = dict(zip(fitted.columns, fitted.cells(example), strict=True))
     source.write_bytes(fitted.packed())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # MLflow warns about its own use of pandas
@@ -91,8 +92,8 @@ def save(path: Path, fitted: Fitted, example: NDArray[np.float64], made: LoggedM
                 model_uuid=made.model_id,
                 model_id=made.model_id,
             ),
-            signature=ModelSignature(_doubles(fitted.features), _doubles(fitted.answers(example))),
-            input_example=DataFrame(example, columns=list(fitted.features)),
+            signature=ModelSignature(_schema(table), _schema(fitted.answers(example))),
+            input_example=DataFrame(table),
             pip_requirements=[f"gdexp=={__version__}"],
         )
 
@@ -103,7 +104,9 @@ def example_of(data: Prepared) -> NDArray[np.float64]:
     return np.asarray(x, np.float64).reshape(-1, data.fitted.width)
 
 
-def _doubles(names: Iterable[str]) -> Schema:
+def _schema(columns: Mapping[str, NDArray[Any]]) -> Schema:
+    """Strings and doubles."""
     from mlflow.types import ColSpec, Schema
 
-    return Schema([ColSpec("double", name) for name in names])
+    types = {name: "string" if c.dtype == object else "double" for name, c in columns.items()}
+    return Schema([ColSpec(kind, name) for name, kind in types.items()])

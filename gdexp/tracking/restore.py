@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from gdexp.descent.fitted import FILE, Fitted, is_rebuildable
 from gdexp.descent.fitted_files import read_config, read_fitted, read_last_epoch
+from gdexp.descent.result import Result
 from gdexp.errors import ConfigError, GdexpError, brief
+from gdexp.tracking.curves import read_parquet
 from gdexp.tracking.describe import CHECKPOINTS
 from gdexp.tracking.location import hide_password
 from gdexp.tracking.run_record import RecordedRun
 from gdexp.tracking.store import Store
 
-CONFIG, TRAJECTORY = "config.yaml", "trajectory.parquet"
+CONFIG, TRAJECTORY, TRANSCRIPT = "config.yaml", "trajectory.parquet", "transcript.txt"
+COEF, CHECK = "coef/", "check/"
+LOSSES = ("final/loss", "final/log10_loss", "best/loss", "best/epoch")  # known by the trajectory
+RESTORED, PREDICTION = "final/epoch", "final/prediction"
+_AT = re.compile(r"training: f\((.+)\) = ")
 
 
 def newest_checkpoint(store: Store, run_id: str) -> tuple[str, bytes]:
@@ -38,6 +46,48 @@ def newest_checkpoint(store: Store, run_id: str) -> tuple[str, bytes]:
             f"continue_from: run {run_id} has no checkpoint. Only runs with checkpoint.every have."
         )
     return f"{max(names)} of run {run_id}", store.read(runs[0], max(names))
+
+
+def result_of(store: Store, run: RecordedRun) -> Result:
+    """The result of a run, read from its trajectory and its transcript, without data and predictor.
+
+    Raises:
+        GdexpError: these artifacts are missing or damaged.
+    """
+    with _reading(TRAJECTORY, run.run_id):
+        trajectory = read_parquet(store.read(run, TRAJECTORY))
+    with _reading(TRANSCRIPT, run.run_id):
+        transcript = store.read(run, TRANSCRIPT).decode()
+    at = _AT.search(transcript)
+    known = {*trajectory.columns(), *LOSSES}
+    single = {name: value for name, value in run.metrics.items() if name not in known}
+    reason = run.tags.get("gdexp.reason", "")
+    trajectory.diverged = reason.startswith("a value was not finite")
+    restored = single.pop(RESTORED, None)
+    result = Result(
+        run.outcome,
+        reason,
+        trajectory,
+        transcript,
+        prediction=single.pop(PREDICTION, math.nan),
+        at=at[1] if at else "",
+        restored=None if restored is None else int(restored),
+        coefficients=_taken(single, COEF),
+        checks=_taken(single, CHECK),
+        scores=single,
+        run_id=run.run_id,
+        started=run.start_ms / 1000,
+    )
+    if result.epoch:
+        curves = trajectory.parameters.items()
+        result.parameters = {name: float(values[result.epoch - 1]) for name, values in curves}
+    return result
+
+
+def _taken(metrics: dict[str, float], prefix: str) -> dict[str, float]:
+    """Remove the metrics with this prefix; returns them without it."""
+    names = [name for name in metrics if name.startswith(prefix)]
+    return {name.removeprefix(prefix): metrics.pop(name) for name in names}
 
 
 def fitted_of(store: Store, run: RecordedRun) -> Fitted:

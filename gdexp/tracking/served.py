@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gdexp.descent.fitted import Fitted
 from gdexp.descent.fitted_files import read_fitted
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
+    from pandas import DataFrame, Series
 
 
 class Served:
@@ -37,12 +38,20 @@ class Served:
 
         Returns:
             ``prediction``: a number, the probability of class 1, or a class; with several classes
-            also the probability of each, ``probability_0``, ``probability_1``, ….
+            also the probability of each, ``probability_0``, ``probability_1``, …. Classes that
+            have names are named, also if there are two; then with ``probability_<class 1>``.
+
+        Raises:
+            ConfigError: if a text did not occur in the run's data.
         """
         from pandas import DataFrame
 
-        x = table[list(self.fitted.features)].to_numpy(np.float64)
+        x = self.fitted.inputs([self._cells(table[name]) for name in self.fitted.columns])
         return DataFrame(self.fitted.answers(x), index=table.index)
+
+    def _cells(self, column: Series[Any]) -> NDArray[Any]:
+        is_text = column.name in self.fitted.text
+        return column.to_numpy(object if is_text else np.float64)
 
 
 def _load_pyfunc(path: str) -> Served:

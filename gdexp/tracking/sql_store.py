@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from gdexp.errors import StoreError, WriteError, brief
 from gdexp.tracking import artifacts
-from gdexp.tracking.database import Connection, Database
+from gdexp.tracking.database import Connection, Database, Row
 from gdexp.tracking.location import hide_password
 from gdexp.tracking.run_record import PROCESS, DatasetRecord, RecordedRun, RunRecord
 from gdexp.tracking.sql_query import matching_ids, recorded_runs
@@ -204,6 +204,19 @@ class SqlStore:
             for row in (("gdexp.outcome", "failed", run_id), ("gdexp.reason", reason, run_id))
         ]
         connection.insert("tags", COLUMNS["tags"], rows, ENDINGS["tags"])
+
+    def tag_experiment(self, experiment_id: str, tags: Mapping[str, str]) -> None:
+        """Set tags of an experiment; see :class:`gdexp.tracking.store.Store`."""
+        columns = ("key", "value", "experiment_id")
+        rows = [(key, value, int(experiment_id)) for key, value in tags.items()]
+        ending = " ON CONFLICT (key, experiment_id) DO UPDATE SET value = excluded.value"
+        try:
+            with self._database.transaction() as connection:
+                connection.insert("experiment_tags", columns, list[Row](rows), ending)
+        except Exception as error:
+            raise WriteError(
+                f"{hide_password(self.uri)} cannot be written: {brief(error)}."
+            ) from error
 
     def files(self, run: RecordedRun, below: str = "") -> list[str]:
         """The files of a run; see :class:`gdexp.tracking.store.Store`."""

@@ -59,6 +59,13 @@ class Store(Protocol):
     def fail(self, run_ids: Mapping[str, str]) -> None:
         """Mark FINISHED runs as FAILED, each with the reason."""
 
+    def tag_experiment(self, experiment_id: str, tags: Mapping[str, str]) -> None:
+        """Set tags of an experiment; its other tags stay as they are.
+
+        Raises:
+            WriteError: the store cannot be written.
+        """
+
     def files(self, run: RecordedRun, below: str = "") -> list[str]:
         """The files and folders in a folder of a run's artifacts, by path."""
 

@@ -47,17 +47,23 @@ REFUSED = {
     "step=optimizer ++updater.momentm=0.9": "updater.momentm: updater=SGD has no setting "
     "'momentm'. It has: lr, momentum, dampening, weight_decay, nesterov, maximize, foreach, "
     "differentiable, fused. Did you mean updater.momentum?",
-    "step=optimizer updater.momentum=-1": "updater: Invalid momentum value: -1",
-    "step=optimizer updater.momentum=x": "updater.momentum: 'x' is not a finite number.",
-    "step=optimizer updater.nesterov=3": "updater.nesterov: 3 is not true or false.",
-    "step=optimizer updater.nesterov=true": "updater: Nesterov momentum requires a momentum and "
-    "zero dampening",
-    "step=optimizer loss.reduction=none": "loss.reduction: 'none' is not one of mean, sum.",
+    "step=optimizer updater.momentum=-1": "updater.momentum: -1 is not a finite number >= 0. "
+    "Type for example updater.momentum=0.0.",
+    "step=optimizer updater.momentum=x": "updater.momentum: 'x' is not a finite number "
+    ">= 0. Type for example updater.momentum=0.0.",
+    "step=optimizer updater.nesterov=3": "updater.nesterov: 3 is not true or false. "
+    "Type for example updater.nesterov=false.",
+    "step=optimizer updater.nesterov=true": "updater.nesterov: true needs momentum > 0 and "
+    "dampening = 0. Type for example updater.momentum=0.9.",
+    "step=optimizer loss.reduction=none": "loss.reduction: 'none' is not one of mean, sum. "
+    "Type for example loss.reduction=mean.",
     "updater.lr=x": "updater.lr: 'x' is not a finite number > 0.",
-    "step=model updater.lr=x": "updater.lr: 'x' is not a finite number.",
+    "step=model updater.lr=x": "updater.lr: 'x' is not a finite number > 0. "
+    "Type for example updater.lr=0.01.",
     "predictor.bias=maybe": "predictor.bias: 'maybe' is not true or false.",
     "predictor.init=tor": "predictor.init: 'tor' is not torch or a finite number.",
-    "step=model predictor.init=tor": "predictor.init: 'tor' is not torch or a finite number.",
+    "step=model predictor.init=tor": "predictor.init: 'tor' is not torch or a finite number. "
+    "Type for example predictor.init=0.0.",
     "data.x=[1,2]": "data.x has 2 numbers and data.y has 4: give each input one target.",
     "data.x=3": "data.x: 3 is not a list of numbers. Type data.x=[1,2,3].",
     "data.x=[1,2,3,a]": "data.x: 'a' is not a number. Type data.x=[1,2,3].",
@@ -84,7 +90,8 @@ REFUSED = {
     "autograd, manual, model, optimizer. Did you mean step=autograd?",
     "-m step=manual,optimizer updater.momentum=0.9": "updater.momentum: updater=manual has no "
     "setting 'momentum'. It has: lr.",
-    "-m step=optimizer updater.momentum=0.5,-1": "updater: Invalid momentum value: -1",
+    "-m step=optimizer updater.momentum=0.5,-1": "updater.momentum: -1 is not a finite number "
+    ">= 0. Type for example updater.momentum=0.0.",
     "tracking.max_points=1": "tracking.max_points: 1 is not a whole number >= 2.",
     "tracking=off tracking.uri=x": "tracking.uri: tracking=off has no setting 'uri'. "
     "It has: enabled.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import subprocess
 import sys
 import time
@@ -76,7 +77,8 @@ def objects(ended: Ended) -> list[dict[str, Any]]:
 
 def test_table_of_the_last_sweep(sweep: Path, run: Compare) -> None:
     code, out, err = run()
-    assert (code, err) == (0, "")
+    assert code == 0
+    assert re.fullmatch(r"smallest final/loss: [0-9.e-]+, run: [0-9a-f]{8}\n", err)
     header, _, *lines = out.splitlines()
     assert header.split() == COLUMNS
     assert [line.split(maxsplit=7)[-1] for line in lines] == NAMES
@@ -369,5 +371,6 @@ def test_a_reader_that_has_seen_enough(sweep: Path) -> None:
 
 def test_as_a_command(sweep: Path) -> None:
     done = process("compare", "--sort", "final/loss", cwd=sweep)
-    assert (done.code, done.err) == (0, "")
+    assert done.code == 0
+    assert done.err.startswith("smallest final/loss: ")
     assert done.out.splitlines()[2].endswith("step=autograd lr=0.05 iters=10")

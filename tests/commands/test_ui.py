@@ -1,4 +1,4 @@
-"""python -m gdexp ui: the real server, its addresses in a real browser, and its end."""
+"""python -m gdexp ui: the real server, its addresses, and its end."""
 
 from __future__ import annotations
 
@@ -6,107 +6,25 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
-import sys
-import threading
+import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 from urllib.parse import unquote
 from urllib.request import urlopen
 
 import pytest
-from helpers import PATIENCE, clean_environment, process, required
-from sweep_helpers import NAMES
+from helpers import process
+from mlflow import MlflowClient
+from ui_helpers import STARTING, WORKFLOW, free_port, group_members, is_free, started
 
 from gdexp.commands import ui
 from gdexp.errors import GdexpError
 from gdexp.tracking import query
 from gdexp.tracking.connect import open_existing
+from gdexp.tracking.run_record import RecordedRun
 from gdexp.tracking.store import Store
-
-FLAGS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
-WELCOMED = "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1"  # or a panel covers the first page
-
-
-class Server(NamedTuple):
-    process: subprocess.Popen[str]
-    addresses: dict[str, str]
-    port: int
-    seconds: float  # that it took to come up
-
-    def stop(self, signum: int) -> tuple[int, str]:
-        """Exit code and stderr of a server that was told to end."""
-        self.process.send_signal(signum)
-        _, err = self.process.communicate(timeout=PATIENCE)
-        return self.process.returncode, err
-
-
-@contextmanager
-def started(folder: Path, *args: str, **env: str) -> Iterator[Server]:
-    """The command, once it has printed its addresses."""
-    command = [sys.executable, "-m", "gdexp", "ui", *args]
-    server = subprocess.Popen(
-        command,
-        cwd=folder,
-        env=clean_environment() | env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    began = time.monotonic()
-    watchdog = threading.Timer(PATIENCE, server.kill)
-    watchdog.start()
-    try:
-        assert server.stdout
-        found = {}
-        for line in server.stdout:
-            what, _, address = line.partition(":")
-            found[what] = address.strip()
-            if what == "comparison":
-                break
-        watchdog.cancel()
-        if "comparison" not in found:
-            pytest.fail(f"no addresses: {server.communicate()[1]}")
-        port = int(found["runs"].split(":")[2].split("/")[0])
-        yield Server(server, found, port, time.monotonic() - began)
-    finally:
-        watchdog.cancel()
-        if server.poll() is None:
-            server.kill()
-        server.communicate()
-
-
-def group_members(group: int) -> list[int]:
-    """The processes that a process and its children have started."""
-    members = []
-    for entry in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = entry.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[2]) == group and fields[0] != "Z":
-            members.append(int(entry.parent.name))
-    return members
-
-
-def is_free(port: int) -> bool:
-    try:
-        socket.create_server(("127.0.0.1", port)).close()
-    except OSError:
-        return False
-    return True
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return int(found.getsockname()[1])
 
 
 @pytest.fixture
@@ -125,7 +43,7 @@ def test_serves_until_ctrl_c(sweep: Path) -> None:
             assert b"<title>MLflow</title>" in answer.read()
         group = server.process.pid
         began = time.monotonic()
-        assert server.stop(signal.SIGINT) == (0, "")
+        assert server.stop(signal.SIGINT) == (0, STARTING)
         assert time.monotonic() - began < 2 * server.seconds
         assert group_members(group) == []
         assert is_free(port)
@@ -145,7 +63,7 @@ def test_sigterm_ends_it_and_a_taken_default_port_is_passed_over(sweep: Path) ->
             assert server.port > ui.PORT
             code, err = server.stop(signal.SIGTERM)
             assert code == 143
-            assert err == f"port 5000 is taken, using {server.port} instead\n"
+            assert err == f"port 5000 is taken, using {server.port} instead\n{STARTING}"
             assert group_members(server.process.pid) == []
             assert is_free(server.port)
 
@@ -210,66 +128,90 @@ def test_ports_that_are_all_taken(monkeypatch: pytest.MonkeyPatch) -> None:
             ui.listen(None)
 
 
-def test_addresses_name_every_run(store: Store) -> None:
+def test_addresses_open_views_that_the_store_has(store: Store) -> None:
     chosen = query.select(store)
-    found = {what: unquote(where) for what, where in ui.addresses("B", store, chosen).items()}
-    number, sweep_id = store.experiment_id, chosen[0].tags["gdexp.sweep_id"]
-    table = f"B/#/experiments/{number}/runs?workflowType=machine_learning"
+    pages = ui.pages(store, chosen)
+    number, tags = store.experiment_id, experiment_tags(store)
+    assert list(pages) == ["runs", "curves", "comparison"]
+    for name, page in pages.items():
+        path, _, options = page.partition("?")
+        assert path == f"experiments/{number}/runs"
+        key, *rest = options.split("&")
+        chart = [] if name == "runs" else ["compareRunsMode=CHART"]
+        assert rest == [WORKFLOW, *chart]
+        name, _, value = key.partition("=")
+        assert name == "viewStateShareKey"
+        assert chosen[0].tags["gdexp.sweep_id"] in tags[f"mlflow.sharedViewState.{value}"]
+
+
+def test_a_single_run_has_its_own_page(store: Store) -> None:
+    chosen = query.select(store)[:1]
+    pages = ui.pages(store, chosen, named=True)
+    assert list(pages) == ["runs", "curves", "run"]
+    run_id, number = chosen[0].run_id, store.experiment_id
+    assert pages["run"] == f"experiments/{number}/runs/{run_id}?{WORKFLOW}"
+
+
+def test_a_large_sweep_has_short_addresses(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pages = ui.pages(store, query.select(store) * 250)
+    assert list(pages) == ["runs", "curves", "comparison"]
+    assert max(map(len, pages.values())) < 150
+    assert capsys.readouterr().err == (
+        "curves and comparison first draw a sample of 100 of the 1000 runs; "
+        '"Load more" at the end of their list adds others\n'
+    )
+
+
+def test_too_many_runs_to_name(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    chosen = query.select(store) * 26
+    ui.pages(store, chosen, named=True)
+    said = "104 runs are too many for one address: the pages show all runs of their {}\n"
+    assert capsys.readouterr().err.startswith(said.format("sweep"))
+    alone = [replace(run, tags={"gdexp.kind": "run"}) for run in chosen]
+    ui.pages(store, alone)
+    assert capsys.readouterr().err.startswith(said.format("experiment"))
+
+
+def test_a_store_that_cannot_be_written_has_mlflows_own_pages(
+    sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(sweep / "outputs" / "mlflow.db", tmp_path / "kept.db")
+    with closing(sqlite3.connect(tmp_path / "kept.db")) as database:
+        database.execute(
+            "CREATE TRIGGER kept BEFORE INSERT ON experiment_tags BEGIN "
+            "SELECT RAISE(ABORT, 'attempt to write a readonly database'); END"
+        )
+    store = open_existing(f"sqlite:///{tmp_path}/kept.db", None)
+    chosen = query.select(store)
+    pages = {what: unquote(page) for what, page in ui.pages(store, chosen).items()}
+    assert capsys.readouterr().err == (
+        f"sqlite:///{tmp_path}/kept.db cannot be written: attempt to write a readonly database. "
+        "So the pages open as MLflow arranges them.\n"
+    )
+    check_plain(pages, chosen)
+
+
+def test_runs_of_two_experiments_have_mlflows_own_pages(store: Store) -> None:
+    first, *rest = query.select(store)
+    chosen = [replace(first, experiment_id="0"), *rest]
+    pages = {what: unquote(page) for what, page in ui.pages(store, chosen).items()}
+    assert '&experiments=["0", "1"]&' in pages["comparison"]
+
+
+def check_plain(pages: dict[str, str], chosen: list[RecordedRun]) -> None:
+    number, sweep_id = chosen[0].experiment_id, chosen[0].tags["gdexp.sweep_id"]
+    table = f"experiments/{number}/runs?{WORKFLOW}"
     ids = ", ".join(f'"{run.run_id}"' for run in chosen)
-    assert found == {
+    assert pages == {
         "runs": table,
         "curves": f"{table}&searchFilter=tags.`gdexp.sweep_id` = '{sweep_id}'"
         " AND tags.`gdexp.kind` = 'run'&compareRunsMode=CHART",
-        "comparison": f'B/#/compare-runs?runs=[{ids}]&experiments=["{number}"]'
-        "&workflowType=machine_learning",
+        "comparison": f'compare-runs?runs=[{ids}]&experiments=["{number}"]&{WORKFLOW}',
     }
 
 
-def test_too_many_runs_for_an_address(store: Store) -> None:
-    chosen = query.select(store) * 26
-    found = ui.addresses("B", store, chosen)
-    assert list(found) == ["runs", "curves"]
-    assert "sweep_id" in found["curves"]
-    assert max(map(len, found.values())) < 500
-
-
-@pytest.mark.slow
-def test_the_pages_show_the_sweep(sweep: Path, tmp_path: Path) -> None:
-    """In a real browser, every run with its params and metrics, by name."""
-    chromium = shutil.which("chromium") or required("Chromium (apt-get install chromium)")
-    sync_api = pytest.importorskip("playwright.sync_api")
-    artifacts = Path(os.environ.get("GDEXP_TEST_ARTIFACTS") or tmp_path)
-    artifacts.mkdir(parents=True, exist_ok=True)
-    with (
-        started(sweep, "--port", str(free_port())) as server,
-        sync_api.sync_playwright() as playwright,
-        playwright.chromium.launch_persistent_context(
-            str(tmp_path / "profile"),
-            executable_path=chromium,
-            args=FLAGS,
-            timeout=PATIENCE * 1000,
-            viewport={"width": 1400, "height": 2000},
-        ) as browser,
-    ):
-        browser.add_init_script(f"localStorage.setItem({WELCOMED!r}, 'true')")
-        page = browser.new_page()
-        page.set_default_timeout(PATIENCE * 1000)
-        page.goto(server.addresses["comparison"])
-        page.get_by_text("Comparing 4 Runs from 1 Experiment").wait_for()
-        for expected in [*NAMES, "final/loss", "final/prediction", "1.609", "manual_sum"]:
-            page.get_by_text(expected, exact="step" in expected).first.wait_for()
-        page.screenshot(path=artifacts / "comparison.png")
-        # The sweep's summary is a row among the runs, and no curve.
-        for what, matching in (("runs", 5), ("curves", 4)):
-            page.goto("about:blank")  # a new fragment alone would not load anew
-            page.goto(server.addresses[what])
-            for expected in [*NAMES, f"{matching} matching runs"]:
-                page.get_by_text(expected).first.wait_for()
-            if what == "curves":
-                page.get_by_placeholder("Search metric charts").fill("train/loss")
-                page.locator("svg .trace.scatter").nth(len(NAMES) - 1).wait_for(state="attached")
-            page.screenshot(path=artifacts / f"{what}.png")
-        browser.close()
-        assert server.stop(signal.SIGINT) == (0, "")
-        assert group_members(server.process.pid) == []
-        assert is_free(server.port)
+def experiment_tags(store: Store) -> dict[str, str]:
+    opened = MlflowClient(tracking_uri=store.uri)
+    return dict(opened.get_experiment(store.experiment_id).tags)

@@ -175,8 +175,11 @@ class TestReferences:
         self, flags: list[str], workdir: Path, cli: CLI
     ) -> None:
         ended = cli(*flags, "updater.lr=${nosuch}")
-        sentence = "updater.lr: Interpolation key 'nosuch' not found."
+        sentence = (
+            "updater.lr: ${nosuch} refers to no setting of this run. Type a value, or refer to one "
+            "of its settings, as in ${lr}."
+        )
         assert ended == (2, "", f"gdexp: {sentence}\n")
         assert not any(workdir.iterdir())
-        with pytest.raises(ConfigError, match="'nosuch' not found"):
+        with pytest.raises(ConfigError, match="refers to no setting of this run"):
             run("updater.lr=${nosuch}")

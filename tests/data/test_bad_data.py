@@ -10,10 +10,12 @@ import pytest
 from helpers import CLI
 
 FILES = {
-    "t.csv": "age,bmi,const,word,y,half\n1,2,3,a,2,0.5\n2,5,3,a,4,1\n4,1,3,b,8,0\n7,9,3,b,9,1\n",
+    "t.csv": "age,bmi,const,word,y,half\n1,2,3,a,2,0.5\n2,5,3,b,4,1\n4,1,3,b,8,0\n7,9,3,b,9,1\n",
     "gap.csv": "a,y\n1,2\n,3\n3,4\n",
     "none.csv": "a,y\n",
     "two.csv": "a,b,y\n1,2,0\n3,1,1\n0,5,0\n2,2,1\n",
+    "kinds.csv": "a,kind,kind=red,one\n1,red,3,x\n2,green,4,x\n3,blue,5,x\n",
+    "prices.csv": "a,y,zero\n1,450000,0\n2,7,0\n",
     "three.csv": "a,b,y\n1,2,0\n3,1,1\n0,5,2\n2,2,1\n",
     "mine/predictor/pair.yaml": "_target_: shapes.Pair\n",
     "mine/predictor/flat.yaml": "_target_: shapes.Flat\n",
@@ -35,6 +37,17 @@ class Still:
 """,
 }
 T = "data=csv data.path=t.csv data.target=y "
+KINDS = "data=csv data.path=kinds.csv data.target="
+PRICES = "data=csv data.path=prices.csv data.target="
+ONE = "data.target: column 'one' holds only 'x', and there is nothing to predict. Name another."
+CLASSES = (
+    "data.standardize_target: loss=BCEWithLogitsLoss predicts classes, which have no scale. Type "
+    "data.standardize_target=false, or loss=MSELoss to predict numbers."
+)
+CONSTANT = (
+    "data.standardize_target: column 'zero' is 0 in every row, so it cannot be standardized. Type "
+    "data.standardize_target=false."
+)
 TWO, THREE = (f"data=csv data.path={n}.csv data.target=y " for n in ("two", "three"))
 SHORT = "so fewer rows cannot replace the table. Type data.compress=false."
 DERIVED = "the formula is derived for the mean squared error of a linear predictor, not for "
@@ -48,22 +61,43 @@ REFUSED = {
     "It has: age, bmi, const, word, y, half. Did you mean y?",
     T + "data.features=[agee]": "data.features: the file has no column 'agee'. It has: age, bmi, "
     "const, word, y, half. Did you mean age?",
-    T: "data.path: t.csv, line 2, column 'word': 'a' is not a number. Encode classes as numbers "
-    "0, 1, …, or name the columns to use, as in data.features=[a,b].",
+    T.replace("=y", "=word"): "data.target: column 'word' holds text ('a', 'b'), and loss=manual "
+    "predicts numbers. Type step=model loss=BCEWithLogitsLoss to predict its classes, or name "
+    "another.",
+    KINDS
+    + "kind step=model": "data.target: column 'kind' holds text ('blue', 'green', 'red'), and "
+    "loss=MSELoss predicts numbers. Type step=model loss=CrossEntropyLoss to predict its classes, "
+    "or name another.",
+    KINDS + "kind step=model loss=BCEWithLogitsLoss": "data.target: column 'kind' holds 3 classes "
+    "('blue', 'green', 'red'), and loss=BCEWithLogitsLoss predicts two. Type "
+    "loss=CrossEntropyLoss.",
+    KINDS + "one data.features=[a] step=model loss=BCEWithLogitsLoss": ONE,
+    KINDS + "one data.features=[a] step=model loss=MSELoss": ONE,
+    KINDS + "a": "data.features: 'kind=red' is the name of a column and of a category. Rename the "
+    "column.",
     "data=csv data.path=gap.csv data.target=y": "data.path: gap.csv, line 3, column 'a': '' is "
     "empty. Fill it in, or type data.missing=drop to leave such rows out.",
     "data=csv data.path=none.csv data.target=y": "data.path: {here}/none.csv has no rows to fit.",
     T + "data.features=[age,const] data.standardize=true": "data.features: column 'const' is 3 in "
     "every row, so it cannot be standardized. Leave it out of data.features, or type "
     "data.standardize=false.",
-    "data=csv data.path=t.csv data.target=half data.features=[age] step=model "
-    "loss=BCEWithLogitsLoss data.validation=0.5": "loss=BCEWithLogitsLoss: the target 0.5 in row 1 "
-    "is not 0 or 1. Encode the classes as whole numbers, or type loss=MSELoss.",
+    "data=csv data.path=t.csv data.target=y data.features=[age] step=model "
+    "loss=BCEWithLogitsLoss data.validation=0.5": "loss=BCEWithLogitsLoss: the target 2 in row 1 "
+    "is not from 0 to 1. Encode the classes as whole numbers, or type loss=MSELoss.",
     "data=csv data.path=t.csv data.target=half data.features=[age] step=model "
     "loss=CrossEntropyLoss": "loss=CrossEntropyLoss: the target 0.5 in row 1 is not a class, 0, 1, "
     "2, …. Encode the classes as whole numbers, or type loss=MSELoss.",
     THREE + "loss=manual_logistic gradient=manual_logistic": "loss=manual_logistic: the target 2 "
-    "in row 3 is not 0 or 1. Encode the classes as whole numbers, or type loss=MSELoss.",
+    "in row 3 is not from 0 to 1. Encode the classes as whole numbers, or type loss=MSELoss.",
+    PRICES + "zero step=model loss=CrossEntropyLoss": "loss=CrossEntropyLoss: the only class is 0. "
+    "It needs two or more.",
+    PRICES + "y step=model loss=CrossEntropyLoss": "loss=CrossEntropyLoss: the target 450000 would "
+    "make 450001 classes of 2 rows. Encode the classes as whole numbers, or type loss=MSELoss.",
+    PRICES + "zero step=model loss=CrossEntropyLoss loss.ignore_index=0": "loss.ignore_index: the "
+    "target is 0 in every row, so all rows are ignored.",
+    PRICES + "zero data.standardize_target=true": CONSTANT,
+    PRICES + "zero gradient=manual data.standardize_target=true data.compress=true": CONSTANT,
+    TWO + "step=model loss=BCEWithLogitsLoss data.standardize_target=true": CLASSES,
     THREE + "step=optimizer loss=CrossEntropyLoss": "predictor=manual: inputs of shape (2, 2) give "
     "predictions of shape (2,), and loss=CrossEntropyLoss needs (2, 3).",
     TWO + "loss=manual_logistic": f"gradient=manual_sum: {DERIVED}loss=manual_logistic. "
@@ -94,8 +128,9 @@ REFUSED = {
     "data=diabetes data.validation=1e-4": "data.validation: 0.0001 of 442 rows would hold 0 back "
     "and leave 442 to train on; each part needs one. Type a share from 0.0023 to 0.9977, or 0.",
     TWO + "data.standardise=true": "data.standardise: data=csv has no setting 'standardise'. It "
-    "has: standardize, validation, batch_size, compress, metrics, path, target, features, "
-    "separator, missing, name. Did you mean data.standardize?",
+    "has: standardize, standardize_target, validation, batch_size, compress, metrics, path, "
+    "target, features, drop, separator, decimal, thousands, encoding, comment, header, missing, "
+    "name. Did you mean data.standardize?",
     TWO + "data.standardize=yes": "data.standardize: 'yes' is not true or false. Type for example "
     "data.standardize=false.",
     TWO + "data.batch_size=5": "data.batch_size: 5 is more than the 4 rows to train on. Type "

@@ -110,6 +110,7 @@ def test_rows_with_empty_cells_are_dropped_when_asked(
         "a byte-order mark": ("\ufeffx,y\n1,2\n3,4\n", {}),
         "semicolons": ("x;y\n1;2\n3;4\n", {"separator": "semicolon"}),
         "tabs": ("x\ty\n1\t2\n3\t4\n", {"separator": "tab"}),
+        "aligned columns": ("  x   y \n  1   2 \n\t3\t4\t\n  \n", {"separator": "space"}),
         "spaces after commas": ('x, "y"\n1, "2"\n3, 4\n', {}),
         "Windows' line ends": ("x,y\r\n1,2\r\n3,4\r\n", {}),
         "no last line end": ("x,y\n1,2\n3,4", {}),
@@ -141,12 +142,12 @@ def test_true_and_false_are_1_and_0_whatever_stands_beside_them(workdir: Path) -
 
 def test_columns_named_by_numbers(workdir: Path) -> None:
     (workdir / "t.csv").write_text("0,1,2\n5,6,7\n")
-    loaded = data.csv("t.csv", 2, [1]).load()  # type: ignore[list-item]
+    loaded = data.csv("t.csv", 2, [1], header=True).load()  # type: ignore[list-item]
     assert (loaded.features, loaded.target) == (("1",), "2")
     assert (loaded.x.tolist(), loaded.y.tolist()) == ([6], [7])
 
 
-ENCODE = "Encode classes as numbers 0, 1, …, or name the columns to use, as in data.features=[a,b]."
+CORRECT = "Correct it, or leave out the column with data.drop."
 FILL = "is empty. Fill it in, or type data.missing=drop to leave such rows out."
 GOOD = "age,bmi,y\n1,2,3\n4,5,6\n"
 LONG = ",".join(f"c{j}" for j in range(20))
@@ -154,10 +155,13 @@ LONG = ",".join(f"c{j}" for j in range(20))
 REFUSED: dict[str, tuple[str | bytes, dict[str, object], str]] = {
     "no path": (GOOD, {"path": None}, "data.path: name the file to read, as in "
     "data.path=table.csv."),
+    "a URL": (GOOD, {"path": "https://a.b/t.csv"}, "data.path: https://a.b/t.csv is a URL. "
+    "Download the file, and name the copy."),
     "no file": (GOOD, {"path": "tt.csv"}, "data.path: there is no file {dir}/tt.csv. Did you mean "
     "data.path=t.csv?"),
     "no folder": (GOOD, {"path": "no/t.csv"}, "data.path: there is no file {dir}/no/t.csv."),
-    "a folder": (GOOD, {"path": "."}, "data.path: {dir} is a folder. Name a file in it."),
+    "a folder": (GOOD, {"path": "."}, "data.path: {dir} is a folder. Name a file in it; "
+    "a folder of Parquet files is data=parquet."),
     "a device": (GOOD, {"path": "/dev/null"}, "data.path: /dev/null is a pipe or a device. Name a "
     "file that holds the table."),
     "no target": (GOOD, {"target": None}, "data.target: name the column to predict, as in "
@@ -179,15 +183,15 @@ REFUSED: dict[str, tuple[str | bytes, dict[str, object], str]] = {
     "one column": ("y\n1\n", {}, "data.features: 'y' is the file's only column, so there is "
     "nothing to predict it from."),
     "a text": ("age,bmi,y\n1,2,3\n\n4,old,6\n", {}, "data.path: t.csv, line 4, column 'bmi': 'old' "
-    f"is not a number. {ENCODE}"),
-    "a text, dropping": ("age,bmi,y\n1,,3\n4,old,6\n", {"missing": "drop"}, "data.path: t.csv, "
-    f"line 3, column 'bmi': 'old' is not a number. {ENCODE}"),
-    "a class": ("age,bmi,y\n1,2,yes\n", {}, "data.path: t.csv, line 2, column 'y': 'yes' is not a "
-    f"number. {ENCODE}"),
-    "a long text": (f"age,bmi,y\n1,{'z' * 99},3\n", {}, f"data.path: t.csv, line 2, column 'bmi': "
-    f"'{'z' * 39}…' is not a number. {ENCODE}"),
+    f"is not a number. {CORRECT}"),
+    "a text, dropping": ("age,bmi,y\n1,2,3\n,4,5\n4,old,6\n", {"missing": "drop"}, "data.path: "
+    f"t.csv, line 4, column 'bmi': 'old' is not a number. {CORRECT}"),
+    "a class": ("age,bmi,y\n1,2,0\n1,2,yes\n", {}, "data.path: t.csv, line 3, column 'y': 'yes' "
+    f"is not a number. {CORRECT}"),
+    "a long text": (f"age,bmi,y\n1,2,3\n1,{'z' * 99},3\n", {}, "data.path: t.csv, line 3, "
+    f"column 'bmi': '{'z' * 39}…' is not a number. {CORRECT}"),
     "a decimal comma": ('age,bmi,y\n1,"2,5",3\n', {}, "data.path: t.csv, line 2, column 'bmi': "
-    f"'2,5' is not a number. {ENCODE}"),
+    "'2,5' is not a number. Type data.decimal=comma."),
     "an empty cell": ("age,bmi,y\n1,2,3\n4,,6\n", {}, "data.path: t.csv, line 3, column 'bmi': '' "
     f"{FILL}"),
     "NA": ("age,bmi,y\n1,2,3\n4,5,NA\n", {}, "data.path: t.csv, line 3, column 'y': 'NA' " + FILL),
@@ -200,22 +204,22 @@ REFUSED: dict[str, tuple[str | bytes, dict[str, object], str]] = {
     "too large": ("age,bmi,y\n1,2,3\n1e400,5,6\n", {}, "data.path: t.csv, line 3, column 'age': "
     "'1e400' is not finite. Correct it."),
     "after a cell of two lines": ('age,bmi,y,z\n1,2,3,"a\nb"\n4,x,6,c\n', {"features": ["bmi"]},
-    f"data.path: t.csv, line 4, column 'bmi': 'x' is not a number. {ENCODE}"),
+    f"data.path: t.csv, line 4, column 'bmi': 'x' is not a number. {CORRECT}"),
     "no rows": ("age,bmi,y\n", {}, "data.path: {dir}/t.csv has no rows to fit."),
     "none left": ("age,bmi,y\n1,,3\n", {"missing": "drop"}, "data.path: {dir}/t.csv has no rows "
     "to fit: each has an empty cell."),
     "an empty file": ("", {}, "data.path: {dir}/t.csv is empty."),
     "blank lines alone": ("\n \n", {}, "data.path: {dir}/t.csv is empty."),
-    "no text": (b"PAR1\xff\xfe\x00", {}, "data.path: {dir}/t.csv is not UTF-8 text. Save it as "
-    "CSV in UTF-8; for a Parquet file, type data=parquet."),
+    "no text": (b"PAR1\xff\xfe\x00", {}, "data.path: {dir}/t.csv is a Parquet file. "
+    "Type data=parquet."),
     "no text later": (b"age,bmi,y\n" + b"1,2,3\n" * 9999 + b"\xff,2,3\n", {}, "data.path: "
-    "{dir}/t.csv is not UTF-8 text. Save it as CSV in UTF-8; for a Parquet file, type "
-    "data=parquet."),
+    "{dir}/t.csv is not UTF-8 text. Type data.encoding=cp1252 if Windows or Excel wrote it, else "
+    "the name of its encoding, such as latin1."),
     "an open quote": ('age,bmi,y\n1,"2,3\n', {}, "data.path: {dir}/t.csv is not a CSV file: EOF "
     "inside string starting at row 1."),
     "names twice": ("age,age,y\n1,2,3\n", {}, "data.path: two columns are named 'age'. Rename "
     "one of them."),
-    "no name": (",age,y\n0,1,2\n", {}, "data.features: column 1 of the file has no name. Give it "
+    "no name": ("age,,y\n0,1,2\n", {}, "data.features: column 2 of the file has no name. Give it "
     "one, or name the columns to use, as in data.features=[a,b]."),
     "semicolons": ("age;bmi;y\n1;2;3\n", {}, "data.separator: no comma separates the names in the "
     "first line of t.csv, 'age;bmi;y'. Did you mean data.separator=semicolon?"),
@@ -272,8 +276,8 @@ REFUSED_PARQUET: dict[str, tuple[dict[str, object], dict[str, object], str]] = {
     "data.path=table.parquet."),
     "no target": ({"x": [1], "y": [1]}, {"target": None}, "data.target: name the column to "
     "predict, as in data.target=y. It has: x, y."),
-    "texts": ({"x": ["a"], "y": [1]}, {}, "data.path: t.parquet, column 'x': its type, "
-    f"large_string, is not numeric. {ENCODE}"),
+    "texts": ({"x": ["1", "a"], "y": [1, 2]}, {}, "data.path: t.parquet, row 2, column 'x': "
+    f"'a' is not a number. {CORRECT}"),
     "null": ({"x": [1, None], "y": [1, 2]}, {}, f"data.path: t.parquet, row 2, column 'x': the "
     f"cell {FILL}"),
     "nulls": ({"x": [None, None], "y": [1, 2]}, {"missing": "drop"}, "data.path: {dir}/t.parquet "

@@ -35,11 +35,12 @@ def test_a_checkpoint_that_does_not_fit_is_refused(workdir: Path, cli: CLI) -> N
     name = f"continue_from={path}"
     other = f"continue_from: {path} has other settings: "
     assert refuse(cli, *SMALL, "iters=9", "lr=0.02", name) == (
-        f"{other}lr is 0.01 in the checkpoint and 0.02 here; "
-        "updater.lr is 0.01 in the checkpoint and 0.02 here. Type the same settings."
+        f"{other}lr is 0.01 in the checkpoint and 0.02 here. "
+        "Leave them out: they are taken from the run."
     )
     assert refuse(cli, *SMALL, "iters=9", "data.noise=0.2", name) == (
-        f"{other}data.noise is 0.1 in the checkpoint and 0.2 here. Type the same settings."
+        f"{other}data.noise is 0.1 in the checkpoint and 0.2 here. "
+        "Leave them out: they are taken from the run."
     )
     assert refuse(cli, *SMALL, "iters=5", name) == (
         "iters: the checkpoint is already at epoch 5, so iters must be more than that, not 5. "

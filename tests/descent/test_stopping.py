@@ -59,7 +59,7 @@ def test_a_run_ends_when_the_validation_loss_grows(step: str, patience: int) -> 
         and (curve[k + 1 : k + 1 + patience] >= curve[k]).all()
     )  # fmt: skip
     assert best + patience < 59
-    found = fit(step, *noisy, f"stop.patience={patience}")
+    found = fit(step, *noisy, f"stop.patience={patience}", "stop.restore_best=false")
     assert_prefix(found, whole, best + 1 + patience)
     assert found.outcome == "converged"
     assert found.reason == (

@@ -138,9 +138,14 @@ def test_a_schedule_of_an_updater_without_a_learning_rate_is_refused() -> None:
     ("name", "changes", "words"),
     [
         ("StepLR", {"step_size": 0}, "modulo"),
-        ("OneCycleLR", {"total_steps": None}, "You must define either total_steps OR"),
+        (
+            "OneCycleLR",
+            {"total_steps": None, "cycle_momentum": False},
+            "You must define either total_steps OR",
+        ),
         ("ReduceLROnPlateau", {"factor": 2.0}, "Factor should be < 1.0"),
-        ("OneCycleLR", {}, "optimizer must support momentum or beta1 with `cycle_momentum`"),
+        ("OneCycleLR", {}, r"scheduler\.cycle_momentum: the updater has no momentum to cycle\."),
+        ("CyclicLR", {}, r"Type scheduler\.cycle_momentum=false\."),
     ],
 )
 def test_settings_that_torch_refuses_are_refused_before_the_first_epoch(

@@ -125,8 +125,7 @@ ORDERS = [
     ["lr=0.10"],
     ["lr=0.1,0.2", "iters=1,2"],
     ["step=manual,autograd", "lr=0.1", "iters=range(1,4)"],
-    ["lr=range(0.1,0.5,0.1)", "seed=choice(3,1)"],
-    ["lr=range(0.1,0.3,0.1)", "iters=range(5,0,-2)"],
+    ["iters=range(5,0,-2)", "seed=choice(3,1)", "lr=range(3)"],
     ["lr=0.1,0.2", "iters=1", "lr=0.3"],
     ["data.x=[1,2],[3,4]", "data.name='a b','1'", "+updater.momentum=0,1e-3", "~loss"],
     ["step=glob(*,exclude=m*)", "lr=sort(3,1,2)", "x@y=1,2"],
@@ -222,15 +221,38 @@ def test_too_many_jobs_are_counted_without_listing_them(
         grids.jobs([word], sweep, str(sweep["_kind_"]), 0)
 
 
+RANGES = {
+    "0.1,0.4,0.1": [0.1, 0.2, 0.3],
+    "0.1,0.3,0.1": [0.1, 0.2],
+    "0.4,0.1,-0.1": [0.4, 0.3, 0.2],
+    "0,1,0.25": [0.0, 0.25, 0.5, 0.75],
+    "1,4,1.0": [1.0, 2.0, 3.0],
+    "0.001,0.0011,0.00005": [0.001, 0.00105],
+    "1e-9,4e-9,1e-9": [1e-9, 2e-9, 3e-9],
+    "0.7,0.8,0.1": [0.7],
+    "1,4": [1, 2, 3],
+    "4,1,-1": [4, 3, 2],
+}
+
+
+@pytest.mark.parametrize("bounds", RANGES)
+def test_a_range_excludes_its_stop_whatever_the_rounding(bounds: str) -> None:
+    expected = [(f"lr={value!r}",) for value in RANGES[bounds]]
+    assert grids.jobs([f"lr=range({bounds})"], sweep_of("grid"), "grid", 0) == expected
+    shuffled = grids.jobs([f"lr=shuffle(range({bounds}))"], sweep_of("grid"), "grid", 0)
+    assert sorted(shuffled) == sorted(expected)
+
+
 @UNHURRIED
 @given(st.integers(-30, 30), st.integers(-30, 30), st.sampled_from([0.1, 0.3, -0.1, 2, -3, 1]))
 def test_a_range_is_counted_as_it_is_listed(start: int, stop: int, step: float) -> None:
     word = f"lr=range({start / 10},{stop / 10},{step})"
-    (theirs,) = BasicSweeper.split_arguments([OverridesParser.create().parse_override(word)], None)
-    assume(theirs)
-    exactly = sweep_of("grid", max_runs=len(theirs))
-    assert grids.jobs([word], exactly, "grid", 0) == [tuple(job) for job in theirs]
-    if len(theirs) > 1:
-        fewer = sweep_of("grid", max_runs=len(theirs) - 1)
-        with pytest.raises(ConfigError, match=rf"^the sweep has {len(theirs)} runs"):
+    in_tenths = range(start, stop, round(step * 10))
+    assume(in_tenths)
+    exactly = sweep_of("grid", max_runs=len(in_tenths))
+    listed = grids.jobs([word], exactly, "grid", 0)
+    assert listed == [(f"lr={tenths / 10!r}",) for tenths in in_tenths]
+    if len(in_tenths) > 1:
+        fewer = sweep_of("grid", max_runs=len(in_tenths) - 1)
+        with pytest.raises(ConfigError, match=rf"^the sweep has {len(in_tenths)} runs"):
             grids.jobs([word], fewer, "grid", 0)

@@ -94,19 +94,27 @@ def test_a_loss_of_ones_own_runs_one_by_one_and_stderr_says_why(
     found = members(client(store))
     assert [r.data.params["loss"] for r in found] == ["mine", "mine", "manual", "manual"]
     for one, other in zip(found[:2], found[2:], strict=True):
-        assert one.data.metrics == pytest.approx(other.data.metrics, rel=1e-6)
+        checks = {"check/digits", "check/condition"}  # of a loss that declares what it measures
+        known = {key: v for key, v in other.data.metrics.items() if key not in checks}
+        assert one.data.metrics == pytest.approx(known, rel=1e-6)
 
 
-def test_what_torch_refuses_fails_in_a_sweep_too(store: Path) -> None:
+@pytest.fixture
+def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jobs that become invalid after the check, as if a file or a class changed meanwhile."""
+    monkeypatch.setattr("gdexp.preflight.jobs.check_run", lambda job: None)
+
+
+def test_what_torch_refuses_fails_in_a_sweep_too(store: Path, unchecked: None) -> None:
     typed = ["step=model", "updater.nesterov=true,false", "updater.dampening=0,0.5"]
     ended = gd("-m", *typed, "updater.momentum=0.9", "iters=5")
     assert ended.code == 1
     assert "1 of 4 runs one after another: updater.nesterov=true needs momentum > 0" in ended.err
-    assert "Nesterov momentum requires a momentum and zero dampening" in ended.err
+    assert "updater.nesterov: true needs momentum > 0 and dampening = 0" in ended.err
     assert [int(r.data.tags["gdexp.job"]) for r in members(client(store))] == [0, 2, 3]
 
 
-def test_data_that_are_refused_fail_their_own_runs_alone(store: Path) -> None:
+def test_data_that_are_refused_fail_their_own_runs_alone(store: Path, unchecked: None) -> None:
     ended = gd("-m", "data.y=[2,4,6,8],[2,4,nan,8]", "lr=0.01,0.02", "iters=3")
     assert ended.code == 1
     assert ended.err.count("data.y=[2,4,nan,8] lr=0.02 iters=3: failed, data.y: nan is not a") == 1

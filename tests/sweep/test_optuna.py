@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 from helpers import client, process, required, runs
-from sweep_helpers import members
+from sweep_helpers import members, sweeps
 
 FAST = "hydra/sweeper=optuna", "tracking=off"
 TRIALS = "hydra.sweeper.n_trials=6", "hydra.sweeper.n_jobs=3", "hydra.sweeper.sampler.seed=1"
@@ -30,7 +30,14 @@ def test_optuna_looks_for_the_best_lr(store: Path) -> None:
     best = yaml.safe_load((store / "outputs" / "here" / "optimization_results.yaml").read_text())
     assert best["best_value"] == min(losses.values())
     assert losses[best["best_params"]["lr"]] == best["best_value"]
-    assert len(runs(opened)) == 1 + 6  # no summary: that is our sweeper's
+    value = min(losses.values())
+    (name,) = [r.info.run_name for r in found if r.data.metrics["final/loss"] == value]
+    assert f". Best: {name}, loss {value:.6g}. The sweep took " in ended.err
+    assert len(runs(opened)) == 1 + 6 + 1
+    (summary,) = sweeps(store)
+    assert (summary.info.status, summary.data.metrics["best/loss"]) == ("FINISHED", value)
+    typed = " ".join(["hydra/sweeper=optuna", *TRIALS, *words[:2]])
+    assert summary.data.tags["gdexp.overrides"] == typed
 
 
 @pytest.mark.slow

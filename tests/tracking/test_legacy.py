@@ -254,7 +254,7 @@ def test_a_setting_that_a_checkpoint_lacks_is_its_default(
         f"gdexp: continue_from: {path} has other settings: "
         "predict_at is 5.0 in the checkpoint and 6.0 here; "
         "data.metrics is true in the checkpoint and false here. "
-        "Type the same settings.\n",
+        "Leave them out: they are taken from the run.\n",
     )
     ended = cli(*typed)
     assert ended.code == 0, ended.err

@@ -224,7 +224,9 @@ def test_what_cannot_be_predicted_is_said_in_a_sentence(
 
     assert "has no column 'c'" in refused("a,b,cc\n1,2,3\n")
     assert "Did you mean cc?" in refused("a,b,cc\n1,2,3\n")
-    assert "line 3, column 'b': 'two' is not a finite" in refused("a,b,c\n1,2,3\n1,two,3\n")
+    assert "line 3, column 'b': 'two' is not a number. Correct it." in refused(
+        "a,b,c\n1,2,3\n1,two,3\n"
+    )
     assert "line 2, column 'a': '' is not a finite" in refused("a,b,c\n,2,3\n")
     assert "line 3 has 2 cells, and the first line names 3" in refused("a,b,c\n1,2,3\n1,2\n")
     assert "two columns are called 'a'" in refused("a,b,a,c\n1,2,3,4\n")
@@ -237,7 +239,7 @@ def test_what_cannot_be_predicted_is_said_in_a_sentence(
     assert "/proc/x cannot be written: No such file" in refused("a,b,c\n", "--out", "/proc/x")
     Path("folder").mkdir()
     assert told(predict.main, capsys, run_id, "folder") == (
-        "gdexp: folder is a folder. Name a CSV file.\n"
+        "gdexp: folder is a folder without Parquet files. Name a file.\n"
     )
     assert "File name too long" in told(predict.main, capsys, run_id, "a" * 300)
     missing = told(predict.main, capsys, run_id, "tabel.csv")

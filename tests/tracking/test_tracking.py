@@ -73,13 +73,17 @@ def check_record(opened: MlflowClient, result: gdexp.experiment.Result) -> None:
     assert set(found.data.metrics) == {
         *trajectory.columns(),
         "final/loss",
+        "final/log10_loss",
         "final/prediction",
         "coef/x",
         "coef/intercept",
         "best/loss",
         "best/epoch",
+        "check/condition",
+        "check/digits",
     }
     assert found.data.metrics["final/loss"] == trajectory.loss[-1]
+    assert found.data.metrics["final/log10_loss"] == math.log10(trajectory.loss[-1])
     assert found.data.metrics["final/prediction"] == pytest.approx(result.prediction)
     assert found.data.metrics["coef/x"] == result.parameters["w"]
     assert found.data.metrics["coef/intercept"] == result.parameters["b"]
@@ -180,7 +184,9 @@ def test_a_diverged_run_is_finished_and_sends_no_inf_or_nan(store: Path) -> None
     assert found.data.tags["gdexp.outcome"] == "diverged"
     assert "was not finite in epoch" in found.data.tags["gdexp.reason"]
     assert found.data.metrics["final/loss"] == result.trajectory.loss[-1]
-    assert "final/prediction" not in found.data.metrics
+    assert found.data.metrics["final/log10_loss"] == math.log10(30.0)  # not above the first
+    printed = result.transcript.splitlines()[-1]
+    assert printed.endswith(f"f(5) = {found.data.metrics['final/prediction']:.3f}")
     for name in found.data.metrics:
         for metric in opened.get_metric_history(found.info.run_id, name):
             assert math.isfinite(metric.value)
@@ -303,16 +309,18 @@ def test_git_is_noted_where_there_is_a_repository(store: Path) -> None:
 
 
 def test_stderr_says_where_the_run_went_and_what_to_know(store: Path, cli: CLI) -> None:
-    ended = cli("iters=1")
+    ended = cli("iters=20")
     found = last(client(store))
     assert ended.err == (
+        "completed: 20 epochs; final loss 0\n"
         "note: gradient=manual_sum is 4 times the derivative of the loss, so lr=0.01 acts like "
         "lr=0.04; gradient=manual gives the derivative.\n"
         f"recorded as run {found.info.run_id} in experiment gdexp of "
         f"sqlite:///{store}/outputs/mlflow.db\n"
         "see it with: python -m gdexp ui\n"
     )
-    assert cli("gradient=manual", "tracking=off").err == ""
+    ended = cli("gradient=manual", "lr=0.05", "tracking=off")
+    assert ended.err == "completed: 20 epochs; final loss 0\n"
 
 
 def test_a_deleted_experiment_is_named(store: Path, cli: CLI) -> None:

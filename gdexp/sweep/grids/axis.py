@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import random
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from typing import NamedTuple, TypeAlias
 
@@ -90,37 +91,41 @@ def _axis(override: Override, text: str, limit: int) -> Axis:
     key = override.get_key_element()
     keys = (key.lstrip("+~"),)
     if not override.is_sweep_override():
-        value = override.get_value_element_as_str()
-        return Axis(keys, 1, [(f"{key}={value}",)], text, is_sweep=False)
-    size, is_exact = _size(override, text)
-    values = ((f"{key}={value}",) for value in override.sweep_string_iterator())
-    axis = Axis(keys, size, values, text)
-    if not is_exact:
-        axis = listed(axis, limit)
+        word = override.get_value_element_as_str()
+        return Axis(keys, 1, [(f"{key}={word}",)], text, is_sweep=False)
+    value = override.value()
+    if isinstance(value, IntervalSweep):
+        raise ConfigError(
+            f"{text} is a continuous range. Type sweep=linear sweep.key={keys[0]} "
+            f"sweep.low={value.start} sweep.high={value.end} sweep.num=5."
+        )
+    if isinstance(value, RangeSweep):
+        size, numbers = _range(value, keys[0], text)
+        if value.shuffle and size <= limit:
+            numbers = iter(random.sample(list(numbers), size))
+        axis = Axis(keys, size, ((f"{key}={number}",) for number in numbers), text)
+    else:
+        words = ((f"{key}={word}",) for word in override.sweep_string_iterator())
+        axis = listed(Axis(keys, 0, words, text), limit)
     if axis.size == 0:
         raise _no_values(text)
     return axis
 
 
-def _size(override: Override, text: str) -> tuple[int, bool]:
-    """The number of values in a range, and whether it is exact: Hydra rounds ranges of floats.
+def _range(bounds: RangeSweep, key: str, text: str) -> tuple[int, Iterator[str]]:
+    """The number of values of ``range(start,stop,step)``, without stop, and the values in order.
 
-    Any other override already holds the list of its values, and has size 0 here.
+    They are computed exactly from the decimals as typed: ``range(0.1,0.4,0.1)`` is 0.1, 0.2, 0.3.
+    As in Hydra, they are whole numbers if all three are, else floats.
 
     Raises:
         ConfigError: the range is infinite.
     """
-    value, key = override.value(), override.key_or_group
-    if isinstance(value, IntervalSweep):
-        raise ConfigError(
-            f"{text} is a continuous range. Type sweep=linear sweep.key={key} "
-            f"sweep.low={value.start} sweep.high={value.end} sweep.num=5."
-        )
-    if not isinstance(value, RangeSweep):
-        return 0, False
-    numbers = [value.start or 0, value.stop or 0, value.step]
-    is_exact = all(isinstance(n, int) for n in numbers)
-    if value.step == 0 or not (is_exact or all(map(math.isfinite, numbers))):
+    numbers = [bounds.start or 0, bounds.stop or 0, bounds.step]
+    is_whole = all(isinstance(number, int) for number in numbers)
+    if bounds.step == 0 or not (is_whole or all(map(math.isfinite, numbers))):
         raise ConfigError(f"{text} never ends. Type for example {key}=range(1,10,2).")
-    start, stop, step = map(Fraction, numbers)
-    return max(0, math.ceil((stop - start) / step)), is_exact
+    start, stop, step = (Fraction(str(number)) for number in numbers)
+    size = max(0, math.ceil((stop - start) / step))
+    exact = (start + i * step for i in range(size))
+    return size, (repr(int(value) if is_whole else float(value)) for value in exact)

@@ -15,9 +15,9 @@ from gdexp.config.settings import default_of
 from gdexp.config.validation import is_torch_based
 from gdexp.descent import predictors
 from gdexp.descent.build import Components, build
-from gdexp.descent.compute import conclude, new_transcript
+from gdexp.descent.compute import conclude, judge, new_transcript
 from gdexp.descent.result import Result
-from gdexp.insight import gradient_check
+from gdexp.insight import notes
 from gdexp.sweep.vectorized.program import Program, ProgramResult
 from gdexp.sweep.workers.engines import Engine, Local
 
@@ -26,7 +26,8 @@ SGD = ("momentum", "dampening", "weight_decay", "nesterov", "maximize")
 ONE_BY_ONE = (  # settings that cannot be vectorized, unless they have their default
     *("device", "continue_from", "checkpoint.every"),
     *("stop.tolerance", "stop.patience", "stop.divergence"),
-    *("data.standardize", "data.validation", "data.batch_size", "data.compress"),
+    *("data.standardize", "data.standardize_target", "data.validation"),
+    *("data.batch_size", "data.compress"),
 )
 NUMBERS = {  # the settings in which the runs of a program may differ
     "": ("lr", "iters", "seed", "predict_at", "print_every"),
@@ -81,14 +82,12 @@ def compute(
     """
     engine = engine or Local()
     built = build(jobs[0])
-    multiple = gradient_check.multiple(jobs[0], built)
     parts = list(_parts(jobs, engine.shards))
     shards = (_program(part, built) for part in parts)
     for computed in engine.compute(shards, on_progress):
         part = parts[computed.number]
         for i, job in sorted(enumerate(part), key=lambda pair: pair[1].number or 0):
             result = _result(job, built, computed.result, i)
-            result.note = gradient_check.warning(job, multiple)
             result.started, result.seconds = computed.started, computed.seconds
             yield job, result
 
@@ -156,12 +155,14 @@ def _result(job: Job, built: Components, computed: ProgramResult, i: int) -> Res
     trajectory, after = computed.trajectory(i), float(computed.after[i])
     transcript = new_transcript(job, built)
     transcript.prediction("before", float(computed.before[i]))
-    transcript.epochs(trajectory)
-    transcript.prediction("after", after)
+    transcript.end(trajectory, after)
     result = Result("failed", "", trajectory, transcript.text, after, transcript.at)
     result.data = built.data
     if trajectory.length:
         last = {name: float(values[-1]) for name, values in trajectory.parameters.items()}
         predictors.set_parameters(built.predictor, last)
+    judge(result)
     conclude(job, built, result, after)
+    result.notes = notes.before(job, built)
+    notes.diagnose(job, built, result)
     return result

@@ -18,7 +18,7 @@ from typing import Any, Protocol, TypeAlias
 
 from gdexp.console import say
 from gdexp.descent.signals import shielded
-from gdexp.errors import ConfigError, did_you_mean
+from gdexp.errors import ConfigError, counted, did_you_mean
 from gdexp.sweep.vectorized.loop import run_program
 from gdexp.sweep.vectorized.program import Program, ProgramResult
 
@@ -166,7 +166,8 @@ class Pooled:
         if tried[number] <= ATTEMPTS:
             with shielded():
                 return self._started().submit(shard)
-        say(f"the worker of {len(shard.lr)} runs died {ATTEMPTS} times: computed in this process")
+        runs = counted(len(shard.lr), "run")
+        say(f"the worker of {runs} died {ATTEMPTS} times: computed in this process")
         here: Future[Timed] = Future()
         here.set_result(timed(shard))
         return here

@@ -46,7 +46,11 @@ class VectorizedLauncher(BasicLauncher):
 
         loader = self.hydra_context.config_loader
         jobs = planned(self.config, loader, job_overrides, initial_job_idx)
-        return self.launch_jobs(jobs, Tally(len(jobs)))
+        tally = Tally(len(jobs), summarised=False)
+        try:
+            return self.launch_jobs(jobs, tally)
+        finally:
+            tally.close()
 
     def launch_jobs(self, jobs: Sequence[Job], tally: Tally) -> Sequence[JobReturn]:
         """Run jobs, and report each one to the tally."""

@@ -1,0 +1,124 @@
+"""Refuses bad input before anything is created.
+
+:func:`check` lists the jobs that the overrides ask for. :mod:`gdexp.preflight.names` compares names
+with the groups and their YAML files, and :mod:`gdexp.preflight.jobs` checks each job.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+
+from hydra.core.override_parser.types import IntervalSweep, Override
+from omegaconf import DictConfig, OmegaConf
+
+from gdexp.config.compose import Composer
+from gdexp.config.job import Job
+from gdexp.config.overrides import as_sweep, is_hydras, parse
+from gdexp.errors import ConfigError
+from gdexp.preflight.jobs import JobCheck
+from gdexp.preflight.names import check_choice, composed, holder, key_of
+from gdexp.sweep import grids
+from gdexp.sweep.grids.axis import Overrides, check_axis
+
+
+def check(overrides: Sequence[str], composer: Composer, *, multirun: bool) -> Job:
+    """Refuse the first job that has an unknown name, a value out of range, or does not build.
+
+    Every job of a sweep is checked; what several jobs have in common is checked once.
+
+    Returns:
+        The run, or the first run of the sweep.
+
+    Raises:
+        ConfigError: a job is invalid; says which override, and what to type instead.
+    """
+    parsed = [parse(text, composer.loader) for text in overrides]
+    groups = composer.groups()
+    if not multirun:
+        _check_single(parsed)
+    for override in parsed:
+        if override.is_sweep_override():
+            check_axis(key_of(override), str(override.input_line))
+    for override in parsed:
+        if key_of(override) in groups:
+            check_choice(override, composer)
+    for override in parsed:
+        if override.is_delete() and not (key_of(override) in groups or _is_hydras(override)):
+            raise ConfigError(f"~{key_of(override)}: it cannot be removed, every run needs it.")
+    hydras = tuple(str(o.input_line) for o in parsed if _is_hydras(o))
+    own = [o for o in parsed if not _is_hydras(o)]
+    texts = [str(override.input_line) for override in own]
+    jobs = _jobs(own, texts, hydras, composer) if multirun else [tuple(texts)]
+    return JobCheck(composer, hydras).check(jobs)
+
+
+def _check_single(parsed: Sequence[Override]) -> None:
+    """Refuse overrides that need a multirun."""
+    for override in parsed:
+        text = override.input_line
+        if key_of(override) == "sweep":
+            raise ConfigError(f"{text}: a sweep is a multirun. Add -m.")
+        if override.is_sweep_override():
+            raise ConfigError(
+                f"{text} names several values. Add -m to run each of them: "
+                f"python -m gdexp -m {as_sweep(str(text))}"
+            )
+
+
+def _jobs(
+    parsed: Sequence[Override], texts: Sequence[str], hydras: Overrides, composer: Composer
+) -> Iterable[Overrides]:
+    """The jobs of a sweep; of another sweeper's, those that show each value once."""
+    cfg = composed(composer, [*hydras, *(text for text in texts if text.startswith("sweep="))])
+    settings = [o for o in parsed if key_of(o).startswith("sweep.")]
+    for override in settings:
+        holder(key_of(override), cfg)
+        OmegaConf.update(cfg, key_of(override), override.value())
+    option = cfg.hydra.runtime.choices.sweep
+    if not str(cfg.hydra.sweeper._target_).endswith(".GridSweeper"):
+        _check_foreign(cfg.hydra.runtime.choices["hydra/sweeper"], option, map(key_of, settings))
+        return _shown([o for o in parsed if key_of(o).partition(".")[0] != "sweep"])
+    params = [f"{key}={value}" for key, value in (cfg.hydra.sweeper.params or {}).items()]
+    seed = _seed(parsed, cfg)
+    return grids.jobs([*params, *texts], cfg.sweep, option, seed, loader=composer.loader)
+
+
+def _seed(parsed: Sequence[Override], cfg: DictConfig) -> int:
+    """The first seed of sweep.repeat; an invalid one is refused with the job that has it."""
+    typed = [o.value() for o in parsed if key_of(o) == "seed" and not o.is_sweep_override()]
+    return typed[-1] if typed and isinstance(typed[-1], int) else int(cfg.seed)
+
+
+def _check_foreign(sweeper: str, option: str, keys: Iterable[str]) -> None:
+    """Refuse settings of our grids if another sweeper chooses the jobs."""
+    words = [f"sweep={option}"] if option != "grid" else []
+    words += [key for key in keys if key != "sweep.on_error"]
+    if words:
+        raise ConfigError(f"{words[0]}: hydra/sweeper={sweeper} chooses the jobs itself. Drop one.")
+
+
+def _shown(parsed: Sequence[Override]) -> list[Overrides]:
+    """Jobs that another sweeper may choose: each value once, beside the first value of the rest."""
+    axes = [_alternatives(override) for override in parsed]
+    first = tuple(values[0] for values in axes)
+    others = (
+        (*first[:i], value, *first[i + 1 :])
+        for i, values in enumerate(axes)
+        for value in values[1:]
+    )
+    return list(dict.fromkeys(itertools.chain([first], others)))
+
+
+def _alternatives(override: Override) -> list[str]:
+    """One override for each value of an override; for the ends of an interval."""
+    key = override.get_key_element()
+    if isinstance(interval := override.value(), IntervalSweep):
+        return [f"{key}={interval.start}", f"{key}={interval.end}"]
+    if override.is_discrete_sweep():
+        return [f"{key}={text}" for text in override.sweep_string_iterator()]
+    return [str(override.input_line)]
+
+
+def _is_hydras(override: Override) -> bool:
+    return is_hydras(str(override.input_line))

@@ -1,0 +1,125 @@
+"""Refuses names that do not exist: options, groups and settings; names the nearest that does."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+from hydra.core.override_parser.types import IntervalSweep, Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from gdexp.config import schema, validation
+from gdexp.config.compose import Composer
+from gdexp.config.job import Job
+from gdexp.config.overrides import SYNONYMS
+from gdexp.errors import ConfigError, did_you_mean, first_line
+
+REQUIRED = ("step", *validation.BUILT, "tracking", "sweep")
+EXTRAS = {"joblib": "joblib", "submitit_local": "slurm", "submitit_slurm": "slurm"}  # by launcher
+SEE_HELP = " python -m gdexp --help lists every setting."
+
+
+def key_of(override: Override) -> str:
+    """The key or the group of an override."""
+    return str(override.key_or_group)
+
+
+def check_choice(override: Override, composer: Composer) -> None:
+    """Refuse an unknown option, and adding or removing a group that every run needs."""
+    group = key_of(override)
+    for option in _values(override):
+        if override.is_delete() and group in REQUIRED:
+            raise ConfigError(f"~{group}: {group} cannot be removed, every run needs it.")
+        if override.is_add() and group in REQUIRED:
+            raise ConfigError(f"+{group}: every run has a {group}. Type {group}={_typed(option)}.")
+        check_option(group, option, composer)
+
+
+def check_option(group: str, option: Any, composer: Composer) -> None:
+    """Refuse an option that the group does not have."""
+    options = composer.options(group)
+    for name in option if isinstance(option, list) else [option]:
+        if name not in options:
+            raise ConfigError(
+                f"{group}={_typed(name)}: there is no such option. {group} is one of: "
+                f"{', '.join(options)}.{did_you_mean(str(name), options, prefix=f'{group}=')}"
+            )
+
+
+def composed(composer: Composer, choices: list[str]) -> DictConfig:
+    """Compose these options, before any key is set."""
+    try:
+        return composer.compose(choices)
+    except HydraException as error:
+        line = first_line(error)
+        cause = f" ({first_line(error.__cause__)})" if error.__cause__ else ""
+        extras = [extra for name, extra in EXTRAS.items() if f"'hydra/launcher/{name}'" in line]
+        install = f". Type pip install 'gdexp[{extras[0]}]'." if extras else ""
+        raise ConfigError(f"{line}{cause}{install}") from error
+
+
+def check_value(key: str, value: Any, base: DictConfig, job: Job) -> None:
+    """Refuse a key that does not exist, or a value that it does not accept.
+
+    Args:
+        key: the setting.
+        value: its value.
+        base: a configuration with the job's options.
+        job: the job of that configuration.
+    """
+    node = holder(key, base)
+    if node is base and key not in schema.HINTS:
+        raise ConfigError(f"{key}: {value!r} is not an option. Type one by its name.")
+    is_reference = isinstance(value, str) and "${" in value  # checked when it is resolved
+    if isinstance(node, DictConfig) and not is_reference:
+        validation.check_setting(job, key, value)
+
+
+def holder(key: str, base: DictConfig) -> Any:
+    """The node that contains this key; refuse an unknown key, and name the nearest."""
+    parent, _, name = key.rpartition(".")
+    node: Any = None
+    with contextlib.suppress(HydraException, OmegaConfBaseException):
+        node = OmegaConf.select(base, parent) if parent else base
+    if isinstance(node, ListConfig):
+        return node
+    siblings = [str(k) for k in node] if isinstance(node, DictConfig) else []
+    if name not in siblings:
+        raise ConfigError(_unknown(key, siblings, base))
+    return node
+
+
+def _values(override: Override) -> Iterator[Any]:
+    """All values of an override; of an interval, its ends."""
+    if isinstance(interval := override.value(), IntervalSweep):
+        yield from (interval.start, interval.end)
+    elif override.is_discrete_sweep():
+        yield from map(Override._convert_value, override.sweep_iterator())
+    elif not override.is_sweep_override():
+        yield override.value()
+
+
+def _typed(value: Any) -> str:
+    return value if isinstance(value, str) else schema.shown(value)
+
+
+def _unknown(key: str, siblings: list[str], base: DictConfig) -> str:
+    """The message for an unknown key, whose parent has the keys siblings."""
+    parent, _, name = key.rpartition(".")
+    siblings = [s for s in siblings if not s.startswith("_") and s != "hydra"]
+    groups = [g for g in map(str, base) if isinstance(base[g], DictConfig) and g != "hydra"]
+    if not parent:
+        nested = [f"{g}.{k}" for g in groups for k in base[g] if not str(k).startswith("_")]
+        near = did_you_mean(SYNONYMS.get(name, name), [*siblings, *nested])
+        return f"{key}: a run has no setting {name!r}.{near or SEE_HELP}"
+    if OmegaConf.select(base, parent) is None:
+        return f"{key}: there is no group {parent!r}.{did_you_mean(parent, groups)}{SEE_HELP}"
+    choice = base.hydra.runtime.choices.get(parent)
+    listed = f"It has: {', '.join(siblings)}." if siblings else "It has no settings."
+    return (
+        f"{key}: {f'{parent}={choice}' if choice else parent} has no setting {name!r}. "
+        f"{listed}{did_you_mean(name, siblings, prefix=f'{parent}.')}"
+    )

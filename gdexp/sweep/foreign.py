@@ -1,0 +1,67 @@
+"""The summary run of a sweep whose jobs another sweeper chooses, as Optuna's does.
+
+Such a sweeper asks for some runs at a time, and no code of ours is called after the last. So the
+summary is opened before the sweeper starts, and closed when the block around it ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from omegaconf import DictConfig
+
+from gdexp.console import say
+from gdexp.descent.signals import exposed, shielded
+from gdexp.errors import RunFailedError
+from gdexp.sweep import best
+
+if TYPE_CHECKING:
+    from gdexp.sweep.open_summary import OpenSummary
+
+_opened: OpenSummary | None = None
+
+
+def open_summary(config: DictConfig) -> None:
+    """Open the summary of a sweep, if another sweeper chooses its jobs and they are recorded.
+
+    Args:
+        config: the sweep's configuration, including Hydra's node.
+
+    Raises:
+        ConfigError: a sweep of this name is recorded already.
+        StoreError: the store cannot be used.
+    """
+    global _opened
+    if str(config.hydra.sweeper._target_).endswith(".GridSweeper"):
+        return  # it opens its own
+    if config.tracking.enabled:
+        from gdexp.sweep.open_summary import OpenSummary
+
+        with shielded():
+            _opened = OpenSummary.of(config)
+    say(f"runs in {config.hydra.sweep.dir}")
+
+
+@contextmanager
+def summarised() -> Iterator[None]:
+    """Close the summary that was opened within this block, however the block ends."""
+    global _opened
+    status = "FAILED"
+    with shielded():
+        try:
+            with exposed():
+                yield
+            status = "FINISHED"
+        except RunFailedError:
+            status = "FINISHED"
+            raise
+        except KeyboardInterrupt:
+            status = "KILLED"
+            raise
+        finally:
+            summary, _opened = _opened, None
+            if summary is not None:
+                summary.jobs = best.taken()
+                say(f"sweep {summary.sweep_id}: {summary.close({}, status)}")
