@@ -71,7 +71,8 @@ def _guarded(args: Namespace) -> int:
                 return 0
             if not (_is_plain_run(args) and _run(args.overrides)):
                 with foreign.summarised():
-                    _run_hydra(args, get_args_parser(), _run_job, conf_dir(), ROOT)
+                    hydra.version.setbase(VERSION_BASE)
+                _run_hydra(args, get_args_parser(), _run_job, conf_dir(), ROOT)
             best.report()
             if Preflight.records_sweep:
                 from gdexp.console import report_sweep
@@ -227,9 +228,7 @@ class Preflight(Callback):
             if multirun or doubt:
                 from gdexp import preflight
 
-                params = (config.hydra.sweeper.get("params") or {}) if multirun else {}
-                whole = [f"{key}={value}" for key, value in params.items()]
-                whole += [*typed(config, "hydra"), *typed(config)]
+                whole = [*typed(config, "hydra"), *typed(config)]
                 composer = Composer(root=config.hydra.job.config_name)
                 first = preflight.check(whole, composer, multirun=multirun)
             if multirun:

@@ -96,17 +96,16 @@ def readable(text: str) -> str:
     return quoted if _is_parsable(quoted) else text
 
 
-def as_one_name(text: str) -> str:
-    r"""What to type for a name that contains commas, as the end of a sentence; else nothing.
+def as_sweep(text: str) -> str:
+    """An override with commas as typed in a shell, and what to type if it is one name.
 
-    >>> as_one_name("data.target=a, b"), as_one_name("lr=0.1,0.2")
-    (' or, for one name: \'data.target="a, b"\'', '')
+    >>> print(as_sweep("lr=0.1,0.2"), as_sweep("data.target=a, b"), sep="; ")
+    lr=0.1,0.2; 'data.target=a, b' or, for one name: 'data.target="a, b"'
     """
-    key, _, value = text.partition("=")
-    if key not in STRINGS:
-        return ""
-    name = QuotedString(value, Quote.double).with_quotes()
-    return f" or, for one name: {shlex.quote(f'{key}={name}')}"
+    typed, (key, _, value) = shlex.quote(text), text.partition("=")
+    if key not in STRINGS or set(value) & set("'\"("):
+        return typed
+    return f"{typed} or, for one name: " + shlex.quote(f'{key}="{value}"')
 
 
 def _quoted(key: str, value: str, *, is_listed: bool = False) -> str:

@@ -107,9 +107,9 @@ def test_the_column_called_null_needs_quotes_and_is_told_so(table: Path, cli: CL
 
 
 def test_a_name_with_a_comma_is_told_how_to_be_typed(workdir: Path, cli: CLI) -> None:
-    (workdir / "t.csv").write_text('"it\'s a, b",y\n1,2\n2,3\n')
+    (workdir / "t.csv").write_text('"a, b",y\n1,2\n2,3\n')
     words = ("data=csv", "data.path=t.csv", "tracking=off", "iters=1")
-    sentence = cli(*words, "data.target=it's a, b").err
+    sentence = cli(*words, "data.target=a, b").err
     typed = sentence.rpartition("for one name: ")[2]
     assert cli(*words, *shlex.split(typed)).code == 0
 
@@ -175,8 +175,11 @@ class TestReferences:
         self, flags: list[str], workdir: Path, cli: CLI
     ) -> None:
         ended = cli(*flags, "updater.lr=${nosuch}")
-        sentence = "updater.lr: Interpolation key 'nosuch' not found."
+        sentence = (
+            "updater.lr: ${nosuch} refers to no setting of this run. Type a value, or refer to one "
+            "of its settings, as in ${lr}."
+        )
         assert ended == (2, "", f"gdexp: {sentence}\n")
         assert not any(workdir.iterdir())
-        with pytest.raises(ConfigError, match="'nosuch' not found"):
+        with pytest.raises(ConfigError, match="refers to no setting of this run"):
             run("updater.lr=${nosuch}")
