@@ -156,12 +156,13 @@ TENSORS = "Compute with tensors, without item(), detach(), no_grad() or NumPy."
 NUMBER = "and a loss is one number."
 REFUSED = {
     "step=optimizer updater=LBFGS updater.line_search_fn=armijo": (
-        "updater=LBFGS: only 'strong_wolfe' is supported."
+        "updater.line_search_fn: 'armijo' is not null or strong_wolfe."
     ),
     "step=optimizer updater.differentiable=true": "updater=SGD: a leaf Variable that requires "
     "grad is being used in an in-place operation.",
     "step=autograd scheduler=OneCycleLR scheduler.total_steps=3 scheduler.cycle_momentum=false "
-    "iters=5": "scheduler: Tried to step 5 times.",
+    "iters=5": "scheduler.total_steps: a cycle of 3 epochs is shorter than iters=5. Type for "
+    "example scheduler.total_steps=5.",
     "step=autograd loss=Vector": (
         f"loss=Vector: it returns an array of shape (4,), {NUMBER} Return for example its mean()."
     ),
