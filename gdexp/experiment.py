@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, TextIO
 
 from gdexp.config import validation
 from gdexp.config.job import Job
+from gdexp.config.schema import FAMILIES
 from gdexp.console import say
-from gdexp.descent import continuing, trial
 from gdexp.descent.build import Components, build
 from gdexp.descent.checkpoint import Checkpoint, Folder, Saved, check_updater, fit, read
 from gdexp.descent.compute import begin, compute, end
@@ -67,6 +67,8 @@ def _assembled(job: Job) -> tuple[Job, Components, Saved | None]:
     """The run, its components, and the checkpoint that it continues."""
     if job.settings["continue_from"] is None:
         return job, assemble(job), None
+    from gdexp.descent import continuing
+
     checkpoint = _checkpoint(job)
     new = continuing.continued(job, checkpoint)
     built = assemble(new)
@@ -83,8 +85,17 @@ def assemble(job: Job) -> Components:
     validation.check(job)
     built = build(job)
     check_updater(job, built)
-    trial.check(job, built)
+    if built.scheduler is not None or not _is_by_hand(job):
+        from gdexp.descent import trial
+
+        trial.check(job, built)
     return built
+
+
+def _is_by_hand(job: Job) -> bool:
+    """Whether all four families are of gdexp.manual, of which an update reveals nothing."""
+    targets = (str(job.settings[family]["_target_"]) for family in FAMILIES)
+    return all(target.startswith("gdexp.manual.") for target in targets)
 
 
 def continued(job: Job) -> Job:
@@ -95,6 +106,8 @@ def continued(job: Job) -> Job:
     """
     if job.settings["continue_from"] is None:
         return job
+    from gdexp.descent import continuing
+
     return continuing.continued(job, _checkpoint(job))
 
 
@@ -188,6 +201,8 @@ def run_within(
     result, transcript = begin(job, built, stream)
     result.notes = notes.before(job, built)
     if ready.saved is not None:
+        from gdexp.descent import continuing
+
         say(continuing.announcement(job, ready.saved))
     recording = recorder.begin(job, built.data) if recorder is not None else None
     error: BaseException | None = None

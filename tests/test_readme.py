@@ -13,7 +13,7 @@ import pytest
 from helpers import CHECKOUT, PATIENCE, clean_environment, client, runs
 
 FOLDERS = (CHECKOUT / "conf", CHECKOUT / "gdexp")
-PAGES = sorted(str(p.relative_to(CHECKOUT)) for f in FOLDERS for p in f.rglob("README.md"))
+PAGES = sorted(str(p.relative_to(CHECKOUT)) for f in FOLDERS for p in f.rglob("*.md"))
 PAGES.insert(0, "README.md")
 PATIENTS = "age,sex,bmi,bp,s1,s2,s3,s4,s5,s6\n59,2,32.1,101,157,93.2,38,4,4.8598,87\n"
 

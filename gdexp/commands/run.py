@@ -62,6 +62,7 @@ def _guarded(args: Namespace) -> int:
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # raise exceptions instead of printing them
     try:
         with handled():
+            Preflight.records_sweep = False
             if args.config_dir is not None:
                 checked_dir(args.config_dir)
             if args.help:

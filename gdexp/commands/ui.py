@@ -122,7 +122,7 @@ def _own_page(runs: Sequence[RecordedRun]) -> dict[str, str]:
 
 
 def _plain_pages(store: Store, runs: Sequence[RecordedRun]) -> dict[str, str]:
-    """The pages as MLflow arranges them; an address can name 100 runs to compare."""
+    """The pages as MLflow arranges them; an address names a limited number of runs."""
     from gdexp.tracking.views import LONGEST, condition_of
 
     table = f"experiments/{runs[0].experiment_id}/runs?{WORKFLOW}"

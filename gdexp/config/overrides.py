@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+import shlex
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
@@ -93,6 +94,19 @@ def readable(text: str) -> str:
         return text
     quoted = f"{key}={_quoted(name, value)}"
     return quoted if _is_parsable(quoted) else text
+
+
+def as_one_name(text: str) -> str:
+    r"""What to type for a name that contains commas, as the end of a sentence; else nothing.
+
+    >>> as_one_name("data.target=a, b"), as_one_name("lr=0.1,0.2")
+    (' or, for one name: \'data.target="a, b"\'', '')
+    """
+    key, _, value = text.partition("=")
+    if key not in STRINGS:
+        return ""
+    name = QuotedString(value, Quote.double).with_quotes()
+    return f" or, for one name: {shlex.quote(f'{key}={name}')}"
 
 
 def _quoted(key: str, value: str, *, is_listed: bool = False) -> str:

@@ -7,6 +7,7 @@ with the groups and their YAML files, and :mod:`gdexp.preflight.jobs` checks eac
 from __future__ import annotations
 
 import itertools
+import shlex
 from collections.abc import Iterable, Sequence
 
 from hydra.core.override_parser.types import IntervalSweep, Override
@@ -14,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from gdexp.config.compose import Composer
 from gdexp.config.job import Job
-from gdexp.config.overrides import is_hydras, parse
+from gdexp.config.overrides import as_one_name, is_hydras, parse
 from gdexp.errors import ConfigError
 from gdexp.preflight.jobs import JobCheck
 from gdexp.preflight.names import check_choice, composed, holder, key_of
@@ -62,7 +63,7 @@ def _check_single(parsed: Sequence[Override]) -> None:
         if override.is_sweep_override():
             raise ConfigError(
                 f"{text} names several values. Add -m to run each of them: "
-                f"python -m gdexp -m {text}"
+                f"python -m gdexp -m {shlex.quote(str(text))}{as_one_name(str(text))}"
             )
 
 

@@ -73,7 +73,8 @@ class JobCheck:
                 job = self._check(texts)
             except ConfigError as error:
                 own = [text for text in texts if first is None or text not in first[1]]
-                if first is None or any(text.partition("=")[0] in str(error) for text in own):
+                keys = [text.partition("=")[0].lstrip("+~") for text in own]
+                if first is None or any(key in str(error) for key in keys):
                     raise
                 raise ConfigError(f"run #{number} ({' '.join(own)}): {error}") from error
             first = first or (job, texts)

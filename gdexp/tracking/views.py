@@ -18,7 +18,7 @@ from gdexp.tracking.run_record import RecordedRun
 from gdexp.tracking.store import Store
 
 TAG = "mlflow.sharedViewState."
-LONGEST = 100  # runs that one view can name
+LONGEST = 80  # runs that one view can name: MLflow 3.10 keeps 5000 characters
 LOADED = 100  # runs that MLflow loads at a time, and draws
 RANDOM = "tags.`gdexp.config_hash`"  # in this order, the first 100 runs are a sample of all
 SHOWN = 3  # params beside step, lr and iters that leave room for the results

@@ -19,19 +19,27 @@ NAMES += ["new\nline", "back\\slash", "~t;,*", " "]
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_store_in_any_folder_is_the_file_that_mlflow_opens(
-    name: str, workdir: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from sqlalchemy.engine import make_url
 
+    (workdir / name).mkdir()
+    monkeypatch.chdir(workdir / name)
+    uri, file = resolve(None), workdir / name / "outputs" / "mlflow.db"
+    assert make_url(uri).database == str(file)
+    assert sqlite_path(uri) == file
+    assert resolve(uri) == uri  # as one pastes it from the terminal
+    assert "\n" not in uri
+
+
+@pytest.mark.parametrize("name", ["what?x=1 50 %", "new\nline #1"])
+def test_a_run_in_an_odd_folder_stays_in_it(
+    name: str, workdir: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     outputs = workdir / name / "outputs"
     outputs.mkdir(parents=True)
     shutil.copy(migrated, outputs / "mlflow.db")
     monkeypatch.chdir(workdir / name)
-    uri = resolve(None)
-    assert make_url(uri).database == str(outputs / "mlflow.db")
-    assert sqlite_path(uri) == outputs / "mlflow.db"
-    assert resolve(uri) == uri  # as one pastes it from the terminal
-    assert "\n" not in uri
     result = run("iters=1", "tracking.experiment=new")
     assert len(list((outputs / "artifacts" / str(result.run_id) / "artifacts").iterdir())) == 3
     assert [path.name for path in workdir.iterdir()] == [name]
@@ -62,7 +70,10 @@ def test_options_of_a_sqlite_uri_are_refused(workdir: Path) -> None:
         (b"d${lr}", "d${{lr}}{}contains ${{, which Hydra would replace"),
     ],
 )
-@pytest.mark.parametrize("words", [["lr=0.1"], ["-m", "lr=0.1,0.2"], ["tracking=off"]])
+@pytest.mark.parametrize(
+    "words",
+    [["tracking=off"], pytest.param(["-m", "lr=0.1,0.2"], marks=pytest.mark.slow)],
+)
 def test_a_folder_that_cannot_be_used_is_refused(
     name: bytes, why: str, words: list[str], workdir: Path, cli: CLI
 ) -> None:

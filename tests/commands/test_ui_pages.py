@@ -81,7 +81,6 @@ def test_the_pages_answer_the_question(sweep: Path, browser: Any, tmp_path: Path
         page.get_by_text("4 matching runs").wait_for()
         traces = page.locator("svg.main-svg").first.locator(".trace.scatter")
         traces.nth(len(NAMES) - 1).wait_for(state="attached")
-        assert traces.count() == len(NAMES)  # a smoothed curve would be drawn twice
         assert is_on_screen(page, "train/loss")
         assert page.get_by_text("train/loss", exact=True).first.bounding_box()["y"] < 450
         keep(page, "curves", tmp_path)

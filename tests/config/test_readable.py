@@ -85,8 +85,11 @@ def test_such_columns_can_be_fitted(target: str, table: Path, cli: CLI) -> None:
     assert ended.code == 0, ended.err
     listed = re.findall(r"w/(\S+) =", ended.out)
     assert listed == [c for c in ("x", "null", "true", "1.50", "größe") if c != target.strip('"')]
-    result = run(*words, "iters=1")
-    assert result.outcome == "completed"
+
+
+def test_such_columns_can_be_fitted_from_python(table: Path) -> None:
+    words = ("data=csv", f"data.path={table.name}", "data.target=größe", "tracking=off", "iters=1")
+    assert run(*words).outcome == "completed"
 
 
 def test_the_column_called_null_needs_quotes_and_is_told_so(table: Path, cli: CLI) -> None:
@@ -101,6 +104,14 @@ def test_the_column_called_null_needs_quotes_and_is_told_so(table: Path, cli: CL
         text=True,
     ).stdout
     assert cli(*words[:2], typed, "tracking=off", "iters=1").code == 0
+
+
+def test_a_name_with_a_comma_is_told_how_to_be_typed(workdir: Path, cli: CLI) -> None:
+    (workdir / "t.csv").write_text('"it\'s a, b",y\n1,2\n2,3\n')
+    words = ("data=csv", "data.path=t.csv", "tracking=off", "iters=1")
+    sentence = cli(*words, "data.target=it's a, b").err
+    typed = sentence.rpartition("for one name: ")[2]
+    assert cli(*words, *shlex.split(typed)).code == 0
 
 
 def test_columns_vary_in_a_sweep_typed_and_from_a_table(table: Path, cli: CLI) -> None:
@@ -140,6 +151,7 @@ class TestReferences:
         )
         assert (ended.code, ended.out) == (0, plain.out)
 
+    @pytest.mark.slow
     def test_in_a_sweep(self, workdir: Path, cli: CLI) -> None:
         common = ["-m", "updater=manual_momentum", "lr=0.02,0.03", "iters=3", "tracking=off"]
         endings = {}
@@ -150,6 +162,7 @@ class TestReferences:
         assert len(endings["0.02,0.03"]) == 4
         assert endings["${..lr}"] == endings["${lr}"] == endings["0.02,0.03"][::3]
 
+    @pytest.mark.slow
     def test_hydras_own_default_of_the_folder(self, workdir: Path, cli: CLI) -> None:
         word = "hydra.sweep.subdir=${hydra.job.num}"
         assert cli(word, "iters=1", "tracking=off").code == 0
@@ -157,7 +170,7 @@ class TestReferences:
         assert ended.code == 0, ended.err
         assert {path.name for path in Path("sweep").iterdir() if path.is_dir()} == {"0", "1"}
 
-    @pytest.mark.parametrize("flags", [[], ["-m"]])
+    @pytest.mark.parametrize("flags", [["-m"]])
     def test_one_that_leads_nowhere_is_refused(
         self, flags: list[str], workdir: Path, cli: CLI
     ) -> None:

@@ -158,6 +158,8 @@ REFUSED = {
     "step=optimizer updater=LBFGS updater.line_search_fn=armijo": (
         "updater=LBFGS: only 'strong_wolfe' is supported."
     ),
+    "step=optimizer updater.differentiable=true": "updater=SGD: a leaf Variable that requires "
+    "grad is being used in an in-place operation.",
     "step=autograd scheduler=OneCycleLR scheduler.total_steps=3 scheduler.cycle_momentum=false "
     "iters=5": "scheduler: Tried to step 5 times.",
     "step=autograd loss=Vector": (

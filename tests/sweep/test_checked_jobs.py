@@ -39,6 +39,7 @@ INVALID = {
     ("data.x=[1,2],[2,3,4]", "data.y=[1,2]"): (
         "data.x has 3 numbers and data.y has 2: give each input one target."
     ),
+    ("data.y=[2,4,6,8],[2,4,nan,8]", "lr=0.01,0.02"): "data.y: nan is not a finite number.",
     ("data.y=[2,4,6,8],[1,2]",): (
         "data.x has 4 numbers and data.y has 2: give each input one target."
     ),

@@ -88,6 +88,8 @@ def test_a_planned_job_is_the_composed_job(
         ["~updater.lr", "lr=0.5"],
         ["data.x=[${lr},2]", "lr=7"],
         ["updater={lr:5}", "lr=7"],
+        ["step=optimizer", "updater.momentum=${..lr}", "lr=7"],
+        ["predictor.init=${.bias}", "lr=7"],
         ["tracking.experiment='at ${lr}'", "lr=7"],
         ["hydra.verbose=true", "+hydra.help.extra=1", "lr=2"],
         ["hydra/launcher=basic", "lr=2"],

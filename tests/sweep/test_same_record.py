@@ -98,6 +98,8 @@ VALUES: dict[str, Any] = {  # where a value does not follow from the default
 NOT_SWEPT = {  # settings that cannot be set from the command line, alone or in a sweep
     "scheduler.last_epoch": "gdexp continues a run by continue_from",
     "scheduler.scale_fn": "it is a function",
+    "updater.capturable": "torch needs a GPU for it, and refuses it in the first update",
+    "updater.differentiable": "torch cannot update autograd's parameters so, and it is refused",
     "continue_from": "a run's id: see the test of its own",
 }
 RUN_NAME, NOTE = "mlflow.runName", "mlflow.note.content"

@@ -138,7 +138,7 @@ def test_more_runs_than_mlflow_draws_are_sampled() -> None:
     assert states["comparison"]["orderByKey"] == "tags.`gdexp.config_hash`"
 
 
-@pytest.mark.parametrize("count", [100, 1000])
+@pytest.mark.parametrize("count", [views.LONGEST, 1000])
 @pytest.mark.parametrize("sweep", ["s", None])
 def test_views_fit_into_a_tag_of_every_mlflow(count: int, sweep: str | None) -> None:
     """MLflow 3.10 takes 5000 characters, of ASCII as any database stores it."""
