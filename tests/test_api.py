@@ -62,6 +62,7 @@ def test_threads_may_record_at_once(store: Path) -> None:
     assert recorded == {r.run_id: step for r, step in zip(results, steps, strict=True)}
 
 
+@pytest.mark.slow
 def test_threads_draw_the_same_random_numbers_as_alone() -> None:
     words = "step=model", "predictor=mlp", "data.batch_size=2", "iters=30", "tracking=off"
 

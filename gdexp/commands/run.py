@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import hydra
+from hydra import version
 from hydra._internal.callbacks import Callbacks
 from hydra._internal.utils import _run_hydra, get_args_parser
 from hydra.core.global_hydra import GlobalHydra
@@ -70,6 +71,7 @@ def _guarded(args: Namespace) -> int:
                 print(help_text(args.config_dir))
                 return 0
             if not (_is_plain_run(args) and _run(args.overrides)):
+                version.setbase(VERSION_BASE)  # else Hydra 1.1's, which changes the working folder
                 with foreign.summarised():
                     hydra.version.setbase(VERSION_BASE)
                 _run_hydra(args, get_args_parser(), _run_job, conf_dir(), ROOT)

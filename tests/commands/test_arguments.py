@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from helpers import Ended, process
+from hydra import version
 
 from gdexp.commands import COMMANDS
 from gdexp.commands.arguments import parse
@@ -207,3 +208,13 @@ def test_help_of_a_command_imports_no_other_and_nothing_heavy(name: str, tmp_pat
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path
     )
     assert (done.returncode, done.stderr) == (0, "[]\n")
+
+
+def test_with_flags_hydra_behaves_as_without(workdir: Path, cli: CLI) -> None:
+    (workdir / "mine").mkdir()
+    version.VersionBase.instance().setbase(
+        version.Version("1.1")
+    )  # Hydra's default, under which a job changes the working folder
+    ended = cli("--config-dir", "mine", "iters=1", "tracking=off")
+    assert (ended.code, version.getbase()) == (0, version.Version("1.3"))
+    assert "Future Hydra" not in ended.err
