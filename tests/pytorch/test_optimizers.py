@@ -89,7 +89,8 @@ def test_lbfgs_works_with_a_gradient_by_hand() -> None:
         found.append([value.item() for value in predictor.parameters.values()])
     assert found[0] == pytest.approx([3, 1], abs=1e-6)
     assert found[0] == pytest.approx(found[1], abs=1e-9)
-    assert run("step=manual", "updater=LBFGS", "iters=1", "tracking=off").note == (
+    notes = run("step=manual", "updater=LBFGS", "iters=1", "tracking=off").notes
+    assert notes["gradient=manual_sum"] == (
         "gradient=manual_sum is 4 times the derivative of the loss; "
         "gradient=manual gives the derivative."
     )
