@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any, TypeAlias
 
-import numpy as np
 from numpy.typing import NDArray
 
 from gdexp import manual
@@ -160,7 +158,9 @@ def build(job: Job) -> Components:
 
         with refusing("scheduler"):
             built.scheduler = schedule(option(job, "scheduler"), updater)
-    _check_linear(job, built, outputs)
+    if is_linear(settings):
+        option_name = f"predictor={job.choices['predictor']}"
+        predictors.check_linear(predictor, option_name, data.fitted.width, outputs)
     _check_shape(job, built, outputs)
     return built
 
@@ -214,27 +214,6 @@ def _arrays(
         return _shared(table.x, dtype, device), _shared(y, dtype, device)
 
     return arrays(data.fitted), None if data.kept is None else arrays(data.kept)
-
-
-def _check_linear(job: Job, built: Components, outputs: int) -> None:
-    """Refuse a user's class that declares ``linear`` without such parameters w and b."""
-    if not is_linear(job.settings):
-        return
-    parameters, declares = built.predictor.parameters, "declares linear = True, so"
-    predictor, names = f"predictor={job.choices['predictor']}", [*parameters]
-    if names not in (["w"], ["w", "b"], ["b", "w"]):
-        raise ConfigError(
-            f"{predictor} {declares} its parameters must be w and, with a bias, b, not "
-            f"{', '.join(names) or 'none'}."
-        )
-    for name, features in (("w", built.data.fitted.width), ("b", 1)):
-        shape = np.shape(parameters.get(name, np.zeros(outputs)))
-        if math.prod(shape) != features * outputs:
-            each = f"each of the {features} features" if name == "w" else "each output"
-            raise ConfigError(
-                f"{predictor} {declares} {name} must have one number for {each}, not shape "
-                f"{tuple(shape)}."
-            )
 
 
 def _shared(array: NDArray[Any], dtype: str, device: str | None) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gdexp.errors import ConfigError
 from gdexp.types import Array, Predictor
 
 
@@ -95,3 +97,31 @@ def cast(value: Any, dtype: str) -> Any:
     """Cast an array of floats to this precision; return anything else unchanged."""
     is_float = isinstance(value, np.ndarray) and value.dtype.kind == "f"
     return value.astype(dtype, copy=False) if is_float else value
+
+
+def check_linear(predictor: Predictor, option: str, features: int, outputs: int) -> None:
+    """Refuse a user's class that declares ``linear`` without such parameters w and b.
+
+    Args:
+        predictor: the predictor.
+        option: its option as typed, for the message.
+        features: the number of features of x.
+        outputs: the number of outputs of f(x).
+
+    Raises:
+        ConfigError: names the parameter.
+    """
+    parameters, declares = predictor.parameters, f"{option} declares linear = True, so"
+    names = [*parameters]
+    if names not in (["w"], ["w", "b"], ["b", "w"]):
+        raise ConfigError(
+            f"{declares} its parameters must be w and, with a bias, b, not "
+            f"{', '.join(names) or 'none'}."
+        )
+    for name, inputs in (("w", features), ("b", 1)):
+        shape = np.shape(parameters.get(name, np.zeros(outputs)))
+        if math.prod(shape) != inputs * outputs:
+            each = f"each of the {features} features" if name == "w" else "each output"
+            raise ConfigError(
+                f"{declares} {name} must have one number for {each}, not shape {tuple(shape)}."
+            )

@@ -141,6 +141,14 @@ class Unshaped:
         return {"w": np.zeros(4)}
 
 
+class Quasi(torch.optim.LBFGS):
+    pass
+
+
+class Cycle(torch.optim.lr_scheduler.OneCycleLR):
+    pass
+
+
 class Reshapes:
     def __call__(self, parameters, gradients):
         parameters["w"] = np.zeros(2)
@@ -150,19 +158,21 @@ OPTIONS = {
     "loss": "Vector Cut Item Nothing Words Complex Wrong Exits ExitsAtOnce Spread Noisy",
     "predictor": "Constant Unused Normed TooLong",
     "gradient": "Missing Unshaped",
-    "updater": "Reshapes",
+    "updater": "Reshapes Quasi",
+    "scheduler": "Cycle",
+}
+SETTINGS = {
+    "Exits": "at: 1\n",
+    "Quasi": "lr: ${lr}\nline_search_fn: armijo\n",
+    "Cycle": "max_lr: ${lr}\ntotal_steps: 3\ncycle_momentum: false\n",
 }
 TENSORS = "Compute with tensors, without item(), detach(), no_grad() or NumPy."
 NUMBER = "and a loss is one number."
 REFUSED = {
-    "step=optimizer updater=LBFGS updater.line_search_fn=armijo": (
-        "updater.line_search_fn: 'armijo' is not null or strong_wolfe."
-    ),
+    "step=optimizer updater=Quasi": "updater=Quasi: only 'strong_wolfe' is supported.",
     "step=optimizer updater.differentiable=true": "updater=SGD: a leaf Variable that requires "
     "grad is being used in an in-place operation.",
-    "step=autograd scheduler=OneCycleLR scheduler.total_steps=3 scheduler.cycle_momentum=false "
-    "iters=5": "scheduler.total_steps: a cycle of 3 epochs is shorter than iters=5. Type for "
-    "example scheduler.total_steps=5.",
+    "step=autograd scheduler=Cycle iters=5": "scheduler: Tried to step 5 times.",
     "step=autograd loss=Vector": (
         f"loss=Vector: it returns an array of shape (4,), {NUMBER} Return for example its mean()."
     ),
@@ -212,7 +222,7 @@ def mine(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     for group, names in OPTIONS.items():
         (workdir / "mine" / group).mkdir(parents=True)
         for name in names.split():
-            text = f"_target_: trials.{name}\n" + ("at: 1\n" if name == "Exits" else "")
+            text = f"_target_: trials.{name}\n" + SETTINGS.get(name, "")
             (workdir / "mine" / group / f"{name}.yaml").write_text(text)
     monkeypatch.syspath_prepend(str(workdir))
     monkeypatch.delitem(sys.modules, "trials", raising=False)
