@@ -21,7 +21,7 @@ from gdexp.pytorch.capabilities import TORCH
 from gdexp.sweep.vectorized import compute
 
 CLI = Callable[..., Ended]
-PAGE = (CHECKOUT / "conf" / "README.md").read_text()
+PAGE = (CHECKOUT / "conf" / "OWN.md").read_text()
 CONF = CHECKOUT / "conf"
 
 CODE = """
@@ -259,11 +259,12 @@ def test_the_page_names_every_capability_that_options_need() -> None:
 @pytest.fixture
 def example(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The page's files, and the words of its command."""
-    (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.S)
-    named = re.findall(r"`_target_: ([\w.]+)` in\s`options/([\w/]+)\.yaml`", PAGE)
-    write(workdir, "mine", code, {path: target for target, path in named}, monkeypatch)
-    (command,) = re.findall(r"`python -m gdexp (--config-dir options [^`]*)`", PAGE)
-    words: list[str] = command.split()
+    section = PAGE.partition("## Declaring capabilities")[2]
+    (code,) = re.findall(r"```python\n(.*?)```", section, re.S)
+    named = dict(re.findall(r"# mine/([\w/]+)\.yaml.*\n_target_: ([\w.]+)", section))
+    write(workdir, "weighted", code, named, monkeypatch)
+    (command,) = re.findall(r"^python -m gdexp (--config-dir mine .*)$", section, re.M)
+    words: list[str] = command.replace("mine", "options").split()
     return words
 
 

@@ -1,4 +1,4 @@
-"""What the recorded quantities mean, as conf/README.md and --help define them."""
+"""What the recorded quantities mean, as conf/tracking/README.md and --help define them."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ def test_the_validation_loss_is_taken_after_the_update() -> None:
         assert result.trajectory.measured["validation/loss"][k] == pytest.approx(loss, rel=1e-12)
 
 
-@pytest.mark.parametrize("text", ["--help", "conf/README.md"])
+@pytest.mark.parametrize("text", ["--help", "conf/tracking/README.md"])
 def test_the_definitions_are_where_users_read_them(text: str) -> None:
-    page = help_text() if text == "--help" else (CONF / "README.md").read_text()
+    page = help_text() if text == "--help" else (CONF / "tracking" / "README.md").read_text()
     for name in ("train/loss", "validation/loss", "final/loss", "best/loss", "final/r2"):
         assert name in page
     for name in ("final/epoch", "stop.restore_best", "centred", "checkpoints", "before update"):
