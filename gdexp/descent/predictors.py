@@ -120,7 +120,8 @@ def check_linear(predictor: Predictor, option: str, features: int, outputs: int)
         )
     for name, inputs in (("w", features), ("b", 1)):
         shape = np.shape(parameters.get(name, np.zeros(outputs)))
-        if math.prod(shape) != inputs * outputs:
+        # The wrong number of outputs shows in the predictions, which are checked as well.
+        if math.prod(shape) not in (inputs, inputs * outputs):
             each = f"each of the {features} features" if name == "w" else "each output"
             raise ConfigError(
                 f"{declares} {name} must have one number for {each}, not shape {tuple(shape)}."

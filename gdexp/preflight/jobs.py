@@ -65,7 +65,8 @@ class JobCheck:
         """Check jobs; returns the first.
 
         Raises:
-            ConfigError: a job is invalid; says which, if its setting alone does not.
+            ConfigError: a job is invalid; says which, unless the message begins with a setting in
+                which it differs from the first.
         """
         first: tuple[Job, Overrides] | None = None
         for number, texts in enumerate(jobs):
@@ -73,8 +74,8 @@ class JobCheck:
                 job = self._check(texts)
             except ConfigError as error:
                 own = [text for text in texts if first is None or text not in first[1]]
-                keys = [text.partition("=")[0].lstrip("+~") for text in own]
-                if first is None or any(key in str(error) for key in keys):
+                keys = tuple(text.partition("=")[0].lstrip("+~") for text in own)
+                if first is None or str(error).startswith(keys):
                     raise
                 raise ConfigError(f"run #{number} ({' '.join(own)}): {error}") from error
             first = first or (job, texts)

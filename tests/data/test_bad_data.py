@@ -159,8 +159,8 @@ REFUSED = {
     "imported: module 'shapes' has no attribute 'Gone'.",
     "--config-dir=mine updater=still scheduler=StepLR " + TWO: "scheduler: Still has no lr that a "
     "schedule could change. Type scheduler=none.",
-    TWO + "step=model updater=Rprop scheduler=OneCycleLR": "scheduler: optimizer must support "
-    "momentum or beta1 with `cycle_momentum` option enabled",
+    TWO + "step=model updater=Rprop scheduler=OneCycleLR": "scheduler.cycle_momentum: the "
+    "updater has no momentum to cycle. Type scheduler.cycle_momentum=false.",
 }
 
 

@@ -104,7 +104,8 @@ def test_a_loss_with_more_weights_than_classes_is_fitted(
     )
     monkeypatch.syspath_prepend(str(workdir))
     ended = cli("--config-dir", ".", *CSV, "step=model", "loss=weighted", "iters=3")
-    assert (ended.code, ended.err[:15]) == (0, "final/accuracy ")
+    assert ended.code == 0
+    assert ended.err.splitlines()[1].startswith("final/accuracy ")
 
 
 @pytest.mark.parametrize("how", LOGISTIC)

@@ -18,7 +18,7 @@ Check = Callable[..., Job]
 
 SGD = "step=optimizer"
 PAIRS = "{updater.momentum:[0.9,0],updater.nesterov:[true,false]}"
-NESTEROV = "updater: Nesterov momentum requires a momentum and zero dampening"
+NESTEROV = "updater.nesterov: true needs momentum > 0 and dampening = 0."
 
 VALID = [
     ["data.x=[1,2],[2,3]", "data.y=[1,2]"],
@@ -64,7 +64,7 @@ INVALID = {
         "predictor, not for loss=L1Loss. Type gradient=autograd."
     ),
     ("data=synthetic", "data.rows=20", "data.batch_size=10,21", "step=model"): "data.batch_size",
-    (SGD, "updater.lr=0.1,-1"): "run #1 (updater.lr=-1): updater: Invalid learning rate: -1",
+    (SGD, "updater.lr=0.1,-1"): "updater.lr: -1 is not a finite number > 0.",
     ("sweep=csv", "sweep.path=lrs.csv"): "lr: 'x' is not a finite number > 0.",
     ("sweep=zip", "sweep.lists={step:[manual,optimzer]}"): "step=optimzer: there is no such option",
     ("continue_from=null,abc", "tracking=off"): "continue_from: there is no file",
