@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any, TypeAlias
 
+import numpy as np
 from numpy.typing import NDArray
 
 from gdexp import manual
@@ -147,7 +148,8 @@ def build(job: Job) -> Components:
         predictor = predictors.in_precision(predictor, settings["dtype"])
     (x, y), kept = _arrays(data, task, settings["dtype"], device)
     at: Array = data.at(settings["predict_at"])
-    check_fits("predict_at: f(x) is printed at", at, settings["dtype"])
+    large = np.maximum(np.abs(at), 1)  # a number that becomes 0 does no harm
+    check_fits("predict_at: f(x) is printed at", large, settings["dtype"])
     at = _shared(at, settings["dtype"], device)
     built = Components(data, task, x, y, at, kept, predictor, gradient, loss, updater)
     built.batch_size = size = settings["data"].get("batch_size")
