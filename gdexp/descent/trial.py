@@ -11,6 +11,7 @@ import contextlib
 import io
 import json
 import pkgutil
+import threading
 import traceback
 import warnings
 from collections.abc import Iterator, Mapping
@@ -32,6 +33,7 @@ PACKAGE = Path(__file__).parents[1]
 LIBRARIES = ("torch", "numpy")  # folders of site-packages
 
 _passed: set[Any] = set()
+_alone = threading.RLock()  # stdout, warnings and generators are those of all threads
 
 
 class _OwnError(Exception):
@@ -84,6 +86,7 @@ def _key(job: Job, built: Components) -> Any:
 def _undisturbed(job: Job) -> Iterator[None]:
     """Without output, warnings and lasting draws."""
     with (
+        _alone,
         preserved(job),
         warnings.catch_warnings(),
         np.errstate(all="ignore"),
