@@ -73,8 +73,7 @@ def _guarded(args: Namespace) -> int:
             if not (_is_plain_run(args) and _run(args.overrides)):
                 version.setbase(VERSION_BASE)  # else Hydra 1.1's, which changes the working folder
                 with foreign.summarised():
-                    hydra.version.setbase(VERSION_BASE)
-                _run_hydra(args, get_args_parser(), _run_job, conf_dir(), ROOT)
+                    _run_hydra(args, get_args_parser(), _run_job, conf_dir(), ROOT)
             best.report()
             if Preflight.records_sweep:
                 from gdexp.console import report_sweep

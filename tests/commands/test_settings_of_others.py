@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
@@ -159,7 +160,10 @@ def test_a_sweep_by_hydras_mode(workdir: Path, cli: CLI) -> None:
 
 def test_verbose_logs_the_settings_and_the_store(store: Path, cli: CLI) -> None:
     quiet = cli("iters=1")
-    ended = cli("iters=1", "lr=0.25", "hydra.verbose=gdexp")
+    try:
+        ended = cli("iters=1", "lr=0.25", "hydra.verbose=gdexp")
+    finally:
+        logging.getLogger("gdexp").setLevel(logging.NOTSET)  # Hydra leaves it for the next run
     assert "DEBUG" not in quiet.err
     lines = ended.err.splitlines()
     for line in ("step=manual", "lr=0.25", f"recorded in experiment gdexp of sqlite:///{store}"):
