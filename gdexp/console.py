@@ -45,7 +45,7 @@ def report_job(job: Job, result: Result, place: str = "") -> None:
     data = job.settings["data"]
     own = not capabilities.of(job.settings, "data", "inline") and not data["standardize"]
     if result.outcome == "diverged" and own:
-        say("note: data.standardize=true gives all features the same scale, so larger steps work")
+        say("note: data.standardize=true gives all features the same scale, so larger steps work.")
     for line in _fit(job, result):
         say(line)
     if result.continue_from is not None:
