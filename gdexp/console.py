@@ -31,8 +31,11 @@ def report_job(job: Job, result: Result, place: str = "") -> None:
     """
     if job.number is not None:
         loss = f"loss {short(result.loss)}, " if result.trajectory.length else ""
-        ended = f"{loss}f({result.at}) = {short(result.prediction)}"
-        say(f"#{job.number} {' '.join(job.typed) or 'defaults'}: {result.outcome}, {ended}")
+        reached = f"{loss}f({result.at}) = {short(result.prediction)}"
+        ended = result.outcome
+        if ended == "completed" and ended in result.notes:  # of a kind that is printed only once
+            ended += ", not converged"
+        say(f"#{job.number} {' '.join(job.typed) or 'defaults'}: {ended}, {reached}")
         report_notes(job, result)
         return
     final = f"; final loss {short(result.loss)}" if result.trajectory.length else ""
@@ -42,7 +45,7 @@ def report_job(job: Job, result: Result, place: str = "") -> None:
     data = job.settings["data"]
     own = not capabilities.of(job.settings, "data", "inline") and not data["standardize"]
     if result.outcome == "diverged" and own:
-        say("note: data.standardize=true gives all features the same scale, so larger steps work")
+        say("note: data.standardize=true gives all features the same scale, so larger steps work.")
     for line in _fit(job, result):
         say(line)
     if result.continue_from is not None:

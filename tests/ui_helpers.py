@@ -17,7 +17,7 @@ from helpers import PATIENCE, clean_environment
 
 WORKFLOW = "workflowType=machine_learning"
 LAST = {"comparison", "run"}  # the address printed last
-STARTING = "starting MLflow's pages, which takes some seconds; Ctrl-C stops them\n"
+STARTING = "starting MLflow's pages, which takes a few seconds; Ctrl-C stops them\n"
 
 
 class Server(NamedTuple):

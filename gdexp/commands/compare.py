@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from gdexp.commands import common
+from gdexp.descent.numbers import short
 from gdexp.errors import GdexpError, did_you_mean
 
 if TYPE_CHECKING:
@@ -200,5 +201,6 @@ def as_table(rows: Sequence[Row]) -> str:
 def _cell(column: str, value: Value) -> str:
     if column == "run_id":
         return text(value)[:ID_LENGTH]
-    metric = isinstance(value, float) and "/" in column  # params keep every digit
-    return f"{value:.6g}" if metric else text(value)
+    if isinstance(value, float) and "/" in column:  # a metric; params keep every digit
+        return short(value)
+    return text(value)

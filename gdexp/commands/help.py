@@ -28,7 +28,7 @@ PLUGINS = """\
   hydra/launcher=basic           one run after another, by Hydra itself
   hydra/launcher=joblib          one process per run (pip install 'gdexp[joblib]')
   hydra/launcher=submitit_slurm  one Slurm job per run; submitit_local: here ('gdexp[slurm]')
-  hydra/sweeper=optuna           Optuna chooses the values (pip install hydra-optuna-sweeper)
+  hydra/sweeper=optuna           Optuna chooses the values (pip install 'gdexp[optuna]')
 """
 FLAGS = """\
 flags, before, between or after settings
@@ -43,7 +43,7 @@ flags, before, between or after settings
 """
 RECORDED = """\
 what is recorded of epoch k, and at the end
-  train/loss, grad/...             before update k, at the parameters that epoch k - 1 has left
+  train/loss, grad/...             before update k, at the parameters left by epoch k - 1
   param/..., validation/loss       after update k
   final/loss                       train/loss of the last epoch: before the last update
   final/..., validation/..., coef/ predictions, scores, coefficients: after the last update

@@ -59,7 +59,7 @@ def _show(args: argparse.Namespace) -> int:
         return 0
     with listen(args.port) as listener:
         print(
-            "starting MLflow's pages, which takes some seconds; Ctrl-C stops them", file=sys.stderr
+            "starting MLflow's pages, which takes a few seconds; Ctrl-C stops them", file=sys.stderr
         )
         base = f"http://{HOST}:{listener.getsockname()[1]}"
         prepared = pages(store, runs, named=bool(args.runs))

@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from gdexp.descent.numbers import short
 from gdexp.descent.result import Result
 from gdexp.descent.stopping import VALIDATION
 from gdexp.descent.trajectory import FloatArray
@@ -32,17 +33,17 @@ def _rows(result: Result) -> Iterator[tuple[str, str]]:
     loss = result.trajectory.loss
     yield "outcome", f"{result.outcome}: {result.reason}"
     if len(loss):
-        yield "loss", f"{loss[0]:.6g} → {loss[-1]:.6g}"
-        yield f"f({result.at})", f"{result.prediction:.6g}"
+        yield "loss", f"{short(loss[0])} → {short(result.loss)}"
+        yield f"f({result.at})", short(result.prediction)
     values, coefficients = result.parameters, result.coefficients
     if coefficients and [*coefficients.values()] != [*values.values()]:
         values = coefficients
     for name, value in [*values.items()][:LISTED]:
-        yield name, f"{value:.6g}"
+        yield name, short(value)
     if len(values) > LISTED:
         yield "…", f"and {len(values) - LISTED} more"
     for name, value in result.scores.items():
-        yield name, f"{value:.6g}"
+        yield name, short(value)
     for note in result.notes.values():
         yield "note", note
     if result.run_id is not None:
@@ -88,9 +89,9 @@ def _labels(names: list[str], low: float, high: float, epochs: int) -> str:
     """The ends of both axes, and the curves' names."""
     legend = names[0] if len(names) == 1 else f"{names[0]}, dashed: {names[1]}"
     texts = [
-        (WIDTH - MARGIN, MARGIN + 8, "end", legend),
-        (LEFT - 8, MARGIN + 8, "end", f"{10**high:.3g}"),
-        (LEFT - 8, HEIGHT - BOTTOM, "end", f"{10**low:.3g}" if low < high else ""),
+        ((LEFT + WIDTH) // 2, HEIGHT - 3, "middle", legend),
+        (LEFT - 8, MARGIN + 8, "end", short(10**high, 3)),
+        (LEFT - 8, HEIGHT - BOTTOM, "end", short(10**low, 3) if low < high else ""),
         (LEFT, HEIGHT - 3, "start", "epoch 1"),
         (WIDTH - MARGIN, HEIGHT - 3, "end", f"{epochs}" if epochs > 1 else ""),
     ]

@@ -143,9 +143,8 @@ def _remedy(
     if len(result.coefficients) > 1 and quadratic.condition > ILL and not data["standardize"]:
         missing = "b" not in built.predictor.parameters and "bias" in job.settings["predictor"]
         ways.append("data.standardize=true" + " predictor.bias=true" * missing)
-    if not epochs:
-        ways.append("more epochs")
-    return f"type {', or '.join(ways)}"
+    typed = [f"type {', or '.join(ways)}"] if ways else []
+    return ", or ".join([*typed, *([] if epochs else ["run more epochs"])])
 
 
 def _epochs_needed(

@@ -68,7 +68,8 @@ def warning(job: Job, built: Components, result: Result) -> str:
         )
     return (
         f"{key}={lr:g} is below {bound}, the largest that works for this problem, so the growth is "
-        f"temporary or a number too large for {job.settings['dtype']}: type {half}, or more epochs."
+        f"temporary or a number too large for {job.settings['dtype']}: "
+        f"type {half}, or run more epochs."
     )
 
 

@@ -18,7 +18,12 @@ from gdexp.config.overrides import SYNONYMS
 from gdexp.errors import ConfigError, did_you_mean, first_line
 
 REQUIRED = ("step", *validation.BUILT, "tracking", "sweep")
-EXTRAS = {"joblib": "joblib", "submitit_local": "slurm", "submitit_slurm": "slurm"}  # by launcher
+EXTRAS = {
+    "hydra/launcher/joblib": "joblib",
+    "hydra/launcher/submitit_local": "slurm",
+    "hydra/launcher/submitit_slurm": "slurm",
+    "hydra/sweeper/optuna": "optuna",
+}  # that install an option of Hydra's
 SEE_HELP = " python -m gdexp --help lists every setting."
 
 
@@ -56,7 +61,7 @@ def composed(composer: Composer, choices: list[str]) -> DictConfig:
     except HydraException as error:
         line = first_line(error)
         cause = f" ({first_line(error.__cause__)})" if error.__cause__ else ""
-        extras = [extra for name, extra in EXTRAS.items() if f"'hydra/launcher/{name}'" in line]
+        extras = [extra for option, extra in EXTRAS.items() if f"'{option}'" in line]
         install = f". Type pip install 'gdexp[{extras[0]}]'." if extras else ""
         raise ConfigError(f"{line}{cause}{install}") from error
 

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 from gdexp.config import capabilities
 from gdexp.config.job import Job
 from gdexp.console import say
+from gdexp.descent.numbers import short
 from gdexp.descent.result import Result
 from gdexp.errors import counted
 
@@ -42,7 +43,7 @@ def is_candidate(row: Row) -> bool:
 
 
 def _shown(row: Row) -> str:
-    return f"{float(row[LOSS]):.6g}"
+    return short(float(row[LOSS]))
 
 
 def sentence(rows: Sequence[Row]) -> str:

@@ -86,7 +86,7 @@ def test_table_of_the_last_sweep(sweep: Path, run: Compare) -> None:
         "manual",
         "0.05",
         "manual_sum",
-        "7.86432e+06",
+        "7.86432e6",
         "-10230",
         "diverged",
     ]

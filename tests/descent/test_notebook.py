@@ -58,6 +58,10 @@ def test_a_result_is_a_table() -> None:
     }
 
 
+def test_it_ends_with_the_loss_of_the_restored_epoch_and_shortens_large_numbers() -> None:
+    assert rows(result([30.0, 3.59e31, 5.0], restored=2))["loss"] == "30 → 3.59e31"
+
+
 def test_coefficients_replace_parameters_in_other_units() -> None:
     names = [f"x{number}" for number in range(10)]
     listed = rows(result([1.0], coefficients=dict.fromkeys(names, 3.0)))

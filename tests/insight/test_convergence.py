@@ -94,9 +94,9 @@ def test_float32_is_named_where_it_is_the_limit() -> None:
     years = "data.x=[1947,1948,1949,1950]", "data.y=[3,5,7,9.5]", "predictor.bias=true"
     words = ("gradient=manual", *years, "lr=1e-7", "iters=3000")
     ways = fit(*words).note.rpartition("; type ")[2]
-    assert ways == "dtype=float64, or data.standardize=true, or more epochs."
+    assert ways == "dtype=float64, or data.standardize=true, or run more epochs."
     ways = fit(*words, "dtype=float64").note.rpartition("; type ")[2]
-    assert ways == "data.standardize=true, or more epochs."
+    assert ways == "data.standardize=true, or run more epochs."
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_a_tolerance_that_was_not_met_is_named(words: str, sentence: str) -> Non
 def test_a_larger_step_and_standardizing_are_offered_where_they_help() -> None:
     note = fit("gradient=manual", "data=diabetes", "lr=1e-6", "iters=50").note
     assert note.rpartition("; type ")[2] == (
-        "lr=6.7e-06, or data.standardize=true predictor.bias=true, or more epochs."
+        "lr=6.7e-06, or data.standardize=true predictor.bias=true, or run more epochs."
     )
 
 
@@ -188,6 +188,12 @@ def test_a_sweep_prints_a_note_of_each_kind_once(workdir: Path, count: int) -> N
     first, second = notes(ended)
     assert first.startswith("note (#0): not converged: the gradient is 0.75 of its size")
     assert "the largest that works for this problem: type lr=0.066." in second
+
+
+def test_each_run_of_a_sweep_says_whether_it_has_converged(workdir: Path) -> None:
+    lines = gd("-m", "tracking=off", "gradient=manual", "lr=0.001,0.002,0.06,0.2").err.splitlines()
+    ends = [line.partition(": ")[2].partition(", loss ")[0] for line in lines if line[0] == "#"]
+    assert ends == ["completed, not converged"] * 2 + ["completed", "diverged"]
 
 
 def test_the_record_has_the_note_and_the_checks(store: Path) -> None:

@@ -128,5 +128,5 @@ def test_growth_below_the_bound_is_not_blamed_on_the_lr() -> None:
     assert result.outcome == "diverged"
     assert result.note == (
         "lr=1e-40 is below 4e-39, the largest that works for this problem, so the growth is "
-        "temporary or a number too large for float32: type lr=2e-39, or more epochs."
+        "temporary or a number too large for float32: type lr=2e-39, or run more epochs."
     )

@@ -5,12 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from helpers import CLI
+from hydra.errors import HydraException
 
 from gdexp.errors import ConfigError
+from gdexp.preflight.names import EXTRAS, composed
 from gdexp.sweep.workers import engines
 
 
@@ -74,6 +76,17 @@ def test_a_missing_extra_is_named(name: str, monkeypatch: pytest.MonkeyPatch) ->
     assert str(refused.value) == (
         f"hydra.launcher.engine={name}: {name} is not installed. Type pip install 'gdexp[{name}]'."
     )
+
+
+@pytest.mark.parametrize(("option", "extra"), EXTRAS.items())
+def test_the_extra_of_a_missing_option_is_named(option: str, extra: str) -> None:
+    class Without:
+        def compose(self, choices: list[str]) -> Any:
+            raise HydraException(f"In 'hydra/config': Could not find '{option}'\n\nAvailable: …")
+
+    with pytest.raises(ConfigError) as refused:
+        composed(cast(Any, Without()), [])
+    assert str(refused.value).endswith(f"'{option}'. Type pip install 'gdexp[{extra}]'.")
 
 
 @pytest.mark.parametrize(("launcher", "extra"), [("joblib", "joblib"), ("submitit_slurm", "slurm")])
