@@ -150,7 +150,8 @@ def _list(kind: Any) -> str:
     if len(set(parts)) > 1:
         return f"[{', '.join(parts)}]"
     size = "" if get_origin(kind) is list else f"{len(parts)} "
-    return f"a list of {size}{parts[0].removeprefix('a ').replace('number', 'numbers', 1)}"
+    part = parts[0].removeprefix("a ").replace("number", "numbers", 1)
+    return f"a list of {size}{part.replace('string', 'strings', 1)}"
 
 
 def shown(value: Any) -> str:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from gdexp.data.numbers import BLANK, DECIMALS, EMPTY, THOUSANDS, Notation
 
 CORRECT = "Correct it, or leave out the column with data.drop."
-NO_TEXT = f"is a number in a column of text. {CORRECT}"
+NO_TEXT = f"is a number in a column of text{{}}. {CORRECT}"
 NOTATIONS = [
     Notation(decimal, thousands)
     for thousands in (None, *THOUSANDS)
@@ -18,17 +18,23 @@ NOTATIONS = [
 ]
 UNKNOWN = frozenset(
     {"?", "-", "--", ".", "*", "na", "n.a.", "nan", "none", "null", "nil", "missing", "unknown"}
+    | {"#div/0!", "#value!", "#ref!", "#name?", "#num!", "#null!"}  # Excel's
 )
 MINUS = "−"  # U+2212
 SYMBOLS = "[$€£¥%‰°]C?"
+REWRITTEN = {  # (1000) and 1000- are negative; ="7" and '7 are Excel's texts
+    re.compile(r"\((.+)\)|(.+)-"): "-",
+    re.compile(r"=\"?(.+?)\"?|'(.+?)'?"): "",
+}
 UNITS = r"kg|m?g|[kcm]?m[²³]?|m?l|h|min|m?s|EUR|USD|CHF|GBP"
 NUMBER = r"(?P<number>[+-]?[0-9][0-9.,'’ \u00a0\u202f]*)"
 WITH_UNIT = re.compile(
-    f"(?:(?P<before>{SYMBOLS}|[A-Z]{{3}} ) ?)?{NUMBER}(?P<after>{SYMBOLS}|{UNITS})?"
+    f"[+-]?(?:(?P<before>{SYMBOLS}|[A-Z]{{3}} ) ?)?{NUMBER}(?P<after>{SYMBOLS}|{UNITS})?"
 )
 WITH_WORD = re.compile(f"{NUMBER}(?P<after>[^\\W\\d_]+)")
 DATE = re.compile(
-    r"([0-9]{4}-[0-9]{1,2}-[0-9]{1,2}|[0-9]{1,2}([./-])[0-9]{1,2}\2([0-9]{4}|[0-9]{2}))"
+    r"([0-9]{4}([./-])[0-9]{1,2}\2[0-9]{1,2}|[0-9]{1,2}([./-])[0-9]{1,2}\3([0-9]{4}|[0-9]{2})|"
+    r"[0-9]{1,2}[ -][A-Za-z]{3,9}[ -][0-9]{2,4}|[A-Za-z]{3,9}[ ][0-9]{1,2},?[ ][0-9]{4})"
     r"([T ]+[0-9]{1,2}:[0-9]{2}.*)?|[0-9]{1,2}:[0-9]{2}(:[0-9.]+)?"
 )
 
@@ -45,7 +51,7 @@ def advice(cell: str, notation: Notation) -> str:
     if cell.lower() in UNKNOWN:
         return "If it stands for a missing value, leave the cell empty."
     if cell.startswith("#"):
-        return "If the line is a comment, type 'data.comment=\"#\"'."
+        return "If the line is a comment, type data.comment='#'."
     return _meant(cell, notation) or _without(WITH_WORD, cell, notation) or CORRECT
 
 
@@ -106,6 +112,9 @@ def _meant(cell: str, notation: Notation) -> str:
             "It looks like a date or a time: write numbers, such as days, or leave out the column "
             "with data.drop."
         )
+    for pattern, sign in REWRITTEN.items():
+        if (parts := pattern.fullmatch(cell)) and notation.is_number(parts[parts.lastindex or 0]):
+            return f"Write it as {sign}{parts[parts.lastindex or 0]}."
     if typed := _other_notations(cell, notation) or _without(WITH_UNIT, cell, notation):
         return typed
     with suppress(ValueError):  # digits that Python accepts

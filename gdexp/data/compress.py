@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from gdexp.data.categories import Categories, Encoding
 from gdexp.data.dataset import CHUNK, Chunk, Dataset
-from gdexp.data.transforms import Scaling, TargetScaling
+from gdexp.data.transforms import Scaling, TargetScaling, deviations
 
 BLOCK = 512  # rows factored at once: few calls, small enough for the processor's cache
 
@@ -90,13 +90,14 @@ def compress(
     if ones:
         r[0] *= np.sign(r[0, 0])  # now sqrt(n) times (1, means)
         r[0, 1:] += offset * r[0, 0]
-        means, deviations = r[0, 1:] / r[0, 0], np.linalg.norm(r[1:, 1:], axis=0) / np.sqrt(n)
+        means = r[0, 1:] / r[0, 0]
+        scales = deviations(r[1:, 1:], lambda columns: np.linalg.norm(columns, axis=0) / np.sqrt(n))
     if standardize:
-        scaling = Scaling.by(means[:-1], deviations[:-1], features, encoding)
+        scaling = Scaling.by(means[:-1], scales[:-1], features, encoding)
         r[0, 1:-1] = 0
         r[1:, 1:-1] /= scaling.scale
     if scale_target is not None:
-        target_scaling = TargetScaling.by(means[-1], deviations[-1], scale_target)
+        target_scaling = TargetScaling.by(means[-1], scales[-1], scale_target)
         r[0, -1] = 0
         r[1:, -1] /= target_scaling.scale
     rows = np.sqrt(m / n) * r[:, int(ones) :]

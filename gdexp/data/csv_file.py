@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from gdexp.data.advice import NO_TEXT, advice, text_columns
+from gdexp.data.advice import NO_TEXT, advice, is_text, text_columns
 from gdexp.data.columns import Column, cut
 from gdexp.data.csv_format import Format
 from gdexp.data.numbers import BLANK, DECIMALS, EMPTY
@@ -163,9 +163,16 @@ class CsvFile:
             cell = cell.strip(BLANK) if isinstance(cell, str) else ""
             if cell not in EMPTY:
                 if self.format.notation.number(cell) is not None:
-                    self._refuse(before + row, index, NO_TEXT)
+                    self._refuse(before + row, index, self._no_text(index))
                 strings[row] = cell
         return strings
+
+    def _no_text(self, index: int) -> str:
+        """That a cell is a number among text, and which text makes the column one."""
+        for line, cells in self.cells():
+            if index < len(cells) and is_text(cells[index], self.format.notation):
+                return NO_TEXT.format(f", like {cut(cells[index])} in line {line}")
+        return NO_TEXT.format("")
 
     def _refuse(self, row: int, index: int, why: str) -> None:
         column = self.columns[index]

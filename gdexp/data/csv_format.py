@@ -108,11 +108,17 @@ class Format:
         return bool(filled) and all(above == below for above, below in filled)
 
     def _check_comment(self, file: str, first: Sequence[str], second: Sequence[str]) -> None:
+        line = self.sign.join(first).strip('" ')
+        if line.lower().startswith("sep=") and len(line.rstrip(self.sign)) <= len("sep=;"):
+            raise ConfigError(
+                f"data.comment: the first line of {file}, {cut(line)}, tells Excel the separator. "
+                "Type data.comment=sep= to skip it."
+            )
         sign = first[0].lstrip()[:1]
-        if self.comment is None and sign in COMMENTS and len(first) < len(second):
+        if self.comment is None and sign in COMMENTS and len(first) != len(second):
             raise ConfigError(
                 f"data.comment: the first line of {file}, {cut(self.sign.join(first))}, looks like "
-                f"a comment. Type 'data.comment=\"{sign}\"' to skip such lines."
+                f"a comment. Type data.comment='{sign}' to skip such lines."
             )
 
     def _check_separator(self, file: str, first: Sequence[str], second: Sequence[str]) -> None:

@@ -153,12 +153,17 @@ class ParquetFile:
 
     def _column(self, cells: Any, name: str, text: bool, before: int) -> Column:
         if not _is_text(cells.type):
+            if text:
+                raise ConfigError(
+                    f"data.path: {self.path.name}, row {before + 1}, column {name!r}: its type is "
+                    f"{cells.type} from here on, in a column of text. {CORRECT}"
+                )
             return self._numbers(cells, name)
         strings, notation = _strings(cells), Notation()
         values = [notation.number(cell) for cell in strings]
         for row, (cell, value) in enumerate(zip(strings, values, strict=True)):
             if cell is not None and (value is None) != text:
-                why = NO_TEXT if text else f"is not a number. {advice(cell, notation)}"
+                why = NO_TEXT.format("") if text else f"is not a number. {_advice(cell)}"
                 raise ConfigError(
                     f"data.path: {self.path.name}, row {before + row + 1}, column {name!r}: "
                     f"{cut(cell)} {why}"
@@ -171,7 +176,7 @@ class ParquetFile:
         if types.is_dictionary(cells.type):
             cells = cells.dictionary_decode()
         kinds = (types.is_floating, types.is_integer, types.is_boolean, types.is_decimal)
-        if not (types.is_null(cells.type) or any(is_kind(cells.type) for is_kind in kinds)):
+        if not any(is_kind(cells.type) for is_kind in kinds):
             raise ConfigError(
                 f"data.path: {self.path.name}, column {name!r}: its type, {cells.type}, is not "
                 f"numeric. {CORRECT}"
@@ -181,12 +186,20 @@ class ParquetFile:
         return numbers
 
 
+def _advice(cell: str) -> str:
+    """What to do about a string that is not a number; the settings of a CSV file do not apply."""
+    typed = advice(cell, Notation())
+    return CORRECT if "data.decimal" in typed or "data.thousands" in typed else typed
+
+
 def _is_text(kind: Any) -> bool:
-    """Whether an Arrow type is a string, or a category of strings."""
+    """Whether an Arrow type is a string, a category of strings or, since it tells nothing, null."""
     from pyarrow import types
 
     kind = kind.value_type if types.is_dictionary(kind) else kind
-    return any((types.is_string(kind), types.is_large_string(kind), types.is_string_view(kind)))
+    return types.is_null(kind) or any(
+        (types.is_string(kind), types.is_large_string(kind), types.is_string_view(kind))
+    )
 
 
 def _strings(cells: Any) -> NDArray[np.object_]:

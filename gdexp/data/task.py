@@ -173,6 +173,9 @@ def scores(y: NDArray[Any], y_pred: NDArray[Any], task: Task) -> dict[str, float
     residuals = y - predicted
     result = {"mae": float(np.abs(residuals).mean())}
     if len(y) > 1:
-        rest, total = float(np.sum(residuals**2)), float(np.sum((y - y.mean()) ** 2))
+        centred = y - y.mean()
+        exponent = -np.frexp(np.abs(centred).max())[1]  # in this unit, squares keep to float64
+        with np.errstate(over="ignore"):
+            rest, total = (float(np.sum(np.ldexp(e, exponent) ** 2)) for e in (residuals, centred))
         result["r2"] = 1 - rest / total if total else float(rest == 0)
     return result

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,8 @@ from gdexp.data.categories import Encoding
 from gdexp.data.dataset import Dataset
 from gdexp.errors import ConfigError
 from gdexp.types import Array
+
+Floats: TypeAlias = NDArray[np.float64]
 
 
 def split(dataset: Dataset, fraction: float, seed: int) -> tuple[Dataset, Dataset | None]:
@@ -83,7 +85,7 @@ class Scaling:
         x = dataset.x.reshape(len(dataset.y), dataset.width).astype(np.float64)
         offset = x[0].copy()  # with it subtracted, a constant column is exactly 0
         x -= offset
-        mean, scale = offset + x.mean(axis=0), x.std(axis=0)
+        mean, scale = offset + x.mean(axis=0), deviations(x, lambda columns: columns.std(axis=0))
         return cls.by(mean, scale, dataset.features, dataset.encoding)
 
     @classmethod
@@ -137,7 +139,8 @@ class TargetScaling:
         y = dataset.y.astype(np.float64)
         offset = y[0]  # with it subtracted, a constant target is exactly 0
         y -= offset
-        return cls.by(offset + y.mean(), y.std(), dataset.target)
+        scale = deviations(y[:, None], lambda columns: columns.std(axis=0))[0]
+        return cls.by(offset + y.mean(), scale, dataset.target)
 
     @classmethod
     def by(cls, mean: float, scale: float, name: str) -> TargetScaling:
@@ -165,6 +168,19 @@ class TargetScaling:
     def undo_coefficients(self, w: Any, b: float | None) -> tuple[NDArray[np.float64], float]:
         """Coefficients and intercept for the target in its own units."""
         return np.asarray(w, np.float64) * self.scale, (b or 0.0) * self.scale + self.mean
+
+
+def deviations(x: Floats, of: Callable[[Floats], Floats]) -> Floats:
+    """The standard deviation of each column, also where its square has no place in a float64.
+
+    Args:
+        x: the columns, shape (n, d).
+        of: computes the deviations, shape (d,), from columns whose squares are ordinary numbers;
+            those of c times a column are c times its own.
+    """
+    exponents = np.frexp(np.abs(x).max(axis=0))[1]
+    exponents[np.abs(exponents) < 400] = 0
+    return np.ldexp(of(np.ldexp(x, -exponents) if exponents.any() else x), exponents)
 
 
 def check_batch_size(size: int, rows: int) -> None:

@@ -145,9 +145,16 @@ REFUSED: dict[str, tuple[str | bytes, dict[str, object], str]] = {
     "no sign": (TEXT, {"comment": " "}, "data.comment: ' ' is not a sign that lines of comments "
     "begin with. Type for example data.comment='#'."),
     "a comment": ("# by hand\nx,y\n1,2\n", {}, "data.comment: the first line of t.csv, '# by "
-    "hand', looks like a comment. Type 'data.comment=\"#\"' to skip such lines."),
+    "hand', looks like a comment. Type data.comment='#' to skip such lines."),
     "a comment below": ("x,y\n1,2\n# sum\n", {}, "data.path: t.csv, line 3, column 'x': '# sum' is "
-    "not a number. If the line is a comment, type 'data.comment=\"#\"'."),
+    "not a number. If the line is a comment, type data.comment='#'."),
+    "comments with commas": ("# by, hand\nx,y,z\n1,2,3\n", {}, "data.comment: the first line of "
+    "t.csv, '# by,hand', looks like a comment. Type data.comment='#' to skip such lines."),
+    "a line for Excel": ("sep=;\nx;y\n1;2\n", {"separator": "semicolon"}, "data.comment: the first "
+    "line of t.csv, 'sep=;', tells Excel the separator. Type data.comment=sep= to skip it."),
+    "a number among text": ("x,y\n\u200b1,2\n2,3\n", {}, "data.path: t.csv, line 3, column 'x': "
+    "'2' is a number in a column of text, like '\\u200b1' in line 2. Correct it, or leave out the "
+    "column with data.drop."),
     "commas in names": ("net, gross;y\n1;2\n", {}, "data.separator: a semicolon is inside a name "
     "in the first line of t.csv, 'gross;y'. Did you mean data.separator=semicolon?"),
     "decimal commas, unset": ('x,y\n"1,5",2\n', {}, "data.path: t.csv, line 2, column 'x': '1,5' "

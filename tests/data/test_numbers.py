@@ -82,9 +82,14 @@ def test_decimals_and_thousands(
         "−1": "Write the minus sign as a hyphen, -.",
         "1_0": "Write it as 10.",
         "٣": "Write it as 3.",
+        "-$3": "Write the number alone, without '$'.",
+        "#DIV/0!": "If it stands for a missing value, leave the cell empty.",
+        "(12.5)": "Write it as -12.5.",
+        "12-": "Write it as -12.",
+        '="007"': "Write it as 007.",
         "2026-11-25": "It looks like a date or a time: write numbers, such as days, or leave out "
         "the column with data.drop.",
-        "# sum": "If the line is a comment, type 'data.comment=\"#\"'.",
+        "# sum": "If the line is a comment, type data.comment='#'.",
         "old": CORRECT,
         "1,2,3": CORRECT,
         "€": CORRECT,
@@ -106,8 +111,19 @@ def test_advice_depends_on_the_notation() -> None:
 @pytest.mark.parametrize(
     ("expected", "cells"),
     {
-        True: ["red", "1st", "4WD", "A12", "3+", "yes"],
-        False: ["1", "True", "1,5", "12 kg", "€3", "2026-11-25", "12:30"],
+        True: ["red", "1st", "4WD", "A12", "3+", "yes", "18-30", "(a)", "a-"],
+        False: [
+            "1",
+            "True",
+            "1,5",
+            "12 kg",
+            "€3",
+            "2026-11-25",
+            "12:30",
+            "1-Nov-26",
+            "2026/11/25",
+            "Nov 25, 2026",
+        ],
         None: ["", "NA", "?"],
     }.items(),
 )

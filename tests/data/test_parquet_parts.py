@@ -77,7 +77,8 @@ def test_strings_are_text_or_numbers_by_their_first_cell(workdir: Path) -> None:
     [
         ({"a": ["1", "x"]}, "row 2, column 'a': 'x' is not a number. Correct it, or leave out the "
          "column with data.drop."),
-        ({"a": ["1,5", "2"]}, "row 1, column 'a': '1,5' is not a number. Type data.decimal=comma."),
+        ({"a": ["1,5", "2"]}, "row 1, column 'a': '1,5' is not a number. Correct it, or leave "
+         "out the column with data.drop."),
         ({"a": ["x", None, "1"]}, "row 3, column 'a': '1' is a number in a column of text. "
          "Correct it, or leave out the column with data.drop."),
         ({"a": pd.to_datetime(["2026-11-25"])}, "column 'a': its type, timestamp[us], is not "
@@ -152,3 +153,18 @@ def test_a_table_is_written_as_it_is_stored(workdir: Path) -> None:
     parquet.write_table(pa.table({"x": np.empty(0), "k": pa.array([], pa.string())}), "u.parquet")
     with ParquetFile.open(Path("u.parquet")) as file:
         assert file.table().schema == parquet.read_schema("u.parquet")
+
+
+def test_a_column_of_text_stays_one_in_each_part(workdir: Path) -> None:
+    parts = [{"x": pa.nulls(1), "y": [0.0]}, {"x": ["a", "b"], "y": [1.0, 2.0]}]
+    (workdir / "t").mkdir()
+    for number, part in enumerate(parts):  # the first part does not tell what x holds
+        parquet.write_table(pa.table(part), f"t/{number}.parquet")
+    assert data.parquet("t", "y", missing="drop").load().features == ("x=a", "x=b")
+    parquet.write_table(pa.table({"x": [3.0], "y": [3.0]}), "t/2.parquet")
+    with pytest.raises(ConfigError) as refused:
+        data.parquet("t", "y", missing="drop").load()
+    assert str(refused.value) == (
+        "data.path: t, row 4, column 'x': its type is double from here on, in a column of text. "
+        "Correct it, or leave out the column with data.drop."
+    )

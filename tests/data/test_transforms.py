@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from gdexp import data
 from gdexp.data import Dataset
-from gdexp.data.transforms import Scaling, batches, check_batch_size, split
+from gdexp.data.compress import compress
+from gdexp.data.task import scores
+from gdexp.data.transforms import Scaling, TargetScaling, batches, check_batch_size, split
 from gdexp.errors import ConfigError
 
 
@@ -145,3 +147,27 @@ def test_a_batch_larger_than_the_table() -> None:
         "data.batch_size: 8 is more than the 4 rows to train on. Type data.batch_size=4 or less, "
         "or null for all rows at once."
     )
+
+
+@pytest.mark.parametrize("unit", [2.0**1000, 2.0**-700])
+def test_the_size_of_numbers_does_not_matter(unit: float) -> None:
+    table = numbered(5)
+    same = replace(table, x=table.x * unit, y=table.y * unit)  # exact: a power of two
+    assert np.array_equal(Scaling.of(same).apply(same).x, Scaling.of(table).apply(table).x)
+    scaled, expected = (TargetScaling.of(each).apply(each).y for each in (same, table))
+    assert np.array_equal(scaled, expected)
+    short, expected_short = (
+        compress(each.chunks(), ("a",), bias=True, standardize=True, scale_target="t")
+        for each in (one_feature(same), one_feature(table))
+    )
+    assert short.x == pytest.approx(expected_short.x, rel=1e-12)
+    assert short.y == pytest.approx(expected_short.y, rel=1e-12)
+    y_pred = table.y[::-1].copy()
+    assert (
+        scores(same.y, y_pred * unit, "regression")["r2"]
+        == (scores(table.y, y_pred, "regression")["r2"])
+    )
+
+
+def one_feature(table: Dataset) -> Dataset:
+    return replace(table, x=table.x[:, 0], features=("a",))
