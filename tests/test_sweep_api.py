@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -118,3 +119,14 @@ def test_a_dry_run_runs_nothing(store: Path, capfd: pytest.CaptureFixture[str]) 
     assert capfd.readouterr().out == "#0 lr=0.1\n#1 lr=0.2\n2 runs\n"
     assert len(table) == 0
     assert len(runs(client(store))) == before
+
+
+def test_the_callers_logging_stays_as_it_is(workdir: Path) -> None:
+    root, own = logging.getLogger(), logging.StreamHandler()
+    root.addHandler(own)
+    try:
+        before = list(root.handlers)
+        sweep("hydra/launcher=basic", "tracking=off", iters=1, lr=[0.1])  # Hydra runs the job
+        assert root.handlers == before
+    finally:
+        root.removeHandler(own)

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 
+QUIET = ("hydra/job_logging=none", "hydra/hydra_logging=none")  # the caller's logging stays
+
+
 def run_overrides(typed: Sequence[str], config_dir: str | PathLike[str] | None) -> Result:
     """Compose, check and run overrides; see :func:`gdexp.run`."""
     with handled():
@@ -51,7 +54,7 @@ def sweep_overrides(typed: Sequence[str], config_dir: str | PathLike[str] | None
         composer = Composer(config_dir)
         job = _check(typed, composer, multirun=True)
         with _explained(typed, composer, multirun=True):
-            config = composer.compose_sweep(typed)
+            config = composer.compose_sweep([*QUIET, *typed])
         try:
             _sweep(config, composer, job)
         except RunFailedError as error:

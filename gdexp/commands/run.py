@@ -210,18 +210,18 @@ class Preflight(Callback):
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check the run that is about to start."""
-        Preflight._ready = self._check(config, config.hydra.run.dir, multirun=False)
+        Preflight._ready = self._check(config, multirun=False)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check every job of the sweep that is about to start."""
         from gdexp.console import log_settings
         from gdexp.experiment import place
 
-        first = self._check(config, config.hydra.sweep.dir, multirun=True)
+        first = self._check(config, multirun=True)
         log_settings(first.job, place(first.store))
         Preflight.records_sweep = bool(config.tracking.enabled and not config.sweep.dry_run)
 
-    def _check(self, config: DictConfig, folder: str, *, multirun: bool) -> Ready:
+    def _check(self, config: DictConfig, *, multirun: bool) -> Ready:
         from gdexp import experiment
         from gdexp.config import validation
 
@@ -231,10 +231,11 @@ class Preflight(Callback):
                 doubt = validation.needs_full_check(job)
             except OmegaConfBaseException:  # a setting that every run needs was removed
                 doubt = True
-            if multirun or doubt:
+            hydras = typed(config, "hydra")
+            if multirun or doubt or any(text != "hydra.mode=RUN" for text in hydras):
                 from gdexp import preflight
 
-                whole = [*typed(config, "hydra"), *typed(config)]
+                whole = [*hydras, *typed(config)]
                 composer = Composer(root=config.hydra.job.config_name)
                 first = preflight.check(whole, composer, multirun=multirun)
             if multirun:
@@ -244,6 +245,7 @@ class Preflight(Callback):
 
                 check_sweeper(config.hydra.sweeper)
                 check_engine(config.hydra.launcher)
+            folder = config.hydra.sweep.dir if multirun else config.hydra.run.dir
             check_writable(absolute(folder), "outputs")
             ready = experiment.prepare(job)
             if multirun:

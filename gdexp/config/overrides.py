@@ -127,19 +127,19 @@ def _quoted(key: str, value: str, *, is_listed: bool = False) -> str:
     if _FUNCTION.match(value):
         return value
     is_null = value == "null" and not is_listed
-    if not value or is_null or (_is_parsable(f"{key}={value}") and _is_kept(key, value)):
+    if not value or is_null or (_is_parsable(f"{key}={value}") and _is_kept(key, value, is_listed)):
         return value
     return QuotedString(value, Quote.single).with_quotes()
 
 
-def _is_kept(key: str, value: str) -> bool:
-    """Whether Hydra reads a value as the string that the setting expects."""
+def _is_kept(key: str, value: str, is_listed: bool) -> bool:
+    """Whether Hydra reads a value as the setting expects it: as a string, or as a whole number."""
     override = parse(f"{key}={value}")
     if key not in STRINGS or override.is_sweep_override():
         return True
     read = override.value()
-    if isinstance(read, int | float) and str(read) == value:  # data sources take numbers as names
-        return key == "data.features" or (key == "data.target" and isinstance(read, int))
+    if type(read) is int and not is_listed and key in ("data.target", "data.features"):
+        return str(read) == value  # of synthetic data, their number
     return isinstance(read, str)
 
 

@@ -169,9 +169,10 @@ def needs_full_check(job: Job) -> bool:
     """Whether a job that Hydra composed still needs the full check of :mod:`gdexp.preflight`.
 
     Hydra lets any key be added or removed, and settings of torch's classes are not annotated here.
+    Those of a sweep have no effect on a run.
     """
     keys = [text.partition("=")[0] for text in job.typed]
     families = {key.partition(".")[0] for key in keys if "." in key}
-    return any(key[:1] in "+~" for key in keys) or any(
+    return any(key[:1] in "+~" or key.partition(".")[0] == "sweep" for key in keys) or any(
         is_torch(job, family) for family in families if family in BUILT
     )

@@ -57,7 +57,7 @@ def _check_single(parsed: Sequence[Override]) -> None:
     """Refuse overrides that need a multirun."""
     for override in parsed:
         text = override.input_line
-        if key_of(override) == "sweep":
+        if key_of(override).partition(".")[0] == "sweep":
             raise ConfigError(f"{text}: a sweep is a multirun. Add -m.")
         if override.is_sweep_override():
             raise ConfigError(

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple, TypeAlias
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from gdexp.config import validation
+from gdexp.config import schema, validation
 from gdexp.config.compose import Composer
 from gdexp.config.job import Job
 from gdexp.config.overrides import assignment, parse
-from gdexp.errors import ConfigError
+from gdexp.errors import ConfigError, first_line
 from gdexp.experiment import check_run
 from gdexp.preflight.names import check_option, check_value, composed, holder, key_of
 from gdexp.sweep.grids.axis import Overrides
@@ -88,10 +88,7 @@ class JobCheck:
         pairs, base = list(settings.values()), self._base(choices)
         for text, pair in settings.items():
             if self._is_new(choices, text):
-                if "${" in str(pair[1]):  # checked with the job, in which it is resolved
-                    holder(pair[0], base.cfg)
-                else:
-                    check_value(*pair, base.cfg, base.template.base)
+                _check_pair(pair, base, continues=any(key == "continue_from" for key, _ in pairs))
         job = replace(_job(base, pairs), typed=texts)
         continues = job.settings["continue_from"] is not None
         if continues or self._is_new_combination(choices, pairs, base, job):
@@ -113,6 +110,8 @@ class JobCheck:
     def _base(self, choices: Overrides) -> Base:
         if choices not in self._bases:
             cfg = composed(self._composer, [*self._hydras, *choices])
+            if self._hydras:
+                _check_hydra(cfg.hydra)
             self._bases[choices] = Base.of(cfg)
         return self._bases[choices]
 
@@ -140,6 +139,34 @@ class JobCheck:
         is_new = what not in self._checked
         self._checked.add(what)
         return is_new
+
+
+def _check_hydra(hydra: DictConfig) -> None:
+    """Refuse what Hydra would refuse in the middle of a run: folders with unknown references."""
+    raw: Any = OmegaConf.to_container(hydra, resolve=False)
+    schema.check("hydra.verbose", raw["verbose"], bool | str | list[str])
+    for group, name in (("run", "dir"), ("sweep", "dir"), ("sweep", "subdir")):
+        text = raw[group][name]
+        is_later = "${hydra:" in text or (name == "subdir" and "${hydra.job." in text)
+        try:
+            _ = hydra[group][name]
+        except OmegaConfBaseException as error:
+            if not is_later:  # the number of a job is known when it runs
+                raise ConfigError(f"hydra.{group}.{name}={text}: {first_line(error)}.") from error
+
+
+def _check_pair(pair: Pair, base: Base, *, continues: bool) -> None:
+    """Check a setting with a combination of options, whichever job has it."""
+    try:
+        holder(pair[0], base.cfg)
+    except ConfigError as error:
+        if not continues:
+            raise
+        raise ConfigError(
+            f"{error} Leave it out: with continue_from, it is taken from the run."
+        ) from error
+    if "${" not in str(pair[1]):  # else checked with the job, in which it is resolved
+        check_value(*pair, base.cfg, base.template.base)
 
 
 def _job(base: Base, pairs: list[Pair]) -> Job:

@@ -51,4 +51,6 @@ class OpenSummary(Summary):
         return sorted(recorded, key=lambda row: int(row["job"]))
 
 
-LEFT_OUT = ("hydra.mode=", "hydra.sweep.dir=")  # of the overrides, in the summary's name
+LEFT_OUT = (  # of the overrides, in the summary's name
+    *("hydra.mode=", "hydra.sweep.dir=", "hydra/job_logging=none", "hydra/hydra_logging=none"),
+)

@@ -26,26 +26,32 @@ _AT = re.compile(r"training: f\((.+)\) = ")
 
 
 def newest_checkpoint(store: Store, run_id: str) -> tuple[str, bytes]:
-    """The newest checkpoint of a run.
+    """The newest checkpoint of the run whose id is, or begins with, run_id.
 
     Returns:
         (label, content)
 
     Raises:
-        ConfigError: there is no such run, or it has no checkpoint.
+        ConfigError: there is no such run, there are several, or it has no checkpoint.
     """
-    runs = store.runs(id_prefix=run_id, limit=1, everywhere=True) if run_id.isalnum() else []
-    if not runs or runs[0].run_id != run_id:
+    runs = store.runs(id_prefix=run_id, limit=2, everywhere=True) if run_id.isalnum() else []
+    if not runs:
         raise ConfigError(
             f"continue_from: {run_id!r} is neither a file nor a run in "
             f"{hide_password(store.uri)}. python -m gdexp compare --all lists the runs."
         )
-    names = store.files(runs[0], CHECKPOINTS)
+    if len(runs) > 1:
+        raise ConfigError(
+            f"continue_from: the ids of several runs start with {run_id!r}. Type more characters."
+        )
+    (run,) = runs
+    names = store.files(run, CHECKPOINTS)
     if not names:
         raise ConfigError(
-            f"continue_from: run {run_id} has no checkpoint. Only runs with checkpoint.every have."
+            f"continue_from: run {run.run_id} has no checkpoint. Only runs with checkpoint.every "
+            "have."
         )
-    return f"{max(names)} of run {run_id}", store.read(runs[0], max(names))
+    return f"{max(names)} of run {run.run_id}", store.read(run, max(names))
 
 
 def result_of(store: Store, run: RecordedRun) -> Result:

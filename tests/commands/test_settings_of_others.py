@@ -263,3 +263,23 @@ def test_output_that_the_terminal_cannot_encode(tmp_path: Path) -> None:
         assert ended.code == 0, ended.err
         assert (ended.out + ended.err).isascii()
         assert "Traceback" not in ended.err
+
+
+MISTAKES = {
+    "hydra.run.dir=${nosuch}": "hydra.run.dir=${nosuch}: Interpolation key 'nosuch' not found.",
+    "-m hydra.sweep.dir=${nosuch}": "hydra.sweep.dir=${nosuch}: Interpolation key 'nosuch' not "
+    "found.",
+    "-m hydra.sweep.subdir=${nosuch}": "hydra.sweep.subdir=${nosuch}: Interpolation key 'nosuch' "
+    "not found.",
+    "hydra.verbose=7": "hydra.verbose: 7 is not a list of string or a string or true or false.",
+    "sweep.dry_run=true": "sweep.dry_run=true: a sweep is a multirun. Add -m.",
+    "sweep=log": "sweep=log: a sweep is a multirun. Add -m.",
+}
+
+
+@pytest.mark.parametrize("words", MISTAKES)
+def test_what_would_fail_later_or_have_no_effect_is_refused(
+    words: str, workdir: Path, cli: CLI
+) -> None:
+    assert cli(*words.split()) == (2, "", f"gdexp: {MISTAKES[words]}\n")
+    assert not any(workdir.iterdir())

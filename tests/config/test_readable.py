@@ -20,7 +20,18 @@ from gdexp.errors import ConfigError
 
 CLI = Callable[..., Ended]
 
-NAMES = ["größe", "Wohnfläche [m²]", "a(1)", "a=b", "it's", 'in "quotes"', "7.0", "1.50", "true"]
+NAMES = [
+    "größe",
+    "Wohnfläche [m²]",
+    "a(1)",
+    "a=b",
+    "it's",
+    'in "quotes"',
+    "7.0",
+    "1.50",
+    "true",
+    "True",
+]
 NAMES += ["1_0", "inf", "a&b", "#1", "x;y", "50 %", "C:\\ü", "<5>", "価格", "-.5", "1e5", "no'\"pe"]
 KEPT = ["data.target=null", "data.target=7", "data.target=choice(a,b)", "data.features=[a, b],[c]"]
 KEPT += ["lr=0.1", "lr=0.1,0.2", "lr=range(1,3)", "data.x=[[1,2],[3,4]]", "a={b:[1,2],c:{d:e}}"]
@@ -54,6 +65,7 @@ def test_what_hydra_reads_or_must_refuse_is_left_alone(text: str) -> None:
     [
         ("data.features=[größe, 7.00,null]", ["größe", "7.00", "null"]),
         ("data.features=[Wohnfläche [m²],a(1)]", ["Wohnfläche [m²]", "a(1)"]),
+        ("data.features=[7.0, 7,-1,True]", ["7.0", "7", "-1", "True"]),
         ("tracking.experiment=2024", "2024"),
         ("loss=größe", "größe"),
         (

@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -177,10 +178,28 @@ def test_a_run_id_that_is_unknown_or_has_no_checkpoint(store: Path, cli: CLI) ->
     assert refuse(cli, f"continue_from={made.run_id}") == (
         f"continue_from: run {made.run_id} has no checkpoint. Only runs with checkpoint.every have."
     )
-    assert refuse(cli, "continue_from=abc") == (
-        "continue_from: 'abc' is neither a file nor a run in "
+    assert refuse(cli, "continue_from=xyz") == (
+        "continue_from: 'xyz' is neither a file nor a run in "
         f"sqlite:///{store}/outputs/mlflow.db. "
         "python -m gdexp compare --all lists the runs."
+    )
+
+
+def test_the_beginning_of_a_run_id_names_the_run(store: Path, cli: CLI) -> None:
+    made = run("iters=2", "checkpoint.every=1")
+    assert made.run_id is not None
+    assert run(f"continue_from={made.run_id[:8]}", "iters=3").trajectory.length == 3
+    ids = [str(run("iters=1").run_id) for _ in range(17)]  # of 17, two begin with the same digit
+    (shared, _), *_ = Counter(run_id[0] for run_id in ids).most_common(1)
+    assert refuse(cli, f"continue_from={shared}") == (
+        f"continue_from: the ids of several runs start with '{shared}'. Type more characters."
+    )
+
+
+def test_a_setting_of_the_run_that_this_combination_lacks(workdir: Path, cli: CLI) -> None:
+    assert refuse(cli, "updater.momentum=0.9", "continue_from=ckpt", "iters=9") == (
+        "updater.momentum: updater=manual has no setting 'momentum'. It has: lr. Leave it out: "
+        "with continue_from, it is taken from the run."
     )
 
 

@@ -232,6 +232,8 @@ RANGES = {
     "0.7,0.8,0.1": [0.7],
     "1,4": [1, 2, 3],
     "4,1,-1": [4, 3, 2],
+    "1,10,2": [1, 3, 5, 7, 9],
+    "1,9,3": [1, 4, 7],
 }
 
 
@@ -241,6 +243,10 @@ def test_a_range_excludes_its_stop_whatever_the_rounding(bounds: str) -> None:
     assert grids.jobs([f"lr=range({bounds})"], sweep_of("grid"), "grid", 0) == expected
     shuffled = grids.jobs([f"lr=shuffle(range({bounds}))"], sweep_of("grid"), "grid", 0)
     assert sorted(shuffled) == sorted(expected)
+    for flag, is_reversed in (("false", False), ("true", True)):
+        word = f"lr=sort(range({bounds}),reverse={flag})"
+        values = sorted(RANGES[bounds], reverse=is_reversed)
+        assert grids.jobs([word], sweep_of("grid"), "grid", 0) == [(f"lr={v!r}",) for v in values]
 
 
 @UNHURRIED

@@ -7,7 +7,7 @@ import random
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
@@ -100,7 +100,10 @@ def _axis(override: Override, text: str, limit: int) -> Axis:
             f"sweep.low={value.start} sweep.high={value.end} sweep.num=5."
         )
     if isinstance(value, RangeSweep):
-        size, numbers = _range(value, keys[0], text)
+        bounds = _as_typed(value, keys[0], text)
+        size, numbers = _range(bounds, keys[0], text)
+        if bounds is not value and size <= limit:
+            numbers = reversed(list(numbers))
         if value.shuffle and size <= limit:
             numbers = iter(random.sample(list(numbers), size))
         axis = Axis(keys, size, ((f"{key}={number}",) for number in numbers), text)
@@ -110,6 +113,20 @@ def _axis(override: Override, text: str, limit: int) -> Axis:
     if axis.size == 0:
         raise _no_values(text)
     return axis
+
+
+def _as_typed(value: RangeSweep, key: str, text: str) -> RangeSweep:
+    """The range as it was typed, if ``sort`` has turned it round: Hydra then computes other bounds.
+
+    >>> value = parse("lr=sort(range(1,10,3),reverse=true)").value()
+    >>> value.start, _as_typed(value, "lr", "lr=sort(range(1,10,3),reverse=true)").start
+    (7, 1)
+    """
+    typed = re.search(r"range\([^()]*\)", text)
+    if "sort(" not in text or typed is None:
+        return value
+    before: Any = parse(f"{key}={typed[0]}").value()
+    return value if (before.step > 0) == (value.step > 0) else before
 
 
 def _range(bounds: RangeSweep, key: str, text: str) -> tuple[int, Iterator[str]]:
