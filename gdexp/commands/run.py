@@ -42,7 +42,6 @@ from gdexp.config.overrides import typed
 from gdexp.config.paths import absolute, check_writable, started_in
 from gdexp.descent.signals import handled
 from gdexp.errors import GdexpError, Interrupted, RunFailedError, WriteError, first_line
-from gdexp.sweep import best, foreign
 
 if TYPE_CHECKING:
     from gdexp.experiment import Ready
@@ -71,10 +70,7 @@ def _guarded(args: Namespace) -> int:
                 print(help_text(args.config_dir))
                 return 0
             if not (_is_plain_run(args) and _run(args.overrides)):
-                version.setbase(VERSION_BASE)  # else Hydra 1.1's, which changes the working folder
-                with foreign.summarised():
-                    _run_hydra(args, get_args_parser(), _run_job, conf_dir(), ROOT)
-            best.report()
+                _run_by_hydra(args)
             if Preflight.records_sweep:
                 from gdexp.console import report_sweep
 
@@ -101,6 +97,15 @@ def _guarded(args: Namespace) -> int:
         refuse(error)
         return 1
     return 0
+
+
+def _run_by_hydra(args: Namespace) -> None:
+    from gdexp.sweep import best, foreign
+
+    version.setbase(VERSION_BASE)  # else Hydra 1.1's, which changes the working folder
+    with foreign.summarised():
+        _run_hydra(args, get_args_parser(), _run_job, conf_dir(), ROOT)
+    best.report()
 
 
 def _is_plain_run(args: Namespace) -> bool:
@@ -242,7 +247,9 @@ class Preflight(Callback):
             check_writable(absolute(folder), "outputs")
             ready = experiment.prepare(job)
             if multirun:
-                foreign.open_summary(config)
+                from gdexp.sweep.foreign import open_summary
+
+                open_summary(config)
             return ready
         except GdexpError as error:
             sys.exit(refuse(error))

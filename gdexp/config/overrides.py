@@ -21,6 +21,7 @@ _NUMBER = re.compile(
     rf"([a-z_]\w*(?:\.\w+)*)=([-+]?(?:{_WHOLE}(?:\.\d*)?|\.\d+)(?:e[-+]?\d+)?)", re.I | re.A
 )
 
+_WORD = re.compile(r"[a-z_][\w./]*=[a-z_]\w*", re.I | re.A)  # as in step=manual
 _KEY = re.compile(r"\+{0,2}[a-z_][\w./@:-]*", re.I | re.A)
 _FUNCTION = re.compile(r"(choice|range|interval|glob|sort|shuffle|tag|extend_list)\(")
 STRINGS = (  # settings whose value is a name, even if it looks like a number
@@ -90,7 +91,8 @@ def readable(text: str) -> str:
     name = key.lstrip("+")
     if not value or not _KEY.fullmatch(key):
         return text
-    if name not in STRINGS and (_NUMBER.fullmatch(text) or _is_parsable(text)):
+    is_plain = _NUMBER.fullmatch(text) or _WORD.fullmatch(text)  # Hydra's parser is slow
+    if name not in STRINGS and (is_plain or _is_parsable(text)):
         return text
     quoted = f"{key}={_quoted(name, value)}"
     return quoted if _is_parsable(quoted) else text

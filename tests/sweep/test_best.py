@@ -119,5 +119,5 @@ def test_optunas_sweep_ends_with_the_best_run(store: Path) -> None:
     words = "lr=range(0.001,0.06,step=0.001)", "iters=5"
     ended = process("-m", "hydra/sweeper=optuna", *trials, *words, cwd=store)
     losses = {r.data.metrics["final/loss"] for r in members(client(store))}
-    (loss,) = re.findall(r"\nBest: #\d lr=\S+ iters=5, loss (\S+)\n", ended.err)
+    (loss,) = re.findall(r" Best: .*\blr=\S+ iters=5, loss (\S+)\. The sweep took", ended.err)
     assert loss == f"{min(losses):.6g}"

@@ -77,6 +77,7 @@ VALUES: dict[str, Any] = {  # where a value does not follow from the default
     "scheduler.epochs": 2,
     "scheduler.steps_per_epoch": 3,
     "scheduler.scale_mode": "iterations",
+    "scheduler.max_momentum": 0.95,
     "scheduler.threshold_mode": "abs",
     "scheduler=CyclicLR scheduler.mode": "triangular2",
     "scheduler=ReduceLROnPlateau scheduler.mode": "max",
