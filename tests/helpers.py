@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 CONF = CHECKOUT / "conf"
+# Each of the tests' processes computes with one thread: on tables this small, others only wait. It
+# is read when NumPy and torch are imported, and the commands that tests start do without it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 PATIENCE = float(os.environ.get("GDEXP_TEST_PATIENCE", "1200"))  # seconds; ends a hang, only
 
 
@@ -44,8 +47,9 @@ def required(what: str) -> NoReturn:
 
 
 def clean_environment() -> dict[str, str]:
-    """The environment without MLflow's and Hydra's settings."""
-    return {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "HYDRA_"))}
+    """The environment without MLflow's, Hydra's and OpenMP's settings."""
+    others = ("MLFLOW_", "HYDRA_", "OMP_")
+    return {k: v for k, v in os.environ.items() if not k.startswith(others)}
 
 
 def process(*args: str, cwd: Path | None = None, **env: str) -> Ended:

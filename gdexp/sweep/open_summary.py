@@ -9,7 +9,6 @@ from typing import Any
 from omegaconf import DictConfig
 
 from gdexp.config.overrides import typed
-from gdexp.errors import ConfigError
 from gdexp.sweep import resume
 from gdexp.sweep.summary import Row, Summary, row_of
 from gdexp.tracking.connect import connect
@@ -29,11 +28,6 @@ class OpenSummary(Summary):
         hydras = [text for text in typed(config, "hydra") if not text.startswith(LEFT_OUT)]
         words = [*hydras, *typed(config)]
         summary = cls(connect(config.tracking), words, (), config.hydra.sweep.dir)
-        if resume.summaries_of(summary.store, summary.sweep_id):
-            raise ConfigError(
-                f"hydra.sweep.dir: a sweep {summary.sweep_id!r} is recorded already. Name another "
-                "folder."
-            )
         summary.open()
         return summary
 
@@ -41,6 +35,10 @@ class OpenSummary(Summary):
     def sweep_id(self) -> str:
         """The id of the sweep, which its jobs take from their folder."""
         return Path(self.folder).name
+
+    @property
+    def _or_resume(self) -> str:
+        return ""
 
     def _definition(self) -> dict[str, Any]:
         jobs = {resume.DEFINITION: resume.definition(())}

@@ -55,6 +55,10 @@ class Summary:
     def _command(self) -> str:
         return " ".join(["python -m gdexp -m", *self.typed])
 
+    @property
+    def _or_resume(self) -> str:
+        return f", or type sweep.resume={self.sweep_id} to run its missing jobs"
+
     def open(self) -> None:
         """Open the run and record the definition of the sweep's jobs.
 
@@ -64,7 +68,7 @@ class Summary:
         if resume.summaries_of(self.store, self.sweep_id):
             raise ConfigError(
                 f"hydra.sweep.dir: a sweep {self.sweep_id!r} is recorded already. Name another "
-                f"folder, or type sweep.resume={self.sweep_id} to run its missing jobs."
+                f"folder{self._or_resume}."
             )
         count = f"{counted(len(self.jobs), 'run')}, " if self.jobs else ""
         note = f"`{describe.cut(self._command)}`: {count}not finished yet."

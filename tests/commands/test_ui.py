@@ -32,6 +32,7 @@ def store(sweep: Path) -> Store:
     return open_existing(None, None)
 
 
+@pytest.mark.slow
 def test_serves_until_ctrl_c(sweep: Path) -> None:
     before = sorted(path.name for path in sweep.rglob("*"))
     port = free_port()

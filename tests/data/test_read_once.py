@@ -51,10 +51,10 @@ SWEEP = f"-m {CSV} lr=0.01,0.02,0.03,0.04,0.05,0.06"
 @pytest.mark.parametrize(
     "typed",
     [
+        f"{SWEEP} hydra/launcher=basic",
         CSV,
         f"{CSV} data.standardize=true data.validation=0.3",
         f"step=model {CSV} updater.momentum=0.5 updater.weight_decay=0.1",
-        f"{SWEEP} hydra/launcher=basic",
         SWEEP,
         f"-m {CSV} data.standardize=true,false seed=1,2,3 data.validation=0.3",
         f"{CSV} gradient=manual data.compress=true",
@@ -64,6 +64,7 @@ SWEEP = f"-m {CSV} lr=0.01,0.02,0.03,0.04,0.05,0.06"
         f"{SWEEP.replace('csv', 'parquet')} hydra/launcher=basic",
     ],
 )
+@pytest.mark.slow
 def test_a_file_is_opened_once(typed: str, workdir: Path) -> None:
     frame = pd.DataFrame({"x": np.arange(10.0), "z": np.arange(10.0) % 3, "y": np.ones(10)})
     frame.to_csv("t.csv", index=False)

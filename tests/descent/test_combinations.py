@@ -41,8 +41,10 @@ def reference(bias: bool, lr: float, init: float) -> dict[str, np.ndarray]:
     return dict(zip(names, np.array(rows).T, strict=True))
 
 
-@pytest.mark.parametrize("dtype", TOLERANCE)
-@pytest.mark.parametrize("combination", COMBINATIONS, ids=" ".join)
+@pytest.mark.parametrize(
+    ("combination", "dtype"),
+    [*((one, "float32") for one in COMBINATIONS), (COMBINATIONS[0], "float64")],
+)
 def test_every_combination_follows_the_same_trajectory(
     combination: tuple[str, ...], dtype: str
 ) -> None:
@@ -68,8 +70,7 @@ def test_bias_and_start_mean_the_same_for_every_combination(combination: tuple[s
         np.testing.assert_allclose(values, expected[name], rtol=0, atol=1e-12 * 100)
 
 
-@pytest.mark.parametrize("bias", ["true", "false"])
-@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize(("bias", "dtype"), [("true", "float32"), ("false", "float64")])
 def test_torchs_initialisation_is_one_start_for_both_predictors(bias: str, dtype: str) -> None:
     import torch
 

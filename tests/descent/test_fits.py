@@ -39,7 +39,7 @@ def iris(workdir: Path) -> pd.DataFrame:
 @pytest.mark.parametrize(
     "chosen",
     [
-        (*BY_HAND, "updater=manual_momentum", "lr=0.5", "iters=3000"),
+        (*BY_HAND, "updater=manual_momentum", "lr=0.5", "updater.momentum=0.97", "iters=1000"),
         ("step=manual", "loss=manual_logistic", "gradient=autograd", *NEWTON),
         ("step=model", "loss=BCEWithLogitsLoss", "gradient=manual_logistic", *NEWTON),
         ("step=model", "loss=BCEWithLogitsLoss", *NEWTON),

@@ -211,9 +211,14 @@ def descent(families: tuple[Array, ...], x: Array, y: Array, lr: float) -> Float
     return np.array([np.hstack([v, *p.values(), *g.values()]) for _, v, p, g in steps])
 
 
-@pytest.mark.parametrize("dtype", ACCURACY)
-@pytest.mark.parametrize("bias", [False, True])
-@pytest.mark.parametrize("gradient", [manual.Gradient(), manual.GradientSum()])
+@pytest.mark.parametrize(
+    ("dtype", "bias", "gradient"),
+    [
+        ("float32", False, manual.GradientSum()),
+        ("float32", True, manual.Gradient()),
+        ("float64", True, manual.GradientSum()),
+    ],
+)
 def test_a_descent_is_that_of_the_formulas_one_by_one(
     dtype: str, bias: bool, gradient: manual.Gradient
 ) -> None:

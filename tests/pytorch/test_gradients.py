@@ -25,7 +25,7 @@ def mse(table: list[tuple[float, float]], w: float, b: float) -> float:
 
 
 @pytest.mark.parametrize("gradient", ["manual", "autograd"])
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(table=tables, start=numbers)
 def test_gradients_are_finite_differences(
     gradient: str, table: list[tuple[float, float]], start: float
@@ -42,7 +42,7 @@ def test_gradients_are_finite_differences(
     assert slopes["b"][0] == pytest.approx(along_b / (2 * step), abs=1e-8 * scale)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(table=tables, share=st.floats(0.05, 0.95), iters=st.integers(1, 40))
 def test_the_error_shrinks_by_the_contraction_of_the_closed_form(
     table: list[tuple[float, float]], share: float, iters: int
@@ -60,7 +60,7 @@ def test_the_error_shrinks_by_the_contraction_of_the_closed_form(
     assert np.all(np.diff(result.trajectory.loss) <= 1e-9 * (1 + result.trajectory.loss[0]))
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(iters=st.integers(1, 30), longer=st.integers(1, 30), lr=st.floats(0.001, 0.03))
 def test_a_shorter_run_is_a_prefix_of_a_longer_one(iters: int, longer: int, lr: float) -> None:
     short, long = (run(f"lr={lr}", f"iters={n}", "tracking=off") for n in (iters, iters + longer))

@@ -141,6 +141,7 @@ def test_joblib_gives_the_same_bits(joblib: engines.Engine) -> None:
     check_same(jobs(*MANUAL), joblib, 0)
 
 
+@pytest.mark.slow
 def test_joblib_gives_the_same_with_torch(joblib: engines.Engine) -> None:
     check_same(jobs(*TORCH), joblib, 1e-6)
 

@@ -65,7 +65,7 @@ def assert_same(plan: Plan, composer: Composer, *typed: str) -> None:
     assert (job.typed, job.number) == (expected.typed, 3)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(data=st.data(), step=st.sampled_from(STEPS))
 def test_a_planned_job_is_the_composed_job(
     composer: Composer, plan: Plan, data: st.DataObject, step: str

@@ -61,7 +61,7 @@ def test_a_member_is_recorded_as_it_would_be_alone(
 
 
 def test_a_run_that_grows_beyond_a_float_is_recorded_alike(store: Path) -> None:
-    assert gd("-m", "lr=0.02,10,1e30", "step=manual,model", "iters=500").code == 0
+    assert gd("-m", "lr=0.02,10,1e30", "step=manual,model", "iters=60").code == 0
     opened = client(store)
     outcomes = [r.data.tags["gdexp.outcome"] for r in members(opened)]
     assert outcomes == ["completed"] * 2 + ["diverged"] * 4

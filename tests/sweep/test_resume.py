@@ -136,6 +136,7 @@ def test_another_definition_is_refused_with_the_difference(copied: Path) -> None
     assert len(members(client(copied))) == 12
 
 
+@pytest.mark.slow
 def test_an_unknown_sweep_and_one_that_runs_are_refused(copied: Path) -> None:
     ended = gd("-m", *TYPED, "sweep.resume=other")
     assert ended.code == 2

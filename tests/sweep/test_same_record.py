@@ -27,7 +27,6 @@ from gdexp.sweep.grids.values import typed
 from gdexp.sweep.launcher import Launch
 
 GROUPS = ("step", "predictor", "gradient", "loss", "updater", "scheduler", "data")
-MANY = ("updater", "scheduler")  # groups of many options, which run one by one alike
 BY_HAND = {"manual", "manual_sum", "manual_logistic", "manual_momentum", "manual_nesterov"}
 BY_HAND |= {"manual_adam"}
 ONES_AND_ZEROS = "data.y=[0,0,1,1]"
@@ -114,9 +113,9 @@ NOT_SWEPT = {  # settings that cannot be set from the command line, alone or in 
     "continue_from": "a run's id: see the test of its own",
 }
 RUN_NAME, NOTE = "mlflow.runName", "mlflow.note.content"
-FAST = ("updater=manual", "updater=SGD", "scheduler=none", "scheduler=StepLR")
+FAST = ("gradient=manual", "updater=manual_momentum", "scheduler=StepLR", "data=tutorial")
 OPTIONS = [
-    pytest.param(option, marks=[] if option in FAST or group not in MANY else pytest.mark.slow)
+    pytest.param(option, marks=[] if option in FAST else pytest.mark.slow)
     for group in GROUPS
     for option in sorted(f"{group}={path.stem}" for path in CONF.glob(f"{group}/*.yaml"))
 ]
@@ -247,9 +246,8 @@ def test_every_option_and_its_settings(
     check_same(tables, one_by_one, words, [needed, *(needed | change for change in changes)])
 
 
-@pytest.mark.parametrize(
-    "step", ["step=manual gradient=manual", pytest.param("step=model", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("step", ["step=manual gradient=manual", "step=model"])
 def test_every_setting_of_a_run(tables: Path, one_by_one: set[int | None], step: str) -> None:
     defaults = {key: schema.default_of(key) for key in schema.HINTS if key not in NOT_SWEPT}
     defaults["data.metrics"] = False  # as the tutorial has it

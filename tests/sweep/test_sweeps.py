@@ -18,6 +18,7 @@ def sweep_runs(opened: MlflowClient) -> list:
     return [r for r in members if r.data.tags["gdexp.kind"] == "run"]
 
 
+@pytest.mark.slow
 def test_a_sweep_over_steps_lr_and_iters_gives_every_run_once(store: Path) -> None:
     ended = process(
         "-m",

@@ -34,11 +34,10 @@ WAYS = {
     "callback": ["+hydra.callbacks.mine._target_=own_callback.Watch"],
     "basic sweeper": ["hydra/sweeper=basic"],
 }
-PROCESSES = ("joblib", "engine")  # they start some
 
 
 @pytest.mark.parametrize(
-    "way", [pytest.param(w, marks=pytest.mark.slow if w in PROCESSES else ()) for w in WAYS]
+    "way", [pytest.param(way, marks=pytest.mark.slow if way != "basic" else ()) for way in WAYS]
 )
 def test_every_way_to_run_a_sweep_leaves_the_same_records(
     store: Path, monkeypatch: pytest.MonkeyPatch, way: str

@@ -170,6 +170,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_store_that_is_damaged_in_the_middle_of_a_run(
     damage: str, mine: tuple[str, ...], store: Path
