@@ -29,7 +29,9 @@ QUIET = ("hydra/job_logging=none", "hydra/hydra_logging=none")  # the caller's l
 
 def run_overrides(typed: Sequence[str], config_dir: str | PathLike[str] | None) -> Result:
     """Compose, check and run overrides; see :func:`gdexp.run`."""
-    with handled():
+    from gdexp.console import silent
+
+    with handled(), silent():
         with session():
             composer = Composer(config_dir)
             with _explained(typed, composer, multirun=False):
