@@ -18,7 +18,7 @@ from gdexp.descent.transcript import FEW
 LISTED = 30  # maximum number of coefficients to list
 
 _noted: set[tuple[str | None, str]] = set()
-_silent = False
+_silent: list[None] = []  # one entry for each block of silent, of whichever thread
 
 
 def report_job(job: Job, result: Result, place: str = "") -> None:
@@ -109,9 +109,8 @@ def say(text: str) -> None:
 @contextmanager
 def silent() -> Iterator[None]:
     """Print none of these lines within this block, whichever thread reports a run."""
-    global _silent
-    former, _silent = _silent, True
+    _silent.append(None)
     try:
         yield
     finally:
-        _silent = former
+        _silent.pop()

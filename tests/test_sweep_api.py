@@ -15,7 +15,7 @@ from record_helpers import assert_alike, recorded
 from sweep_helpers import gd, members, sweeps
 
 from gdexp import run, sweep
-from gdexp.errors import RunFailedError
+from gdexp.errors import ConfigError, RunFailedError
 
 SWEPT = "step=manual,model", "lr=0.01,0.1", "iters=10"
 
@@ -130,3 +130,22 @@ def test_the_callers_logging_stays_as_it_is(workdir: Path) -> None:
         assert root.handlers == before
     finally:
         root.removeHandler(own)
+
+
+@pytest.mark.parametrize(
+    ("word", "sentence"),
+    [
+        (
+            "hydra.sweeper.max_batch_size=0",
+            "hydra.sweeper.max_batch_size: 0 is not null or a whole ",
+        ),
+        (
+            "hydra/launcher=joblib",
+            "hydra/launcher=joblib: it computes runs in other processes, and",
+        ),
+    ],
+)
+def test_a_sweep_that_could_not_be_run_or_returned(word: str, sentence: str, workdir: Path) -> None:
+    with pytest.raises(ConfigError, match=re.escape(sentence)):
+        sweep(word, "tracking=off", lr=[0.1, 0.2])
+    assert not any(workdir.iterdir())

@@ -72,9 +72,20 @@ def _sweep(config: DictConfig, composer: Composer, first: Job) -> None:
     from gdexp.config.overrides import typed as typed_words
     from gdexp.config.paths import absolute, check_writable
     from gdexp.sweep import best, foreign
+    from gdexp.sweep.sweeper import check_sweeper
     from gdexp.sweep.workers.engines import check_engine
 
+    check_sweeper(config.hydra.sweeper)
     check_engine(config.hydra.launcher)
+    target = str(config.hydra.launcher._target_)
+    if not config.tracking.enabled and not target.endswith(
+        (".VectorizedLauncher", ".BasicLauncher")
+    ):
+        name = config.hydra.runtime.choices["hydra/launcher"]
+        raise ConfigError(
+            f"hydra/launcher={name}: it computes runs in other processes, and with tracking=off "
+            "their results are lost. Leave one of them out."
+        )
     check_writable(absolute(config.hydra.sweep.dir), "outputs")
     prepare(first)
     sweeper = Plugins.instance().instantiate_sweeper(

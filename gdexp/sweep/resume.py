@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gdexp.config.job import Job
-from gdexp.errors import ConfigError
+from gdexp.errors import ConfigError, brief
 from gdexp.tracking.query import IS_RUN, JOB, KIND, SWEEP
 from gdexp.tracking.run_record import RecordedRun
 from gdexp.tracking.store import Store
@@ -80,7 +80,13 @@ def _definition(store: Store, summary: RecordedRun) -> list[tuple[str, str]] | N
     """
     if "jobs" not in summary.params:  # written after the file
         return None
-    described = json.loads(store.read(summary, DEFINITION))
+    try:
+        described = json.loads(store.read(summary, DEFINITION))
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"sweep.resume: the jobs of {summary.tags[SWEEP]} cannot be read: {brief(error)}. "
+            "Start a new sweep."
+        ) from error
     return [(job["overrides"], job["config_hash"]) for job in described]
 
 

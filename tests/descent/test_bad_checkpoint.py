@@ -188,7 +188,8 @@ def test_a_run_id_that_is_unknown_or_has_no_checkpoint(store: Path, cli: CLI) ->
 def test_the_beginning_of_a_run_id_names_the_run(store: Path, cli: CLI) -> None:
     made = run("iters=2", "checkpoint.every=1")
     assert made.run_id is not None
-    assert run(f"continue_from={made.run_id[:8]}", "iters=3").trajectory.length == 3
+    ended = cli(f"continue_from={made.run_id[:8]}", "iters=3")
+    assert f"continues checkpoints/00000002.npz of run {made.run_id} at epoch 3" in ended.err
     ids = [str(run("iters=1").run_id) for _ in range(17)]  # of 17, two begin with the same digit
     (shared, _), *_ = Counter(run_id[0] for run_id in ids).most_common(1)
     assert refuse(cli, f"continue_from={shared}") == (
