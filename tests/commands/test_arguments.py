@@ -181,6 +181,7 @@ def test_each_command_is_a_module_that_takes_arguments_and_returns_a_code(name: 
     assert ended.value.code == 2
 
 
+@pytest.mark.slow
 def test_files_named_like_commands_do_not_matter(workdir: Path) -> None:
     Path("compare").mkdir()
     Path("compare/__init__.py").write_text("raise SystemExit('imported')")

@@ -111,7 +111,20 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize(("typed", "sentence"), REFUSED.items(), ids=list(REFUSED))
+LIKE_OTHERS = (
+    *("lr=0", "lr=inf", "lr=null", "lr=true", "iters=-3", "print_every=0", "predict_at=nan"),
+    *("+lrr=0.1", "updater.lr=x", "step=model updater.lr=x", "predictor.init=tor", "data.x=3"),
+    *("step=optimizer updater.momentum=x", "loss=mse", "tracking=null", "~updater"),
+)
+
+
+@pytest.mark.parametrize(
+    ("typed", "sentence"),
+    [
+        pytest.param(*case, id=case[0], marks=[pytest.mark.slow] * (case[0] in LIKE_OTHERS))
+        for case in REFUSED.items()
+    ],
+)
 def test_bad_input_is_refused_before_anything_is_created(
     typed: str, sentence: str, workdir: Path, cli: CLI
 ) -> None:
@@ -236,6 +249,7 @@ def test_in_python_bad_input_is_an_exception_of_ours(workdir: Path) -> None:
     assert not any(workdir.iterdir())
 
 
+@pytest.mark.slow
 def test_as_a_process_too(workdir: Path) -> None:
     ended = process("lr=-1", cwd=workdir)
     assert (ended.code, ended.out) == (2, "")

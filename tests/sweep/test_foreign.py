@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from helpers import client
 from sweep_helpers import gd, members, sweeps, table
 
@@ -42,6 +43,7 @@ def test_a_failed_run_leaves_the_summary_of_the_others(mine: tuple[str, ...], st
     assert summary.data.metrics["sweep/failed"] == 1
 
 
+@pytest.mark.slow
 def test_it_cannot_be_resumed(store: Path) -> None:
     gd(*BASIC, "lr=0.01,0.02", "iters=1", "hydra.sweep.dir=outputs/here")
     ended = gd("-m", "lr=0.01,0.02", "iters=1", "sweep.resume=last")

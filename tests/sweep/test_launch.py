@@ -138,7 +138,7 @@ def returned(monkeypatch: pytest.MonkeyPatch) -> list[JobReturn]:
     return kept
 
 
-@pytest.mark.parametrize("sweeper", ["grid", "basic"])
+@pytest.mark.parametrize("sweeper", ["basic", pytest.param("grid", marks=pytest.mark.slow)])
 def test_hydra_gets_the_return_of_every_job(
     store: Path, returned: list[JobReturn], sweeper: str
 ) -> None:
@@ -195,6 +195,7 @@ def registered(hydra_restore_singletons: None) -> None:
     ConfigStore.instance().store("vectorized", node, group="hydra/launcher", provider="gdexp")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("registered")
 @pytest.mark.parametrize(("launcher_name", "overrides"), [("vectorized", ["hydra.job.chdir=true"])])
 class TestHydrasOwn(LauncherTestSuite):

@@ -59,6 +59,7 @@ def test_an_interval_is_searched(workdir: Path) -> None:
         ),
     }.items(),
 )
+@pytest.mark.slow
 def test_what_another_sweeper_cannot_do_is_refused(
     workdir: Path, words: tuple[str, ...], sentence: str
 ) -> None:

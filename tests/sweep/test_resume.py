@@ -205,6 +205,7 @@ def test_a_folder_whose_name_cannot_be_searched_for_is_refused(store: Path, fold
     assert not (store / "outputs" / "it's").exists()
 
 
+@pytest.mark.slow
 def test_a_path_with_an_apostrophe_is_resumed(store: Path) -> None:
     words = "lr=0.01,0.02", "iters=3"
     assert gd("-m", *words, 'hydra.sweep.dir="outputs/it\'s/mine"').code == 0
@@ -215,6 +216,7 @@ def test_a_path_with_an_apostrophe_is_resumed(store: Path) -> None:
     assert len(members(opened, "mine")) == 2
 
 
+@pytest.mark.slow
 def test_a_sweep_killed_before_its_jobs_were_written_down_is_run(copied: Path) -> None:
     opened = client(copied)
     old = summary(opened)
@@ -265,6 +267,7 @@ def test_failures_are_listed_at_the_end(
     assert summary(opened).info.status == "FINISHED"
 
 
+@pytest.mark.slow
 def test_a_sweep_stops_at_the_first_failure_and_so_does_its_resumption(
     store: Path,
     mine: tuple[str, ...],

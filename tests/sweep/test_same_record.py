@@ -113,7 +113,7 @@ NOT_SWEPT = {  # settings that cannot be set from the command line, alone or in 
     "continue_from": "a run's id: see the test of its own",
 }
 RUN_NAME, NOTE = "mlflow.runName", "mlflow.note.content"
-FAST = ("gradient=manual", "updater=manual_momentum", "scheduler=StepLR", "data=tutorial")
+FAST = ("updater=manual_momentum", "data=tutorial")
 OPTIONS = [
     pytest.param(option, marks=[] if option in FAST else pytest.mark.slow)
     for group in GROUPS
@@ -297,7 +297,7 @@ def test_going_on_from_a_checkpoint(tables: Path, one_by_one: set[int | None]) -
         "sweep.dry_run=true,false": "names several values: start one sweep for each of them.",
     }.items(),
 )
-@pytest.mark.parametrize("sweeper", ["grid", "basic"])
+@pytest.mark.parametrize("sweeper", ["grid", pytest.param("basic", marks=pytest.mark.slow)])
 def test_what_is_not_swept_is_refused(workdir: Path, word: str, reason: str, sweeper: str) -> None:
     ended = gd("-m", word, f"hydra/sweeper={sweeper}")
     assert ended.code == 2

@@ -50,6 +50,7 @@ def test_a_sweep_over_steps_lr_and_iters_gives_every_run_once(store: Path) -> No
     assert [folder.name for folder in folders] == [found[0].data.tags["gdexp.sweep_id"]]
 
 
+@pytest.mark.slow
 def test_a_member_of_a_sweep_is_what_it_would_have_been_alone(store: Path, cli: CLI) -> None:
     assert cli("-m", "step=manual,autograd", "lr=0.02", "iters=30").code == 0
     opened = client(store)

@@ -27,7 +27,7 @@ def source_of(found: Run) -> DatasetSource:
 
 
 @pytest.mark.filterwarnings("ignore:The specified dataset source can be:UserWarning")
-@pytest.mark.parametrize("name", ["t.csv", "data (1).csv", "größe.csv", "50%.csv", "a b/c.csv"])
+@pytest.mark.parametrize("name", ["t.csv", "50% größe (1).csv", "a b/c.csv"])
 def test_the_source_of_a_file_is_the_file(store: Path, name: str) -> None:
     path = store / name
     path.parent.mkdir(exist_ok=True)

@@ -35,8 +35,7 @@ def test_log10_loss_is_bounded(first: float, final: float, expected: float | Non
     assert log10_loss(np.float64(first), np.float64(final)) == log10_loss(first, final)
 
 
-@pytest.mark.parametrize("step", ["manual", "model"])
-@pytest.mark.parametrize("together", [False, True], ids=["alone", "in a sweep"])
+@pytest.mark.parametrize(("step", "together"), [("manual", False), ("model", True)])
 def test_the_prediction_of_a_diverged_run_is_recorded(
     store: Path, step: str, together: bool, cli: CLI
 ) -> None:

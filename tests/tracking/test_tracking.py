@@ -136,6 +136,7 @@ def test_a_run_is_recorded_whole(store: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_run_is_recorded_whole_in_postgresql(
     workdir: Path, postgres: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
