@@ -91,7 +91,7 @@ def _axis(override: Override, text: str, limit: int) -> Axis:
     key = override.get_key_element()
     keys = (key.lstrip("+~"),)
     if not override.is_sweep_override():
-        word = override.get_value_element_as_str()
+        word = _unescaped(override.get_value_element_as_str())
         return Axis(keys, 1, [(f"{key}={word}",)], text, is_sweep=False)
     value = override.value()
     if isinstance(value, IntervalSweep):
@@ -108,7 +108,7 @@ def _axis(override: Override, text: str, limit: int) -> Axis:
             numbers = iter(random.sample(list(numbers), size))
         axis = Axis(keys, size, ((f"{key}={number}",) for number in numbers), text)
     else:
-        words = ((f"{key}={word}",) for word in override.sweep_string_iterator())
+        words = ((f"{key}={_unescaped(word)}",) for word in override.sweep_string_iterator())
         axis = listed(Axis(keys, 0, words, text), limit)
     if axis.size == 0:
         raise _no_values(text)
@@ -127,6 +127,11 @@ def _as_typed(value: RangeSweep, key: str, text: str) -> RangeSweep:
         return value
     before: Any = parse(f"{key}={typed[0]}").value()
     return value if (before.step > 0) == (value.step > 0) else before
+
+
+def _unescaped(word: str) -> str:
+    r"""A reference as it is typed: Hydra words ``${lr}`` as ``$\{lr\}``."""
+    return re.sub(r"^\$\\\{([\w.]+)\\\}$", r"${\1}", word)
 
 
 def _range(bounds: RangeSweep, key: str, text: str) -> tuple[int, Iterator[str]]:
