@@ -170,7 +170,7 @@ class TestReferences:
         for word in ("${..lr}", "${lr}", "0.02,0.03"):
             lines = cli(*common, f"updater.momentum={word}").err.splitlines()
             runs = [line for line in lines if line.startswith("#")]
-            assert all(f" updater.momentum={word} " in line for line in runs) or "," in word
+            assert all(f" updater.momentum={word}:" in line for line in runs) or "," in word
             endings[word] = [line.partition(": completed, ")[2] for line in runs]
         assert len(endings["0.02,0.03"]) == 4
         assert endings["${..lr}"] == endings["${lr}"] == endings["0.02,0.03"][::3]
