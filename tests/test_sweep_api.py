@@ -79,6 +79,7 @@ def test_lists_are_axes_and_nested_lists_are_values(workdir: Path) -> None:
     assert "data.y" not in table  # it does not differ
 
 
+@pytest.mark.slow
 def test_a_resumed_sweep_gives_all_of_its_runs(store: Path) -> None:
     sweep("tracking=off", iters=[1])
     words = {"lr": [0.01, 0.1], "data": {"validation": [0.25]}, "iters": 5}

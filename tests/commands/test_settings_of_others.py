@@ -271,7 +271,7 @@ MISTAKES = {
     "found.",
     "-m hydra.sweep.subdir=${nosuch}": "hydra.sweep.subdir=${nosuch}: Interpolation key 'nosuch' "
     "not found.",
-    "hydra.verbose=7": "hydra.verbose: 7 is not a list of string or a string or true or false.",
+    "hydra.verbose=7": "hydra.verbose: 7 is not a list of strings or a string or true or false.",
     "sweep.dry_run=true": "sweep.dry_run=true: a sweep is a multirun. Add -m.",
     "sweep=log": "sweep=log: a sweep is a multirun. Add -m.",
 }

@@ -104,6 +104,7 @@ def test_a_finished_sweep_is_left_as_it_is(copied: Path) -> None:
     assert len(table(client(copied))) == 12
 
 
+@pytest.mark.slow
 def test_what_failed_was_killed_or_is_missing_is_run_again(copied: Path) -> None:
     opened = client(copied)
     before, found = essence(members(opened)), members(opened)

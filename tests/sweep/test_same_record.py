@@ -276,6 +276,7 @@ def test_all_else_of_the_group_tracking_is_where_runs_are_recorded() -> None:
     assert one_store == schema.TRACKING.keys() - {"max_points", "log_model"}
 
 
+@pytest.mark.slow
 def test_going_on_from_a_checkpoint(tables: Path, one_by_one: set[int | None]) -> None:
     gd("iters=4", "checkpoint.every=2")
     first = client(tables).search_runs(["1"], order_by=["attributes.start_time DESC"])[0]

@@ -113,6 +113,7 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_empty_store_is_made_anew(
     damage: str, cached: Path, workdir: Path, monkeypatch: pytest.MonkeyPatch
