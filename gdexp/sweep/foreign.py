@@ -14,8 +14,8 @@ from omegaconf import DictConfig
 
 from gdexp.console import say
 from gdexp.descent.signals import exposed, shielded
-from gdexp.errors import RunFailedError
 from gdexp.sweep import best
+from gdexp.sweep.ending import ending
 
 if TYPE_CHECKING:
     from gdexp.sweep.open_summary import OpenSummary
@@ -47,21 +47,13 @@ def open_summary(config: DictConfig) -> None:
 @contextmanager
 def summarised() -> Iterator[None]:
     """Close the summary that was opened within this block, however the block ends."""
+    with ending(_close), exposed():
+        yield
+
+
+def _close(status: str) -> None:
     global _opened
-    status = "FAILED"
-    with shielded():
-        try:
-            with exposed():
-                yield
-            status = "FINISHED"
-        except RunFailedError:
-            status = "FINISHED"
-            raise
-        except KeyboardInterrupt:
-            status = "KILLED"
-            raise
-        finally:
-            summary, _opened = _opened, None
-            if summary is not None:
-                summary.jobs = best.taken()
-                say(f"sweep {summary.sweep_id}: {summary.close({}, status)}")
+    summary, _opened = _opened, None
+    if summary is not None:
+        summary.jobs = best.taken()
+        say(f"sweep {summary.sweep_id}: {summary.close({}, status)}")

@@ -17,10 +17,11 @@ from gdexp.config import schema
 from gdexp.config.job import Job
 from gdexp.config.paths import absolute, check_writable
 from gdexp.console import say
-from gdexp.descent.signals import exposed, shielded
+from gdexp.descent.signals import exposed
 from gdexp.errors import ConfigError, RunFailedError, counted
 from gdexp.experiment import continued
 from gdexp.sweep import grids
+from gdexp.sweep.ending import ending
 from gdexp.sweep.jobs import planned
 from gdexp.sweep.progress import Tally
 
@@ -129,25 +130,18 @@ def _run(
     store = connect(config.tracking)
     words = [text for text in typed if not text.startswith("sweep.resume=")]
     summary = Summary(store, words, jobs, config.hydra.sweep.dir)
-    tally, status = Tally(len(jobs)), "FAILED"
-    with shielded():  # a signal must not keep the summary from being closed
-        try:
-            todo = _open(store, config, summary)
-            tally = Tally(len(todo))
-            with exposed():
-                _save(config)
-                returns = _launch(launcher, config, todo, tally)
-            status = "FINISHED"
-            return returns
-        except RunFailedError:
-            status = "FINISHED"
-            raise
-        except KeyboardInterrupt:
-            status = "KILLED"
-            raise
-        finally:
-            if summary.run_id is not None:
-                say(f"sweep {summary.sweep_id}: {summary.close(tally.rows, status)}")
+    tally = Tally(len(jobs))
+
+    def close(status: str) -> None:
+        if summary.run_id is not None:
+            say(f"sweep {summary.sweep_id}: {summary.close(tally.rows, status)}")
+
+    with ending(close):
+        todo = _open(store, config, summary)
+        tally = Tally(len(todo))
+        with exposed():
+            _save(config)
+            return _launch(launcher, config, todo, tally)
 
 
 def _open(store: Store, config: DictConfig, summary: Summary) -> Sequence[Job]:
