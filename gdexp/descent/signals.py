@@ -15,11 +15,14 @@ from gdexp.errors import Interrupted
 _shielded = False
 _received: int | None = None  # the first signal; a second one ends the process
 _raised = False
+_resent = False  # whether the first signal is about to arrive again
 
 
 def _on_signal(signum: int, frame: FrameType | None) -> None:
-    global _received
-    if _received is not None:
+    global _received, _resent
+    if _resent:
+        _resent = False
+    elif _received is not None:
         _end_at_once(signum)
     _received = signum
     if not _shielded:
@@ -35,12 +38,15 @@ def _raise() -> None:
 
 
 def _on_unraisable(unraisable: sys.UnraisableHookArgs) -> None:
-    """An exception raised in a destructor is lost: send the signal again a moment later."""
-    global _received, _raised
+    """An exception raised in a destructor is lost: send the signal again a moment later.
+
+    On a busy machine that moment may be long, so the next shield looks for the signal as well.
+    """
+    global _raised, _resent
     if not isinstance(unraisable.exc_value, Interrupted):
         sys.__unraisablehook__(unraisable)
         return
-    signum, _received, _raised = unraisable.exc_value.signum, None, False
+    signum, _raised, _resent = unraisable.exc_value.signum, False, True
     again = threading.Timer(0.01, os.kill, (os.getpid(), signum))
     again.daemon = True
     again.start()
@@ -74,15 +80,16 @@ def handled() -> Iterator[None]:
     Restores the former handlers at the end. SIGHUP stays ignored if it is, as under nohup. Does
     nothing outside the main thread, which alone may set signal handlers.
     """
-    global _received, _raised
+    global _received, _raised, _resent
     if not _is_main_thread():
         yield
         return
-    _received, _raised = None, False
+    _received, _raised, _resent = None, False, False
     hook, sys.unraisablehook = sys.unraisablehook, _on_unraisable
     former = {signum: signal.signal(signum, _on_signal) for signum in _signums()}
     try:
         yield
+        _raise()
     finally:
         for signum, handler in former.items():
             signal.signal(signum, handler)
