@@ -37,6 +37,7 @@ def test_sweep_returns_a_row_for_each_run(store: Path, capfd: pytest.CaptureFixt
     assert table.attrs["sweep_id"] == sweeps(store)[0].data.tags["gdexp.sweep_id"]
 
 
+@pytest.mark.slow
 def test_it_is_recorded_as_the_command_lines(store: Path) -> None:
     ended = gd("-m", *SWEPT, "hydra.sweep.dir=outputs/sweeps/typed")
     assert ended.code == 0, ended.err

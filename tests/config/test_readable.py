@@ -126,6 +126,7 @@ def test_a_name_with_a_comma_is_told_how_to_be_typed(workdir: Path, cli: CLI) ->
     assert cli(*words, *shlex.split(typed)).code == 0
 
 
+@pytest.mark.slow
 def test_columns_vary_in_a_sweep_typed_and_from_a_table(table: Path, cli: CLI) -> None:
     words = ["data=csv", f"data.path={table.name}", "tracking=off", "iters=1", "-m"]
     ended = cli(*words, "data.target=größe,1.50,x")

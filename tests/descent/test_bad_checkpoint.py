@@ -204,6 +204,7 @@ def test_a_setting_of_the_run_that_this_combination_lacks(workdir: Path, cli: CL
     )
 
 
+@pytest.mark.slow
 def test_an_updater_that_keeps_its_state_to_itself(
     workdir: Path, cli: CLI, monkeypatch: pytest.MonkeyPatch
 ) -> None:

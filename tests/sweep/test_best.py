@@ -83,6 +83,7 @@ def test_a_run_that_converged_can_be_the_best(store: Path) -> None:
     assert re.search(expected + r"\.$", data.tags["mlflow.note.content"])
 
 
+@pytest.mark.slow
 def test_ties_and_singulars(store: Path) -> None:
     ended = gd("-m", "gradient=manual", "step=manual,autograd", "lr=0.1", "updater=manual")
     assert ": 2 runs: 2 completed. Best: 2 runs tie with loss " in ended.err

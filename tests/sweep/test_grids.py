@@ -111,6 +111,7 @@ def test_a_grid_over_iters_is_whole(option: str, one: int, other: int) -> None:
     assert values == sorted(set(values))
 
 
+@pytest.mark.slow
 @UNHURRIED
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), st.lists))
 def test_a_value_is_read_as_what_it_was(value: Any) -> None:

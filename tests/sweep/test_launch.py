@@ -138,7 +138,8 @@ def returned(monkeypatch: pytest.MonkeyPatch) -> list[JobReturn]:
     return kept
 
 
-@pytest.mark.parametrize("sweeper", ["basic", pytest.param("grid", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("sweeper", ["basic", "grid"])
 def test_hydra_gets_the_return_of_every_job(
     store: Path, returned: list[JobReturn], sweeper: str
 ) -> None:

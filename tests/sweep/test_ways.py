@@ -36,9 +36,8 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize(
-    "way", [pytest.param(way, marks=pytest.mark.slow if way != "basic" else ()) for way in WAYS]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("way", WAYS)
 def test_every_way_to_run_a_sweep_leaves_the_same_records(
     store: Path, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
