@@ -38,8 +38,9 @@ def report_job(job: Job, result: Result, place: str = "") -> None:
         say(f"#{job.number} {' '.join(job.typed) or 'defaults'}: {ended}, {reached}")
         report_notes(job, result)
         return
-    final = f"; final loss {short(result.loss)}" if result.trajectory.length else ""
-    say(f"{result.outcome}: {result.reason}{final}")
+    ended, loss = f"{result.outcome}: {result.reason}", short(result.loss)
+    is_told = not result.trajectory.length or ended.endswith(f" to {loss}")  # the loss grew
+    say(ended if is_told else f"{ended}; final loss {loss}")
     for note in result.notes.values():
         say(f"note: {note}")
     data = job.settings["data"]

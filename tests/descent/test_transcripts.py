@@ -103,7 +103,8 @@ def test_large_numbers_are_short_unless_print_every_is_typed() -> None:
     [
         ("", "completed: 20 epochs; final loss 0\n"),
         ("iters=1", "completed: 1 epoch; final loss 30\n"),
-        ("lr=0.1 iters=20 print_every=40", "; final loss 1.09139e28\n"),
+        ("lr=0.1 iters=20 print_every=40", "diverged: the loss grew from 30 to 1.09139e28\n"),
+        ("lr=10 iters=500", "; final loss 6.40093e34\n"),
     ],
 )
 def test_the_final_loss_is_on_the_terminal(typed: str, line: str, workdir: Path, cli: CLI) -> None:
