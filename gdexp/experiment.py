@@ -102,7 +102,7 @@ def continued(job: Job) -> Job:
     """The job with the settings of the run that it continues, if it continues one.
 
     Raises:
-        ConfigError: there is no such checkpoint, or a typed setting differs from the run's.
+        ConfigError: the checkpoint does not exist, or a typed setting differs from the run's.
     """
     if job.settings["continue_from"] is None:
         return job

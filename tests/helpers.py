@@ -80,6 +80,20 @@ def eventually(true: Callable[[], Any]) -> Any:
     return value
 
 
+# Tables
+
+
+def csv_refusal(folder: Path, content: str | bytes, settings: dict[str, object]) -> str:
+    """The sentence with which a file t.csv of this content is refused."""
+    from gdexp import data
+    from gdexp.errors import ConfigError
+
+    (folder / "t.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(ConfigError) as refused:
+        data.csv(**({"path": "t.csv", "target": "y"} | settings)).load()  # type: ignore[arg-type]
+    return str(refused.value)
+
+
 # The tree of processes
 
 

@@ -33,7 +33,7 @@ def find(path: str) -> Path:
     """The path of a table.
 
     Raises:
-        GdexpError: there is no such file, or it is a folder without Parquet files.
+        GdexpError: the file does not exist, or is a folder without Parquet files.
     """
     file = Path(path).expanduser()
     try:

@@ -212,7 +212,7 @@ def _strings(cells: Any) -> NDArray[np.object_]:
 
 
 def parts_of(folder: Path) -> list[Path]:
-    """The Parquet files in a folder, at any depth, but for hidden ones; none if it is no folder."""
+    """The Parquet files in a folder, at any depth, except hidden ones; empty if not a folder."""
     shown = [
         file
         for file in (folder.rglob("*") if folder.is_dir() else ())

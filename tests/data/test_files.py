@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from helpers import csv_refusal
 
 from gdexp import data
 from gdexp.data import Source
@@ -238,10 +239,7 @@ REFUSED: dict[str, tuple[str | bytes, dict[str, object], str]] = {
 def test_a_csv_file_that_cannot_be_fitted(
     content: str | bytes, settings: dict[str, object], sentence: str, workdir: Path
 ) -> None:
-    (workdir / "t.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(ConfigError) as refused:
-        data.csv(**({"path": "t.csv", "target": "y"} | settings)).load()  # type: ignore[arg-type]
-    assert str(refused.value) == sentence.replace("{dir}", str(workdir))
+    assert csv_refusal(workdir, content, settings) == sentence.replace("{dir}", str(workdir))
 
 
 @pytest.mark.parametrize(("cell", "why"), [("x", "'x' is not a number"), ("", "'' is empty")])
