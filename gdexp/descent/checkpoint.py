@@ -156,7 +156,7 @@ def fit(job: Job, built: Components, checkpoint: Checkpoint) -> Saved:
         )
     if job.settings["scheduler"] == checkpoint.settings["scheduler"]:
         return saved
-    # The schedule follows iters, and has got another length.
+    # The schedule follows iters, so its length has changed.
     schedule = built.scheduler.replayed(epoch)
     schedule["numbers"] = saved.state["scheduler"]["numbers"] | schedule["numbers"]
     return replace(saved, state={**saved.state, "scheduler": schedule})
