@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -45,6 +46,7 @@ SGD = {
     "updater.weight_decay": st.floats(0, 0.2),
     "updater.maximize": st.booleans(),
 }
+NUMBER = re.compile(r"\d[\d.]*(e[-+]?\d+)?")
 COMMON = {"dtype": st.sampled_from(["float32", "float64"]), "predictor.bias": st.booleans()}
 
 
@@ -100,6 +102,18 @@ def words_of(result: Result) -> Any:
     return result.outcome, result.note, result.transcript.count("\n")
 
 
+def assert_words(found: Result, alone: Result) -> None:
+    """The same words; a number in a note may be rounded to another last digit."""
+    assert (found.outcome, found.transcript.count("\n")) == (
+        alone.outcome,
+        alone.transcript.count("\n"),
+    )
+    digits = [result.checks.get("digits", 0) for result in (found, alone)]
+    assert abs(digits[0] - digits[1]) <= 1
+    if digits[0] == digits[1]:
+        assert NUMBER.sub("#", found.note) == NUMBER.sub("#", alone.note)
+
+
 @pytest.mark.parametrize("combination", BY_HAND)
 @settings(max_examples=20, deadline=None)
 @given(data=st.data())
@@ -118,7 +132,7 @@ def test_by_hand_to_the_last_bit(plan: Plan, combination: str, data: st.DataObje
 def test_by_torch_to_a_millionth(plan: Plan, combination: str, data: st.DataObject) -> None:
     jobs = drawn_jobs(data, plan, combination)
     for found, alone in both(jobs):
-        assert words_of(found) == words_of(alone)
+        assert_words(found, alone)
         part = tolerance(alone, jobs[0].settings["dtype"])
         assert_curves(found, alone, part)
         parameters = alone.trajectory.parameters.values()
