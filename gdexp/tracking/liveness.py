@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias, TypeVar
 
-from gdexp.errors import counted
+from gdexp.errors import WriteError, brief, counted
 from gdexp.tracking import environment
+from gdexp.tracking.location import hide_password
 from gdexp.tracking.run_record import PROCESS, RecordedRun
 from gdexp.tracking.store import Store
 
@@ -23,7 +24,6 @@ AnyStore = TypeVar("AnyStore", bound=Store)
 
 INITIAL = "pid:[4026531836] time:[4026531834]"  # of Linux: the namespaces outside all containers
 LATEST = 253_402_300_799  # the last second that a datetime can show
-DIED = "its process died"
 GONE = ("Z", "X", "x")  # states of a process that has ended
 
 
@@ -105,7 +105,7 @@ def close_dead(store: AnyStore) -> AnyStore:
     with suppress(Exception):
         for run in under_way(store):
             if state(run.tags[PROCESS]) == "dead":
-                closed += close(store, run, DIED)
+                closed += close(store, run)
     if closed:
         from gdexp.console import say
 
@@ -114,28 +114,37 @@ def close_dead(store: AnyStore) -> AnyStore:
     return store
 
 
-def close(store: Store, run: RecordedRun, reason: str) -> bool:
+def close(store: Store, run: RecordedRun, how: str = "") -> bool:
     """Record a run as KILLED, its end being its last point.
 
     Args:
         store: the store.
         run: the run, or the summary of a sweep.
-        reason: why, in a phrase.
+        how: how one knows that its process died, if not by looking for it.
 
     Returns:
         Whether it was done here; False if the run has ended, or changed its owner, meanwhile.
+
+    Raises:
+        WriteError: the store cannot be written.
     """
-    end_ms, tags = run.heard_ms, {"gdexp.outcome": "interrupted"}
-    command = "python -m gdexp"
+    end_ms, tags, command = run.heard_ms, {"gdexp.outcome": "interrupted"}, "python -m gdexp"
     if run.tags.get("gdexp.kind") == "sweep":
         command += " -m"
         end_ms = max([end_ms, *(each.heard_ms for each in _members(store, run))])
+        reason = f"its process died{how}"
     else:
-        reason += f" after epoch {run.epoch}" if run.epoch else " before its first recorded epoch"
+        where = f"after epoch {run.epoch}" if run.epoch else "before its first recorded epoch"
+        reason = f"its process died {where}{how}"
         tags["gdexp.reason"] = reason  # a sweep has it in its note alone, and may be resumed
     command = f"{command} {run.tags.get('gdexp.overrides', '')}".rstrip()
     tags["mlflow.note.content"] = f"`{command}` interrupted: {reason}."
-    return store.interrupt(run, end_ms, tags)
+    try:
+        return store.interrupt(run, end_ms, tags)
+    except Exception as error:
+        raise WriteError(
+            f"{hide_password(store.uri)} cannot be written: {brief(error)}."
+        ) from error
 
 
 def _members(store: Store, summary: RecordedRun) -> list[RecordedRun]:
@@ -144,12 +153,13 @@ def _members(store: Store, summary: RecordedRun) -> list[RecordedRun]:
     return store.runs({"gdexp.sweep_id": sweep}, everywhere=store.atomic) if sweep else []
 
 
-def silent_since(run: RecordedRun) -> str:
-    """When and on which host a run was last heard from: "2026-11-25 21:40:12 UTC on node7"."""
+def is_silent(run: RecordedRun) -> bool:
+    """Whether a run has no end, though its process may be dead, or is: in a read-only store."""
+    return run.status == "RUNNING" and state(run.tags.get(PROCESS)) != "alive"
+
+
+def silence(run: RecordedRun) -> str:
+    """``not heard from since 2026-11-25 21:40:12 UTC, on node7``."""
     when = datetime.fromtimestamp(min(max(run.heard_ms / 1000, 0), LATEST), UTC)
-    host = _host(run.tags)
-    return f"{when:%Y-%m-%d %H:%M:%S} UTC{f' on {host}' if host else ''}"
-
-
-def _host(tags: Mapping[str, str]) -> str:
-    return str(_parsed(tags.get(PROCESS)).get("host") or "")
+    host = _parsed(run.tags.get(PROCESS)).get("host")
+    return f"not heard from since {when:%Y-%m-%d %H:%M:%S} UTC{f', on {host}' if host else ''}"
