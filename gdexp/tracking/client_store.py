@@ -168,6 +168,15 @@ class ClientStore:
             self.client.set_tag(run_id, "gdexp.reason", reason)
             self.client.update_run(run_id, status="FAILED")
 
+    def interrupt(self, run: RecordedRun, end_ms: int, tags: Mapping[str, str]) -> bool:
+        """Mark a run as KILLED; see :class:`gdexp.tracking.store.Store`."""
+        now = _recorded(self.client.get_run(run.run_id))
+        if (now.status, now.tags.get(PROCESS)) != (run.status, run.tags.get(PROCESS)):
+            return False
+        end: dict[str, Any] = {"end_ms": end_ms, "tags": tags, "run_id": run.run_id}
+        self._add(RunRecord("KILLED", "KILLED", run.start_ms, is_open=True, **end))
+        return True
+
     def tag_experiment(self, experiment_id: str, tags: Mapping[str, str]) -> None:
         """Set tags of an experiment; see :class:`gdexp.tracking.store.Store`."""
         try:
@@ -201,16 +210,20 @@ def _metrics(record: RunRecord) -> Iterator[Any]:
 
 
 def _recorded(run: Run) -> RecordedRun:
+    points = run.data._metric_objs  # the public dictionary has no times
+    start = run.info.start_time or 0
     return RecordedRun(
         run_id=run.info.run_id,
         experiment_id=run.info.experiment_id,
         name=run.info.run_name or "",
         status=run.info.status,
-        start_ms=run.info.start_time or 0,
+        start_ms=start,
         artifact_uri=run.info.artifact_uri or "",
         params=dict(run.data.params),
         tags=dict(run.data.tags),
         metrics=dict(run.data.metrics),
+        heard_ms=max([start, *(point.timestamp for point in points)]),
+        epoch=max([0, *(point.step for point in points)]),
     )
 
 

@@ -19,6 +19,7 @@ from gdexp.config.paths import OUTPUTS, absolute, check_writable
 from gdexp.errors import GdexpError, StoreError, brief, did_you_mean
 from gdexp.tracking import empty_store, location
 from gdexp.tracking.database import Connection, Database, Postgres, Row, Sqlite
+from gdexp.tracking.liveness import close_dead
 from gdexp.tracking.location import SERVERS, experiment_name, hide_password, kind_of, resolve
 from gdexp.tracking.sql_schema import Schema, schema_of
 from gdexp.tracking.sql_store import SqlStore
@@ -54,7 +55,7 @@ def _connect(uri: str, experiment: str) -> Store:
         check_writable(absolute(OUTPUTS), "outputs")
         absolute(OUTPUTS).mkdir(parents=True, exist_ok=True)
     try:
-        return _open(uri, experiment)
+        return close_dead(_open(uri, experiment))
     except StoreError:
         raise
     except ModuleNotFoundError as error:
@@ -220,7 +221,7 @@ def open_existing(uri: str | None, experiment: str | None) -> Store:
     if kind_of(uri) != "sqlite":
         location.check_reachable(uri)
     try:
-        return _existing(uri, name)
+        return close_dead(_existing(uri, name))
     except GdexpError:
         raise
     except Exception as error:

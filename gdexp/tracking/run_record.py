@@ -130,6 +130,8 @@ class RecordedRun:
         params: its params, by key.
         tags: its tags, by key.
         metrics: the latest value of each metric, by key.
+        heard_ms: when its last point was reached, in ms since 1970; without one, when it started.
+        epoch: the epoch of its last point; 0 without one.
     """
 
     run_id: str
@@ -141,8 +143,15 @@ class RecordedRun:
     params: Mapping[str, str]
     tags: Mapping[str, str]
     metrics: Mapping[str, float]
+    heard_ms: int = 0
+    epoch: int = 0
 
     @property
     def outcome(self) -> str:
-        """How it ended: the tag ``gdexp.outcome``, or the status if it has no such tag."""
+        """How it ended: the tag ``gdexp.outcome``, or the status if it has no such tag.
+
+        A sweep that is resumed is running, though it has the outcome of its interruption.
+        """
+        if self.status == "RUNNING":
+            return "running"
         return self.tags.get("gdexp.outcome", self.status.lower())

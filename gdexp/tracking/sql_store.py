@@ -18,7 +18,7 @@ from gdexp.tracking import artifacts
 from gdexp.tracking.database import Connection, Database, Row
 from gdexp.tracking.location import hide_password
 from gdexp.tracking.run_record import PROCESS, DatasetRecord, RecordedRun, RunRecord
-from gdexp.tracking.sql_query import matching_ids, recorded_runs
+from gdexp.tracking.sql_query import is_as_read, matching_ids, recorded_runs
 from gdexp.tracking.sql_rows import COLUMNS, dataset_row, rows_of
 
 KEEP = " ON CONFLICT DO NOTHING"
@@ -195,6 +195,18 @@ class SqlStore:
             for run_id in run_ids:
                 connection.query("UPDATE runs SET status = 'FAILED' WHERE run_uuid = ?", (run_id,))
             self._tag_failed(connection, run_ids)
+
+    def interrupt(self, run: RecordedRun, end_ms: int, tags: Mapping[str, str]) -> bool:
+        """Mark a run as KILLED; see :class:`gdexp.tracking.store.Store`."""
+        with self._database.transaction() as connection:
+            if not is_as_read(connection, run):
+                return False
+            self._update(
+                connection, RunRecord("KILLED", "KILLED", run.start_ms, end_ms, run_id=run.run_id)
+            )
+            rows = [(key, value, run.run_id) for key, value in tags.items()]
+            connection.insert("tags", COLUMNS["tags"], rows, ENDINGS["tags"])
+        return True
 
     def _tag_failed(self, connection: Connection, reasons: Mapping[str, str]) -> None:
         """Set the outcome of runs to failed, and the reason of each."""

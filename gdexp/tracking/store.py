@@ -59,6 +59,18 @@ class Store(Protocol):
     def fail(self, run_ids: Mapping[str, str]) -> None:
         """Mark FINISHED runs as FAILED, each with the reason."""
 
+    def interrupt(self, run: RecordedRun, end_ms: int, tags: Mapping[str, str]) -> bool:
+        """Mark a RUNNING run as KILLED, set tags, and remove its owner.
+
+        Args:
+            run: the run.
+            end_ms: when it ended, in ms since 1970.
+            tags: the tags.
+
+        Returns:
+            Whether this was done here: False if the run has ended, or changed its owner, meanwhile.
+        """
+
     def tag_experiment(self, experiment_id: str, tags: Mapping[str, str]) -> None:
         """Set tags of an experiment; its other tags stay as they are.
 
