@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import random
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import soak_victim
 from soak_log import Case, Log
+from soak_processes import Forked, Program, listens, orphans
 from soak_victim import Plan
 
 ROOT = Path(__file__).resolve().parent.parent
-PATIENCE = 900.0  # seconds after which a command counts as hung
-GRACE = 120.0  # seconds in which processes that lost their parent must end
 GRID = ("gradient=manual,manual_sum", "lr=0.01,0.02,10", "iters=5,9")
 KINDS: dict[str, tuple[int, int, tuple[str, ...]]] = {  # weight, runs, words
     "short run": (3, 1, ("iters=40", "lr=1e-4")),
@@ -100,7 +96,7 @@ class Cases:
         case = self._case(kind, 1000 + number)
         log.started(case)
         for _ in range(chance.choice((1, 1, 2)) if case.sweep_id else 1):
-            plan = self._struck_plan(chance, kind, Plan(self._words(case, place)))
+            plan = self._struck_plan(chance, case.kind, Plan(self._words(case, place)))
             if self._step(case, log, place, plan, chance) == 0:
                 break
         if chance.random() < 0.25:
@@ -114,7 +110,7 @@ class Cases:
         _, jobs, words = KINDS[kind]
         sweep_id = f"s{seed}" if words[0] == "-m" else ""
         folder = (f"hydra.sweep.dir=outputs/sweeps/{sweep_id}",) if sweep_id else ()
-        return Case(seed, (*words, f"seed={seed}", *folder), jobs, sweep_id)
+        return Case(kind, seed, (*words, f"seed={seed}", *folder), jobs, sweep_id)
 
     def _words(self, case: Case, place: Place) -> tuple[str, ...]:
         """The command line, which resumes a sweep if it got so far that there is one."""
@@ -147,8 +143,7 @@ class Cases:
         """One process of a case, and what the log learns from it."""
         moment = None
         if chance is not None and not plan.write:
-            kind = next(k for k, (*_, words) in KINDS.items() if case.words[: len(words)] == words)
-            moment = chance.uniform(0, self._usual[kind][0])
+            moment = chance.uniform(0, self._usual[case.kind][0])
         ended = self._process(plan, place, f"{case.seed}-{time.monotonic_ns()}", moment)
         log.ended(case, ended.code, ended.out, ended.err)
         self._judge(case, plan, ended, struck=chance is not None)
@@ -180,107 +175,10 @@ class Cases:
         out, err = logs / f"{name}.out", logs / f"{name}.err"
         env = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **place.env}
         plan = replace(plan, folder=str(place.folder), out=str(out), err=str(err), env=env)
-        victim = _Forked(self._context, plan) if self._forks else _Program(plan)
-        if moment is not None and _listens(victim.pid):
+        victim = Forked(self._context, plan) if self._forks else Program(plan)
+        if moment is not None and listens(victim.pid):
             time.sleep(moment)
             victim.strike(plan.signum)
         code = victim.wait()
         texts = [path.read_text() if path.exists() else "" for path in (out, err)]
-        return Ended(code, texts[0], texts[1], _orphans(victim.pid))
-
-
-class _Program:
-    """A command as a program of its own, in a session of its own."""
-
-    def __init__(self, plan: Plan) -> None:
-        plain = not (plan.write or plan.brisk or plan.api or plan.count)
-        script = str(Path(soak_victim.__file__))
-        words = ["-m", "gdexp", *plan.words] if plain else [script, plan.text()]
-        with open(plan.out, "ab") as out, open(plan.err, "ab") as err:
-            self._popen = subprocess.Popen(
-                [sys.executable, *words],
-                cwd=plan.folder,
-                env={**_clean_environment(), **plan.env},
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                start_new_session=True,
-            )
-        self.pid = self._popen.pid
-
-    def strike(self, signum: int) -> None:
-        self._popen.send_signal(signum)
-
-    def wait(self) -> int:
-        try:
-            return self._popen.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            self._popen.kill()
-            return self._popen.wait() - 1000
-
-
-class _Forked:
-    """A command forked from a process that has imported gdexp."""
-
-    def __init__(self, context: Any, plan: Plan) -> None:
-        self._process = context.Process(target=soak_victim.forked, args=(plan,))
-        self._process.start()
-        self.pid: int = self._process.pid
-
-    def strike(self, signum: int) -> None:
-        if self._process.is_alive():
-            os.kill(self.pid, signum)
-
-    def wait(self) -> int:
-        self._process.join(PATIENCE)
-        if self._process.is_alive():
-            self._process.kill()
-            self._process.join()
-            return -1000
-        return int(self._process.exitcode)
-
-
-def _clean_environment() -> dict[str, str]:
-    others = ("MLFLOW_", "HYDRA_", "OMP_")
-    return {key: value for key, value in os.environ.items() if not key.startswith(others)}
-
-
-def _listens(pid: int) -> bool:
-    """Wait until a process handles SIGTERM, as gdexp does from its first line on.
-
-    Returns:
-        False if it has ended before.
-    """
-    while True:
-        try:
-            lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-        except OSError:
-            return False
-        fields = dict(line.split(":", 1) for line in lines if ":" in line)
-        if "Z" in fields["State"].split()[0]:
-            return False
-        if int(fields["SigCgt"], 16) >> (signal.SIGTERM - 1) & 1:
-            return True
-        time.sleep(0.002)
-
-
-def _orphans(leader: int) -> list[int]:
-    """Processes of a session that has lost its leader, if they do not end within a while."""
-    deadline = time.monotonic() + GRACE
-    while left := _of_session(leader):
-        if time.monotonic() > deadline:
-            return left
-        time.sleep(0.05)
-    return []
-
-
-def _of_session(leader: int) -> list[int]:
-    left = []
-    for entry in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = entry.read_text().rpartition(")")[2].split()
-        except OSError:  # it has just ended
-            continue
-        if fields[0] != "Z" and int(fields[3]) == leader:
-            left.append(int(entry.parent.name))
-    return left
+        return Ended(code, texts[0], texts[1], orphans(victim.pid))

@@ -24,6 +24,7 @@ class Case:
     """A run or a sweep, and what has been acknowledged of it.
 
     Attributes:
+        kind: its kind, in words.
         seed: the setting ``seed`` of its runs, which identifies them in the store.
         words: its command line.
         jobs: how many runs it has.
@@ -35,6 +36,7 @@ class Case:
         problems: what was wrong with its processes: the column, and a sentence.
     """
 
+    kind: str
     seed: int
     words: tuple[str, ...]
     jobs: int
