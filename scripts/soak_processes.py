@@ -37,9 +37,11 @@ class Program:
         self.pid = self._popen.pid
 
     def strike(self, signum: int) -> None:
+        """Send a signal, unless the process has ended."""
         self._popen.send_signal(signum)
 
     def wait(self) -> int:
+        """Its exit code, negative for a signal; below -99 if it was hung."""
         try:
             return self._popen.wait(PATIENCE)
         except subprocess.TimeoutExpired:
@@ -56,10 +58,12 @@ class Forked:
         self.pid: int = self._process.pid
 
     def strike(self, signum: int) -> None:
+        """Send a signal, unless the process has ended."""
         if self._process.is_alive():
             os.kill(self.pid, signum)
 
     def wait(self) -> int:
+        """Its exit code, negative for a signal; below -99 if it was hung."""
         self._process.join(PATIENCE)
         if self._process.is_alive():
             self._process.kill()

@@ -71,9 +71,8 @@ def rows(query: Query, artifacts: Path | None = None) -> list[Row]:
     double: dict[str, int] = defaultdict(int)
     for run_id, count in doubles:
         double[run_id] += count
-    links = dict(
-        query("SELECT destination_id, count(*) FROM inputs GROUP BY destination_id")  # type: ignore[arg-type]
-    )
+    linked = query("SELECT destination_id, count(*) FROM inputs GROUP BY destination_id")
+    links = {str(run_id): int(count) for run_id, count in linked}
     runs = query("SELECT run_uuid, status, lifecycle_stage, end_time, artifact_uri FROM runs")
     return [
         Row(
@@ -112,4 +111,4 @@ def postgresql(uri: str) -> Iterator[Query]:
     import psycopg
 
     with psycopg.connect(uri) as connection:
-        yield lambda sql: connection.execute(sql).fetchall()  # type: ignore[arg-type]
+        yield lambda sql: connection.execute(sql.encode()).fetchall()
