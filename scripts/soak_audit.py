@@ -60,9 +60,8 @@ def problems(cases: dict[int, Case], rows: Sequence[Row], points: int = 1000) ->
     for sweep_id in summaries.keys() - {case.sweep_id for case in cases.values()}:
         found += [Problem("phantom", 0, f"sweep {r.run_id}") for r in summaries[sweep_id]]
     keys = Counter(row.tags["gdexp.run_key"] for row in rows if "gdexp.run_key" in row.tags)
-    found += [
-        Problem("double", 0, f"gdexp.run_key {k}: {n} runs") for k, n in keys.items() if n > 1
-    ]
+    for key, count in keys.items():
+        found += [Problem("double", 0, f"{count} runs of gdexp.run_key {key}")] * (count > 1)
     for seed, case in cases.items():
         told = [*_of_case(case, runs[seed], points)]
         if case.sweep_id:

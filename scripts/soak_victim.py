@@ -17,12 +17,15 @@ import sqlite3
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 WRITING = os.O_WRONLY | os.O_RDWR
-READING = ("SELECT", "PRAGMA", "BEGIN", "ROLLBACK", "--")
+READING = ("SELECT", "PRAGMA", "ROLLBACK", "--")
+WITHIN = ("INSERT", "UPDATE", "DELETE", "WITH")  # in memory until the transaction is committed
+ENDING = ("COMMIT", "ROLLBACK", "END")
 
 
 @dataclass(frozen=True)
@@ -65,34 +68,33 @@ class Writes:
 
     def __init__(self, plan: Plan) -> None:
         self._plan, self._here, self.made = plan, os.getcwd() + os.sep, 0
+        self._is_open = False  # whether a transaction is
         sys.addaudithook(self._audit)
-        sync, connect = os.fsync, sqlite3.connect
-
-        def counted(handle: Any) -> None:
-            self._one()
-            sync(handle)
+        self._before(os, "fsync", lambda *_: self._one())
+        connect = sqlite3.connect
 
         def traced(*args: Any, **settings: Any) -> sqlite3.Connection:
             connection: sqlite3.Connection = connect(*args, **settings)
             connection.set_trace_callback(self._statement)
             return connection
 
-        setattr(os, "fsync", counted)  # noqa: B010  (mypy refuses to see methods replaced)
-        setattr(sqlite3, "connect", traced)  # noqa: B010
+        setattr(sqlite3, "connect", traced)  # noqa: B010  (mypy refuses a plain assignment)
         if os.environ.get("MLFLOW_TRACKING_URI", "").startswith("postgresql"):
-            self._count_statements()
+            import psycopg
 
-    def _count_statements(self) -> None:
-        import psycopg
+            self._before(psycopg.Connection, "commit", lambda *_: self._one())
+            for name in ("execute", "executemany", "copy"):
+                self._before(psycopg.Cursor, name, lambda _, sql, *__: self._statement(str(sql)))
 
-        for name in ("execute", "executemany", "copy"):
-            original = getattr(psycopg.Cursor, name)
+    def _before(self, owner: Any, name: str, tell: Callable[..., None]) -> None:
+        """Let a function or method first call another with its arguments."""
+        original = getattr(owner, name)
 
-            def traced(cursor: Any, query: Any, *args: Any, _original: Any = original, **kw: Any):  # type: ignore[no-untyped-def]
-                self._statement(str(query))
-                return _original(cursor, query, *args, **kw)
+        def replaced(*args: Any, **settings: Any) -> Any:
+            tell(*args)
+            return original(*args, **settings)
 
-            setattr(psycopg.Cursor, name, traced)
+        setattr(owner, name, replaced)
 
     def _audit(self, name: str, args: tuple[Any, ...]) -> None:
         if name == "open":
@@ -109,8 +111,11 @@ class Writes:
         return is_path and os.path.abspath(path).startswith(self._here)
 
     def _statement(self, text: str) -> None:
-        if not text.lstrip().upper().startswith(READING):
+        """Count a statement, but of a transaction in SQLite only its begin and its end."""
+        word = text.lstrip().upper().partition(" ")[0]
+        if word not in READING and not (self._is_open and word in WITHIN):
             self._one()
+        self._is_open = word == "BEGIN" or (self._is_open and word not in ENDING)
 
     def _one(self) -> None:
         self.made += 1
@@ -141,7 +146,7 @@ def perform(plan: Plan) -> None:
         from gdexp.tracking import recorder
 
         recorder.LASTING = recorder.EVERY = 0.02
-        recorder.RUNS = 5  # several transactions even in a small sweep
+        recorder.RUNS = 3  # several transactions even in a small sweep
     writes = Writes(plan)
     try:
         if plan.api:
