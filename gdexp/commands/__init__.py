@@ -13,6 +13,7 @@ COMMANDS = {
     "compare": "show recorded runs side by side, as a table",
     "ui": "show recorded runs in the browser, until Ctrl-C",
     "predict": "add a recorded run's predictions to the rows of a table",
+    "sync": "deliver runs that are kept in outputs/spool, as their store could not be written",
 }
 
 
