@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -54,7 +55,7 @@ def problems(cases: dict[int, Case], rows: Sequence[Row], points: int = 1000) ->
         if row.tags.get("gdexp.kind") == "sweep":
             summaries[row.tags.get("gdexp.sweep_id", "")].append(row)
         else:
-            runs[int(row.params.get("seed", 0))].append(row)
+            runs[_seed(row)].append(row)
     for seed in runs.keys() - cases.keys():
         found += [Problem("phantom", seed, f"run {row.run_id}") for row in runs[seed]]
     for sweep_id in summaries.keys() - {case.sweep_id for case in cases.values()}:
@@ -68,6 +69,12 @@ def problems(cases: dict[int, Case], rows: Sequence[Row], points: int = 1000) ->
             told += _of_summary(case, summaries[case.sweep_id])
         found += [Problem(column, seed, text) for column, text in [*case.problems, *told]]
     return found
+
+
+def _seed(row: Row) -> int:
+    """The setting ``seed`` of a run, as it was typed: a server gets the params after the tags."""
+    typed = re.search(r"\bseed=(\d+)", row.tags.get("gdexp.overrides", ""))
+    return int(typed[1]) if typed else 0
 
 
 def _of_case(case: Case, rows: Sequence[Row], points: int) -> Iterator[tuple[str, str]]:
@@ -103,7 +110,7 @@ def _missing(row: Row, points: int) -> str:
         return "no end time"
     if "gdexp.process" in row.tags:
         return "it still has an owner"
-    iters = int(row.params["iters"])
+    iters = int(row.params.get("iters", 0))
     widest = 1 if iters <= points else 2 * iters // points
     if any(not 0 < after - before <= widest for before, after in pairwise([0, *steps])):
         return f"its points have gaps: {steps[:5]} to {steps[-5:]}"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gdexp.errors import RefusedError, StoreError, WriteError, brief, cause
+from gdexp.tracking import environment
 from gdexp.tracking.client_write import actions
 from gdexp.tracking.location import hide_password
 from gdexp.tracking.patience import is_abandoned
@@ -112,10 +113,12 @@ class ClientStore:
         return sorted(self.client.search_runs([self.experiment_id], condition), key=rank)
 
     def _create(self, record: RunRecord) -> str:
+        # It takes several requests, so an owner is named until the last: else it would stay RUNNING
+        # for ever if this process were killed in between.
         created = self.client.create_run(
             self.experiment_id,
             start_time=record.start_ms,
-            tags={**record.tags, RUN_KEY: record.run_id},
+            tags={PROCESS: environment.process(), **record.tags, RUN_KEY: record.run_id},
             run_name=record.name,
         )
         return str(created.info.run_id)

@@ -111,7 +111,10 @@ DEFECTS: dict[str, tuple[str, Callable[[Rows], list[Row]]]] = {
     "a data set is there twice": ("double", lambda rows: changed(run(rows), rows, links=2)),
     "a run of nobody": (
         "phantom",
-        lambda rows: [*rows, replace(run(rows), params=run(rows).params | {"seed": "99"})],
+        lambda rows: [
+            *rows,
+            replace(run(rows), tags=run(rows).tags | {"gdexp.overrides": "seed=99"}),
+        ],
     ),
     "a job of nobody": (
         "phantom",
