@@ -52,7 +52,12 @@ def report_job(job: Job, result: Result, place: str = "") -> None:
     if result.continue_from is not None:
         word = shlex.quote(f"continue_from={result.continue_from}")
         say(f"continue from its newest checkpoint with: {word}")
-    if result.run_id is not None:
+    if result.is_spooled:
+        say(
+            f"kept in outputs/spool as run {result.run_id}; python -m gdexp sync delivers it to "
+            f"{place} and prints its id"
+        )
+    elif result.run_id is not None:
         say(f"recorded as run {result.run_id} in {place}")
         say("see it with: python -m gdexp ui")
 

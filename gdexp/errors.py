@@ -6,7 +6,8 @@
     ├── GdexpError             a plain sentence; the command line prints it, exit code 2
     │   ├── ConfigError        a setting is unknown, of the wrong type or out of range
     │   └── StoreError         the tracking store cannot be used
-    │       └── WriteError     the open store cannot be written: runs are lost, exit code 1
+    │       └── WriteError     the open store cannot be written, exit code 1
+    │           └── RefusedError   it answers, and refuses the run itself: trying again is no use
     └── RunFailedError         a run failed and has been reported, exit code 1
     KeyboardInterrupt
     └── Interrupted            Ctrl-C, SIGTERM or SIGHUP, exit code 128 + the signal's number
@@ -44,6 +45,10 @@ class WriteError(StoreError):
     """The open store cannot be written, so runs that were computed are not recorded."""
 
 
+class RefusedError(WriteError):
+    """The store answers and refuses what is written, so that trying again is no use."""
+
+
 class RunFailedError(Exception):
     """A run failed and has been reported; only the exit code is left to set."""
 
@@ -78,6 +83,26 @@ def first_line(error: BaseException) -> str:
 def brief(error: BaseException) -> str:
     """The first line for use inside a sentence: at most 300 characters and no full stop."""
     return first_line(error)[:300].rstrip(".")
+
+
+def cause(error: BaseException) -> str:
+    """What an exception goes back to, as a part of a sentence: "Connection refused".
+
+    >>> try:
+    ...     try:
+    ...         raise ConnectionRefusedError(111, "Connection refused")
+    ...     except OSError as inner:
+    ...         raise ValueError("API request to http://me:secret@host failed") from inner
+    ... except ValueError as outer:
+    ...     cause(outer)
+    'Connection refused'
+    """
+    chain = [error]
+    while inner := chain[-1].__cause__ or chain[-1].__context__:
+        chain.append(inner)
+    words = [e.strerror for e in chain if isinstance(e, OSError) and e.strerror]
+    explicit = next(e for e in chain if e.__cause__ is None)
+    return (words[-1] if words else brief(explicit)).rstrip(".")
 
 
 def did_you_mean(given: str, known: Iterable[str], *, prefix: str = "") -> str:

@@ -181,6 +181,8 @@ def run(ready: Ready, stream: TextIO | None = None) -> Result:
         finally:
             if recorder is not None:
                 recorder.flush()
+                if ready.job.number is None:  # a sweep tries once more at its own end
+                    recorder.finish()
 
 
 def run_within(

@@ -6,12 +6,15 @@ import argparse
 import os
 import shlex
 import sys
-from collections.abc import Callable
-from typing import NoReturn
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NoReturn
 
 from gdexp.commands import COMMANDS
 from gdexp.descent.signals import handled
-from gdexp.errors import GdexpError, Interrupted, did_you_mean
+from gdexp.errors import GdexpError, Interrupted, counted, did_you_mean
+
+if TYPE_CHECKING:
+    from gdexp.tracking.run_record import RecordedRun
 
 UNKNOWN = "unrecognized arguments: "  # how argparse's message starts
 
@@ -33,22 +36,26 @@ class Parser(argparse.ArgumentParser):
         sys.exit(2)
 
 
-def parser(command: str, *, single: bool = False) -> Parser:
+NEWEST = "the last sweep if the newest run belongs to one, else the newest 20 runs"
+LISTED = 5  # runs that are not heard from
+
+
+def parser(command: str, *, single: bool = False, default: str = NEWEST) -> Parser:
     """Make the parser of a command that takes runs, a store and an experiment.
 
     Args:
         command: its name in :data:`gdexp.commands.COMMANDS`.
         single: whether it takes exactly one run.
+        default: else, which runs it takes if none is named.
     """
     line = COMMANDS[command]
     made = Parser(prog=f"python -m gdexp {command}", description=f"{line[0].upper()}{line[1:]}.")
-    newest = "the last sweep if the newest run belongs to one, else the newest 20 runs"
     made.add_argument(
         "runs",
         nargs=1 if single else "*",
         type=_run_id,
         metavar="RUN_ID",
-        help="a run's id, or its first characters" + ("" if single else f" (default: {newest})"),
+        help="a run's id, or its first characters" + ("" if single else f" (default: {default})"),
     )
     made.add_argument("--uri", help="the store (default: MLFLOW_TRACKING_URI, else outputs/)")
     made.add_argument(
@@ -84,3 +91,16 @@ def show(text: str) -> None:
         print(text, flush=True)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def report_silent(runs: Sequence[RecordedRun]) -> None:
+    """Print on stderr which runs have no end though their process may be gone."""
+    from gdexp.tracking.liveness import is_silent, silence
+
+    silent = [run for run in runs if is_silent(run)]
+    for run in silent[:LISTED]:
+        print(f"run {run.run_id[:8]}: {silence(run)}", file=sys.stderr)
+    if more := len(silent[LISTED:]):
+        print(f"and {counted(more, 'other run')} likewise", file=sys.stderr)
+    if silent:
+        print("if their processes are gone: python -m gdexp repair", file=sys.stderr)

@@ -23,6 +23,7 @@ Row: TypeAlias = dict[str, Value]
 
 RESULTS = ("final/loss", "final/prediction", "outcome")
 COLOURS = {"diverged": "red", "failed": "red", "interrupted": "yellow", "running": "cyan"}
+SILENT = "not heard from"
 ID_LENGTH = 8  # characters of a run's id in the table
 
 
@@ -73,6 +74,7 @@ def _compare(args: argparse.Namespace) -> int:
     common.show(as_json(rows) if args.json else as_csv(rows) if args.csv else as_table(rows))
     if not (args.json or args.csv) and (best := smallest(rows)):
         print(best, file=sys.stderr)
+    common.report_silent(runs)
     return 0
 
 
@@ -93,11 +95,13 @@ def smallest(rows: Sequence[Row]) -> str:
 
 def row(run: RecordedRun) -> Row:
     """A run by column: its id, params, metrics, outcome and name."""
+    from gdexp.tracking.liveness import is_silent
+
     return {
         "run_id": run.run_id,
         **{key: parsed(text) for key, text in run.params.items()},
         **{key: v if math.isfinite(v) else None for key, v in run.metrics.items()},
-        "outcome": run.outcome,
+        "outcome": SILENT if is_silent(run) else run.outcome,
         "name": run.name,
     }
 

@@ -53,6 +53,7 @@ def _show(args: argparse.Namespace) -> int:
 
     store = open_existing(args.uri, args.experiment)
     runs = select(store, args.runs)
+    common.report_silent(runs)
     if store.uri.startswith("http"):
         base = re.sub("//[^/]*@", "//", store.uri.rstrip("/"))  # without the password
         _announce(base, pages(store, runs, named=bool(args.runs)), args.open)

@@ -35,6 +35,8 @@ class Result:
         coefficients: of a linear predictor, by feature, in the data's own units.
         scores: mean absolute error and R², or the accuracy, by metric name.
         run_id: the run's id in MLflow; None if tracking is off.
+        is_spooled: whether it waits in ``outputs/spool``, as the store cannot be written; a
+            server will then give it another id.
         continue_from: the value of continue_from that continues it; None without a checkpoint.
         notes: what to know about this run, in sentences by what they are about.
         checks: how trustworthy the fit is, by metric name: see :mod:`gdexp.insight.notes`.
@@ -55,6 +57,7 @@ class Result:
     coefficients: dict[str, float] = field(default_factory=dict)
     scores: dict[str, float] = field(default_factory=dict)
     run_id: str | None = None
+    is_spooled: bool = False
     continue_from: str | None = None
     notes: dict[str, str] = field(default_factory=dict)
     checks: dict[str, float] = field(default_factory=dict)

@@ -58,6 +58,11 @@ def _end_at_once(signum: int) -> None:
     os._exit(128 + signum)
 
 
+def signalled() -> bool:
+    """Whether a signal has arrived, so that nothing should be waited for any longer."""
+    return _received is not None
+
+
 def ending() -> None:
     """End the process at the first signal, with the signal's exit code.
 

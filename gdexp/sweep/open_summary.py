@@ -45,7 +45,7 @@ class OpenSummary(Summary):
         return {"params": {"jobs": "chosen by the sweeper"}, "artifacts": jobs}
 
     def _table(self, rows: Mapping[int, Row]) -> Sequence[Row]:
-        recorded = map(row_of, resume.runs_of(self.store, self.sweep_id))
+        recorded = map(row_of, self._recorded())
         return sorted(recorded, key=lambda row: int(row["job"]))
 
 

@@ -11,15 +11,16 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from gdexp.config.job import Job
-from gdexp.config.paths import absolute
+from gdexp.config.paths import OUTPUTS, absolute
 from gdexp.descent.result import Result
 from gdexp.errors import ConfigError, counted
 from gdexp.sweep import best, resume
 from gdexp.sweep.grids.repetitions import summarise
-from gdexp.tracking import describe, environment
+from gdexp.tracking import delivery, describe, environment
 from gdexp.tracking.curves import table_parquet
+from gdexp.tracking.delivery import Delivery
 from gdexp.tracking.metric_names import curve_name
-from gdexp.tracking.run_record import PROCESS, Curve, RecordedRun, RunRecord
+from gdexp.tracking.run_record import PROCESS, RUN_KEY, Curve, RecordedRun, RunRecord
 from gdexp.tracking.store import Store
 
 Row: TypeAlias = Mapping[str, Any]
@@ -44,6 +45,7 @@ class Summary:
     jobs: Sequence[Job]
     folder: str
     run_id: str | None = None
+    _key: str | None = None  # of its records
     _started: float = field(default_factory=time.time)
 
     @property
@@ -72,23 +74,19 @@ class Summary:
             )
         count = f"{counted(len(self.jobs), 'run')}, " if self.jobs else ""
         note = f"`{describe.cut(self._command)}`: {count}not finished yet."
-        tags = {
-            "gdexp.kind": "sweep",
-            "gdexp.sweep_id": self.sweep_id,
-            "gdexp.sweep_dir": str(absolute(self.folder)),  # resumable from anywhere
-            "gdexp.overrides": describe.cut(" ".join(self.typed)),
-            "mlflow.note.content": note,
-            **describe.source_tags(),
-            PROCESS: environment.process(),
-        }
-        (self.run_id,) = self.store.write([self._record(tags, "RUNNING", **self._definition())])
+        tags = self._tags() | describe.source_tags() | {PROCESS: environment.process()}
+        tags["mlflow.note.content"] = note
+        record = self._record(tags, "RUNNING", **self._definition())
+        (self.run_id,), self._key = self._delivery.write([record]), record.run_id
 
     def reopen(self, former: RecordedRun) -> None:
         """Reopen the summary run of a resumed sweep."""
         self.run_id = former.run_id
+        self._key = former.tags.get(RUN_KEY, former.run_id)
         # An older version may have been killed before it recorded the definition.
         news = {} if "jobs" in former.params else self._definition()
-        self.store.write([self._record({PROCESS: environment.process()}, "RUNNING", **news)])
+        tags = self._tags() | {PROCESS: environment.process()}
+        self._delivery.write([self._record(tags, "RUNNING", **news)])
 
     def close(self, rows: Mapping[int, Row], status: str) -> str:
         """End the run with the table of all runs; missing rows are read from the store.
@@ -113,7 +111,7 @@ class Summary:
         metrics = {"sweep/runs": len(table), "sweep/seconds": seconds}
         metrics |= {f"sweep/{outcome}": n for outcome, n in counts.items()}
         outcome = {"FINISHED": "completed", "KILLED": "interrupted"}.get(status, "failed")
-        tags = {"gdexp.outcome": outcome}
+        tags = self._tags() | {"gdexp.outcome": outcome}
         candidates = {row["job"] for row in table if best.is_candidate(row)}
         if not best.are_comparable([job for job in self.jobs if job.number in candidates]):
             sentence += ". Their losses measure different things, so none is the best"
@@ -126,8 +124,26 @@ class Summary:
         stamp = int(now * 1000)
         curves = [Curve.point(name, float(v), 0, stamp) for name, v in metrics.items()]
         news = {"curves": curves, "end_ms": stamp, "artifacts": _files(table)}
-        self.store.write([self._record(tags, status, **news)])
+        if self._delivery.is_pending:  # the store may have lost what it had
+            news = self._definition() | news
+            news["artifacts"] = self._definition()["artifacts"] | news["artifacts"]
+        self._delivery.write([self._record(tags, status, **news)])
+        self._delivery.finish()
+        if self._delivery.is_pending:
+            took += f" It is kept in {OUTPUTS}/spool; deliver it with: python -m gdexp sync"
         return took
+
+    @property
+    def _delivery(self) -> Delivery:
+        return delivery.of(self.store)
+
+    def _tags(self) -> dict[str, str]:
+        return {
+            "gdexp.kind": "sweep",
+            "gdexp.sweep_id": self.sweep_id,
+            "gdexp.sweep_dir": str(absolute(self.folder)),  # resumable from anywhere
+            "gdexp.overrides": describe.cut(" ".join(self.typed)),
+        }
 
     def _definition(self) -> dict[str, Any]:
         jobs = {resume.DEFINITION: resume.definition(self.jobs)}
@@ -135,8 +151,8 @@ class Summary:
 
     def _record(self, tags: Mapping[str, str], status: str, **news: Any) -> RunRecord:
         """The record that opens the summary run, or adds to the open run."""
-        if self.run_id is not None:
-            news |= {"run_id": self.run_id, "is_open": True}
+        if self._key is not None:
+            news |= {"run_id": self._key, "is_open": True}
         return RunRecord(
             name=self._name,
             status=status,
@@ -150,13 +166,19 @@ class Summary:
         return f"sweep {' '.join(self.typed)}"[: describe.LONGEST_NAME]
 
     def _table(self, rows: Mapping[int, Row]) -> Sequence[Row]:
-        """A row for each run of the sweep, read from the store unless all are given."""
+        """A row for each run of the sweep, read from the store unless all are given.
+
+        Only those given, if the store does not answer.
+        """
         if len(rows) < len(self.jobs):
-            recorded = resume.runs_of(self.store, self.sweep_id)
+            recorded = self._recorded()
             recorded.sort(key=lambda run: run.status == "FINISHED")  # of two, the finished one wins
             read = {int(run.tags["gdexp.job"]): row_of(run) for run in recorded}
             rows = {**read, **rows}
         return [rows[number] for number in sorted(rows)]
+
+    def _recorded(self) -> list[RecordedRun]:
+        return self._delivery.read(lambda: resume.runs_of(self.store, self.sweep_id)) or []
 
 
 def _files(table: Sequence[Row]) -> dict[str, bytes]:

@@ -9,18 +9,19 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from gdexp.errors import StoreError, WriteError, brief
-from gdexp.tracking.artifacts import temporary_folder
+from gdexp.errors import RefusedError, StoreError, WriteError, brief, cause
+from gdexp.tracking import environment
+from gdexp.tracking.client_write import actions
 from gdexp.tracking.location import hide_password
-from gdexp.tracking.run_record import PROCESS, DatasetRecord, RecordedRun, RunRecord
+from gdexp.tracking.patience import is_abandoned
+from gdexp.tracking.run_record import PROCESS, RUN_KEY, RecordedRun, RunRecord
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-BATCH = 1000  # metric rows that MLflow takes in one call
 PAGE = 1000  # runs in one response
 
 
@@ -39,86 +40,97 @@ class ClientStore:
     def __init__(self, client: MlflowClient, uri: str, experiment: str, experiment_id: str) -> None:
         self.client, self.uri = client, uri
         self.experiment, self.experiment_id = experiment, experiment_id
+        self._ids: dict[str, str] = {}  # the server's id of a run, by its key
 
-    def write(self, records: Sequence[RunRecord]) -> list[str]:
+    def write(self, records: Sequence[RunRecord], *, again: bool = False) -> list[str]:
         """Write runs one by one; see :class:`gdexp.tracking.store.Store`."""
-        written = []
+        written, shown = [], hide_password(self.uri)
         for record in records:
             try:
-                written.append(self._add(record) if record.is_open else self._create(record))
+                written.append(self._write(record, again=again))
             except Exception as error:
-                raise WriteError(
-                    f"A run cannot be written to {hide_password(self.uri)}: {brief(error)}."
+                kind = RefusedError if _is_refusal(error) else WriteError
+                raise kind(
+                    f"A run cannot be written to {shown}: {cause(error).replace(self.uri, shown)}."
                 ) from error
         return written
 
+    def give_up(self, records: Sequence[RunRecord]) -> None:
+        """Mark runs as FAILED whose end is lost; see :class:`gdexp.tracking.store.Store`."""
+        with contextlib.suppress(Exception):
+            for record in records:
+                if record.run_id in self._ids and not (
+                    record.is_open and record.status == "RUNNING"
+                ):
+                    self.fail({self._ids[record.run_id]: "its last rows could not be written"})
+
+    def _write(self, record: RunRecord, *, again: bool) -> str:
+        key, is_late = record.run_id, False
+        if again or (record.is_open and key not in self._ids):
+            run = self._known(key)
+            is_late = run is not None and _has_ended(run, record)
+            if run is not None:
+                self._ids[key] = run.info.run_id
+        if key in self._ids:
+            if not is_late:
+                self._set_tags(self._ids[key], record)
+        else:
+            self._ids[key] = self._create(record)
+        for action in actions(self.client, self._ids[key], record):
+            if is_abandoned():
+                raise TimeoutError("the server has taken too long")
+            action()
+        if again:
+            for double in self._keyed(key)[1:]:
+                self.client.delete_run(double.info.run_id)
+        return self._ids[key]
+
+    def _known(self, key: str) -> Run | None:
+        """The run on the server with this key, if there is one."""
+        from mlflow.exceptions import MlflowException
+
+        if runs := self._keyed(key):
+            return runs[0]
+        try:
+            return self.client.get_run(key)  # recorded by a version without keys
+        except MlflowException as error:
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return None
+            raise
+
+    def _keyed(self, key: str) -> list[Run]:
+        """The runs with this key, the one with most in it first.
+
+        There are two if the answer to a creation was lost, and the server went on with it late.
+        """
+        known = self._ids.get(key)
+
+        def rank(run: Run) -> tuple[bool, int, str]:
+            size = len(run.data.params) + len(run.data.metrics)
+            return run.info.run_id != known, -size, run.info.run_id
+
+        condition = f"tags.`{RUN_KEY}` = '{key}'"
+        return sorted(self.client.search_runs([self.experiment_id], condition), key=rank)
+
     def _create(self, record: RunRecord) -> str:
+        # It takes several requests, so an owner is named until the last: else it would stay RUNNING
+        # for ever if this process were killed in between.
         created = self.client.create_run(
             self.experiment_id,
             start_time=record.start_ms,
-            tags=dict(record.tags),
+            tags={PROCESS: environment.process(), **record.tags, RUN_KEY: record.run_id},
             run_name=record.name,
         )
-        run_id = str(created.info.run_id)
-        try:
-            self._log(run_id, record)
-        except BaseException:
-            with contextlib.suppress(Exception):  # the store may be unreachable
-                self.client.delete_run(run_id)
-            raise
-        return run_id
+        return str(created.info.run_id)
 
-    def _add(self, record: RunRecord) -> str:
+    def _set_tags(self, run_id: str, record: RunRecord) -> None:
         from mlflow.entities import RunTag
 
         tags = [RunTag(key, value) for key, value in record.tags.items()]
         if tags:
-            self.client.log_batch(record.run_id, tags=tags)
+            self.client.log_batch(run_id, tags=tags)
         if PROCESS in record.tags:  # it had ended, and is resumed
-            self.client.update_run(record.run_id, status=record.status)
-        self._log(record.run_id, record)
-        return record.run_id
-
-    def _log(self, run_id: str, record: RunRecord) -> None:
-        """Write the params, metrics, data set and artifacts of a run, and its end last."""
-        from mlflow.entities import Param
-
-        if record.params:
-            params = [Param(key, value) for key, value in record.params.items()]
-            self.client.log_batch(run_id, params=params)
-        rows = list(_metrics(record))
-        for start in range(0, len(rows), BATCH):
-            self.client.log_batch(run_id, metrics=rows[start : start + BATCH])
-        if record.dataset is not None:
-            self._log_dataset(run_id, record.dataset)
-        if record.artifacts:
-            with temporary_folder(record.artifacts) as folder:
-                self.client.log_artifacts(run_id, folder)
-        if record.status != "RUNNING":
-            if record.is_open:
-                with contextlib.suppress(Exception):  # it may not exist
-                    self.client.delete_tag(run_id, PROCESS)
-            self.client.set_terminated(run_id, record.status, record.end_ms)
-
-    def _log_dataset(self, run_id: str, record: DatasetRecord) -> None:
-        from mlflow.entities import Dataset, DatasetInput, InputTag
-        from mlflow.exceptions import MlflowException
-
-        dataset = Dataset(
-            record.name,
-            record.digest,
-            record.source_type,
-            record.source,
-            record.schema,
-            record.profile,
-        )
-        tags = []
-        if record.context is not None:
-            tags.append(InputTag("mlflow.data.context", record.context))
-        try:
-            self.client.log_inputs(run_id, [DatasetInput(dataset, tags)])
-        except MlflowException:  # another process has just created this data set
-            self.client.log_inputs(run_id, [DatasetInput(dataset, tags)])
+            self.client.update_run(run_id, status=record.status)
 
     def runs(
         self,
@@ -168,6 +180,17 @@ class ClientStore:
             self.client.set_tag(run_id, "gdexp.reason", reason)
             self.client.update_run(run_id, status="FAILED")
 
+    def interrupt(self, run: RecordedRun, end_ms: int, tags: Mapping[str, str]) -> bool:
+        """Mark a run as KILLED; see :class:`gdexp.tracking.store.Store`."""
+        now = _recorded(self.client.get_run(run.run_id))
+        if (now.status, now.tags.get(PROCESS)) != (run.status, run.tags.get(PROCESS)):
+            return False
+        end = RunRecord("KILLED", "KILLED", run.start_ms, end_ms, tags=tags)
+        self._set_tags(run.run_id, end)
+        for action in actions(self.client, run.run_id, end):
+            action()
+        return True
+
     def tag_experiment(self, experiment_id: str, tags: Mapping[str, str]) -> None:
         """Set tags of an experiment; see :class:`gdexp.tracking.store.Store`."""
         try:
@@ -192,25 +215,33 @@ class ClientStore:
         """Do nothing: a server is tuned by its administrator."""
 
 
-def _metrics(record: RunRecord) -> Iterator[Any]:
-    from mlflow.entities import Metric
+def _has_ended(run: Run, record: RunRecord) -> bool:
+    """Whether a run that this record calls RUNNING has ended since."""
+    ended = run.info.end_time
+    return record.status == "RUNNING" and ended is not None and ended >= record.start_ms
 
-    for curve in record.curves:
-        columns = curve.values.tolist(), curve.timestamps.tolist(), curve.steps.tolist()
-        yield from (Metric(curve.name, *point) for point in zip(*columns, strict=True))
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether the run itself is refused, as for a key that MLflow does not allow."""
+    code = getattr(error, "error_code", "")
+    return code == "INVALID_PARAMETER_VALUE" or type(error) in (TypeError, ValueError)
 
 
 def _recorded(run: Run) -> RecordedRun:
+    points = run.data._metric_objs  # the public dictionary has no times
+    start = run.info.start_time or 0
     return RecordedRun(
         run_id=run.info.run_id,
         experiment_id=run.info.experiment_id,
         name=run.info.run_name or "",
         status=run.info.status,
-        start_ms=run.info.start_time or 0,
+        start_ms=start,
         artifact_uri=run.info.artifact_uri or "",
         params=dict(run.data.params),
         tags=dict(run.data.tags),
         metrics=dict(run.data.metrics),
+        heard_ms=max([start, *(point.timestamp for point in points)]),
+        epoch=max([0, *(point.step for point in points)]),
     )
 
 
@@ -230,7 +261,8 @@ def quiet() -> None:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+    # A repeated creation makes two runs, so Delivery tries again, not MLflow.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
     import mlflow  # noqa: F401  (configures its loggers, so it must come before ours)
 

@@ -9,17 +9,20 @@ import importlib.util
 import os
 import sys
 import tempfile
-import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gdexp.config.paths import OUTPUTS, absolute, check_writable
 from gdexp.errors import GdexpError, StoreError, brief, did_you_mean
-from gdexp.tracking import empty_store, location
-from gdexp.tracking.database import Connection, Database, Postgres, Row, Sqlite
+from gdexp.tracking import empty_store, location, sql_write
+from gdexp.tracking.database import Database, Postgres, Sqlite
+from gdexp.tracking.delivery import deliver_rest
+from gdexp.tracking.liveness import close_dead
 from gdexp.tracking.location import SERVERS, experiment_name, hide_password, kind_of, resolve
+from gdexp.tracking.patience import patiently
 from gdexp.tracking.sql_schema import Schema, schema_of
 from gdexp.tracking.sql_store import SqlStore
 from gdexp.tracking.store import Store
@@ -27,6 +30,7 @@ from gdexp.tracking.store import Store
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+OPENING = 120.0  # seconds that creating the tables of a store may take
 RUN_FIRST = "run python -m gdexp first."
 
 
@@ -45,6 +49,21 @@ def connect(settings: Mapping[str, Any]) -> Store:
 
 @functools.cache
 def _connect(uri: str, experiment: str) -> Store:
+    store = opened(uri, experiment)
+    deliver_rest(store)
+    return close_dead(store)
+
+
+def opened(uri: str, experiment: str) -> Store:
+    """Open a store; a missing SQLite file, tables and the experiment are created.
+
+    Args:
+        uri: its URI, resolved.
+        experiment: the name of the experiment.
+
+    Raises:
+        StoreError: it is unreachable, refuses the user or cannot be written.
+    """
     kind = kind_of(uri)
     if kind == "sqlite":
         check_writable(location.sqlite_path(uri).parent, "tracking.uri")
@@ -54,7 +73,7 @@ def _connect(uri: str, experiment: str) -> Store:
         check_writable(absolute(OUTPUTS), "outputs")
         absolute(OUTPUTS).mkdir(parents=True, exist_ok=True)
     try:
-        return _open(uri, experiment)
+        return patiently(partial(_open, uri, experiment), uri, OPENING)
     except StoreError:
         raise
     except ModuleNotFoundError as error:
@@ -131,34 +150,13 @@ def _schema(database: Database, uri: str) -> Schema:
 
 def _sql_store(database: Database, uri: str, name: str) -> SqlStore:
     with database.reading() as connection:
-        rows = _experiment(connection, name)
+        rows = sql_write.experiment_of(connection, name)
     if not rows:
         with database.transaction() as connection:
-            rows = _experiment(connection, name) or _create_experiment(connection, name)
+            rows = sql_write.created_experiment(connection, name)
     ((experiment_id, place, stage),) = rows
     _check_active(name, str(experiment_id), stage)
     return SqlStore(database, uri, name, str(experiment_id), place)
-
-
-def _experiment(connection: Connection, name: str) -> list[Row]:
-    return connection.query(
-        "SELECT experiment_id, artifact_location, lifecycle_stage FROM experiments WHERE name = ?",
-        (name,),
-    )
-
-
-def _create_experiment(connection: Connection, name: str) -> list[Row]:
-    """Create an experiment with its artifacts under ``outputs/``, and MLflow's own "Default"."""
-    now, place = int(time.time() * 1000), (absolute(OUTPUTS) / "artifacts").as_uri()
-    columns = (
-        *("name", "artifact_location", "lifecycle_stage", "creation_time"),
-        "last_update_time",
-    )
-    if not connection.query("SELECT 1 FROM experiments LIMIT 1"):
-        default = (0, "Default", f"{place}/0", "active", now, now)
-        connection.insert("experiments", ("experiment_id", *columns), [default])
-    connection.insert("experiments", columns, [(name, place, "active", now, now)])
-    return _experiment(connection, name)
 
 
 def _check_active(name: str, experiment_id: str, stage: str) -> None:
@@ -220,7 +218,9 @@ def open_existing(uri: str | None, experiment: str | None) -> Store:
     if kind_of(uri) != "sqlite":
         location.check_reachable(uri)
     try:
-        return _existing(uri, name)
+        store = patiently(partial(_existing, uri, name), uri, OPENING)
+        deliver_rest(store)
+        return close_dead(store)
     except GdexpError:
         raise
     except Exception as error:

@@ -5,13 +5,18 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
+
+from gdexp.descent.signals import signalled
 
 Row: TypeAlias = tuple[Any, ...]
 
 PATIENCE = 60.0  # seconds to wait for other writers of a SQLite file
+STUCK = 4.0  # seconds to wait if nothing is written to the file meanwhile
+HURRY = 1.0  # the same after a signal
+CONNECT = 4  # seconds to wait for PostgreSQL's greeting, at each of its addresses
 PAUSE = 0.02  # seconds between attempts
 MANY = 1000  # rows per INSERT: a third faster than one by one
 
@@ -56,23 +61,24 @@ class Sqlite:
         It must be able to write: after a crash, SQLite first rolls back the unfinished transaction.
         """
         with closing(self._connect()) as connection:
-            yield _SqliteConnection(connection)
+            yield _SqliteConnection(connection, self.path)
 
     @contextmanager
     def transaction(self) -> Iterator[_SqliteConnection]:
         """A connection in a transaction; waits for other writers."""
         with closing(self._connect()) as connection:
-            _patiently(connection, "PRAGMA foreign_keys = ON")
-            _patiently(connection, "PRAGMA cache_size = -262144")  # 256 MiB, so nothing spills
+            opened = _SqliteConnection(connection, self.path)
+            opened.query("PRAGMA foreign_keys = ON")
+            opened.query("PRAGMA cache_size = -262144")  # 256 MiB, so nothing spills
             # IMMEDIATE: two deferred transactions could each wait for the other to stop reading.
-            _patiently(connection, "BEGIN IMMEDIATE")
+            opened.query("BEGIN IMMEDIATE")
             try:
-                yield _SqliteConnection(connection)
+                yield opened
             except BaseException:
                 if connection.in_transaction:  # a full disk has already ended it
                     connection.execute("ROLLBACK")
                 raise
-            _patiently(connection, "COMMIT")  # waits for readers
+            opened.query("COMMIT")  # waits for readers
 
     def _connect(self) -> sqlite3.Connection:
         # mode=rw does not recreate a file that was deleted
@@ -81,27 +87,51 @@ class Sqlite:
         )
 
 
-def _patiently(
-    connection: sqlite3.Connection, statement: str, values: Sequence[Any] = ()
-) -> list[Row]:
-    """Execute a statement, retrying while the file is locked; signals can interrupt it."""
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        try:
-            return connection.execute(statement, values).fetchall()
-        except sqlite3.OperationalError as error:
-            busy = error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-            if not busy or time.monotonic() > deadline:
-                raise
-            time.sleep(PAUSE)
+class _Patience:
+    """How long to wait for a locked SQLite file: longer while others write it, one after another.
+
+    A signal shortens it: the process is to end.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._files = [path, path.with_name(f"{path.name}-journal")]
+        self._start = self._changed = time.monotonic()
+        self._seen = self._state()
+
+    def is_over(self) -> bool:
+        """Whether to give up."""
+        now = time.monotonic()
+        if (state := self._state()) != self._seen:
+            self._seen, self._changed = state, now
+        stuck = HURRY if signalled() else STUCK
+        return now - self._start > PATIENCE or now - self._changed > stuck
+
+    def _state(self) -> list[tuple[int, int]]:
+        """Size and modification time of the file and its journal."""
+        state = []
+        for file in self._files:
+            with suppress(OSError):
+                status = file.stat()
+                state.append((status.st_size, status.st_mtime_ns))
+        return state
 
 
 class _SqliteConnection:
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self._connection, self._path = connection, path
 
     def query(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
-        return _patiently(self._connection, sql, values)
+        """Execute a statement, retrying while the file is locked; signals can interrupt it."""
+        patience = None
+        while True:
+            try:
+                return self._connection.execute(sql, values).fetchall()
+            except sqlite3.OperationalError as error:
+                busy = error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+                patience = patience or _Patience(self._path)
+                if not busy or patience.is_over():
+                    raise
+                time.sleep(PAUSE)
 
     def insert(self, table: str, columns: Sequence[str], rows: list[Row], ending: str = "") -> None:
         size = min(MANY, 32_000 // len(columns))  # SQLite takes 32,766 values at once
@@ -133,7 +163,7 @@ class Postgres:
         """A connection that is rolled back at the end."""
         import psycopg
 
-        with psycopg.connect(self._uri, connect_timeout=10) as connection:
+        with psycopg.connect(self._uri, connect_timeout=CONNECT) as connection:
             yield _PostgresConnection(connection)
             connection.rollback()
 
@@ -142,7 +172,7 @@ class Postgres:
         """A connection in a transaction."""
         import psycopg
 
-        with psycopg.connect(self._uri, connect_timeout=10) as connection:
+        with psycopg.connect(self._uri, connect_timeout=CONNECT) as connection:
             yield _PostgresConnection(connection)
 
 

@@ -43,13 +43,14 @@ def record(job: Job, result: Result, *, run_id: str | None = None, after: int = 
     Args:
         job: the run.
         result: its result.
-        run_id: its id, if it is open in the store; the record then adds to it.
+        run_id: its key, if it is open in the store; the record then adds to it, and would make a
+            whole run if the store has lost it.
         after: the last epoch whose points the store already has.
     """
     assert result.data is not None
     rest: dict[str, Any] = {"params": params(job), "dataset": dataset_record(job, result.data)}
     if run_id is not None:
-        rest = {"run_id": run_id, "is_open": True}
+        rest |= {"run_id": run_id, "is_open": True}
     trajectory, started, seconds = result.trajectory, result.started, result.seconds
     end_ms = int((started + seconds) * 1000)
     metrics = (

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import getpass
+import hashlib
 import json
 import os
 import socket
 import subprocess
-import time
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from gdexp.config.paths import absolute
 
@@ -48,25 +49,58 @@ def run_name(number: int | None) -> str | None:
 
 
 def process() -> str:
-    """A JSON object that identifies this process across hosts and reboots."""
-    return json.dumps(
-        {
-            "host": socket.gethostname(),
-            "boot_id": _text("/proc/sys/kernel/random/boot_id"),
-            "pid": os.getpid(),
-            "started": _started(),
-        }
-    )
+    """A JSON object that identifies this process across hosts, containers and reboots."""
+    return json.dumps(identity())
 
 
-def _started() -> str:
-    """When this process started, in clock ticks since boot (Linux), else in seconds since 1970."""
-    fields = _text("/proc/self/stat").rpartition(")")[2].split()
-    return fields[19] if len(fields) > 19 else f"{time.time() - time.process_time():.0f}"
+def identity() -> dict[str, Any]:
+    """What identifies this process; see :func:`gdexp.tracking.liveness.state`."""
+    machine = _text("/etc/machine-id")
+    stat = process_stat("self")
+    return {
+        "host": socket.gethostname(),
+        # /etc/machine-id must not be published as it is: see man machine-id
+        "machine": hashlib.sha256(f"gdexp {machine}".encode()).hexdigest()[:16] if machine else "",
+        "boot_id": _text("/proc/sys/kernel/random/boot_id"),
+        "namespaces": _namespaces(),
+        "pid": os.getpid(),
+        "started": stat.started if stat else "",
+    }
+
+
+class Stat(NamedTuple):
+    """What Linux knows of a process: its state in a letter, and its start in ticks since boot."""
+
+    state: str
+    started: str
+
+
+def process_stat(pid: int | str) -> Stat | None:
+    """The state and start of a process; None if it cannot be read."""
+    fields = _text(f"/proc/{pid}/stat").rpartition(")")[2].split()  # a name may contain spaces
+    return Stat(fields[0], fields[19]) if len(fields) > 19 else None
+
+
+def innermost_pid(entry: str) -> int | None:
+    """The number of a process in the innermost of its containers; None if it cannot be read."""
+    for line in _text(f"/proc/{entry}/status").splitlines():
+        if line.startswith("NSpid:"):
+            return int(line.split()[-1])
+    return None
+
+
+def _namespaces() -> str:
+    """The namespaces in which this process has its number and its start; "" if unknown."""
+    try:
+        if os.readlink("/proc/self") != str(os.getpid()):
+            return ""  # /proc belongs to another container
+        return " ".join(os.readlink(f"/proc/self/ns/{kind}") for kind in ("pid", "time"))
+    except OSError:
+        return ""
 
 
 def _text(path: str) -> str:
     try:
-        return Path(path).read_text().strip()
+        return Path(path).read_text(errors="replace").strip()
     except OSError:
         return ""

@@ -40,7 +40,7 @@ def select(
         GdexpError: there is no such run or sweep, or no run at all.
     """
     if ids:
-        return [_by_id(store, prefix) for prefix in dict.fromkeys(ids)]
+        return [by_id(store, prefix) for prefix in dict.fromkeys(ids)]
     if everything:
         return _ordered(_not_empty(store, store.runs(IS_RUN)))
     if last is not None:
@@ -115,8 +115,17 @@ def _of_sweep(store: Store, sweep: str) -> list[RecordedRun]:
     return runs
 
 
-def _by_id(store: Store, prefix: str) -> RecordedRun:
-    """The run whose id has this prefix, in any experiment."""
+def by_id(store: Store, prefix: str, kinds: Sequence[str] = ("run",)) -> RecordedRun:
+    """The run whose id has this prefix, in any experiment.
+
+    Args:
+        store: the store.
+        prefix: its id, or the first characters of it.
+        kinds: the kinds of which it may be: run, sweep.
+
+    Raises:
+        GdexpError: there is no such run, or there are several, or it is of another kind.
+    """
     runs = store.runs(limit=2, id_prefix=prefix, everywhere=True)
     if not runs:
         raise GdexpError(
@@ -126,7 +135,7 @@ def _by_id(store: Store, prefix: str) -> RecordedRun:
     if len(runs) > 1:
         raise GdexpError(f"the ids of several runs start with {prefix!r}. Type more characters.")
     kind = runs[0].tags.get(KIND)
-    if kind != "run":
+    if kind not in kinds:
         raise GdexpError(f"{prefix!r} is not a gdexp run (its tag gdexp.kind is {kind!r}).")
     return runs[0]
 

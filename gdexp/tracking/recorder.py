@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 from gdexp.config.job import Job
@@ -12,7 +13,8 @@ from gdexp.data.preparation import Prepared
 from gdexp.descent.result import Result
 from gdexp.descent.signals import shielded
 from gdexp.descent.trajectory import Trajectory
-from gdexp.tracking import describe
+from gdexp.tracking import delivery, describe
+from gdexp.tracking.patience import patiently
 from gdexp.tracking.run_record import RunRecord
 from gdexp.tracking.store import Store
 
@@ -21,6 +23,8 @@ EVERY = 5.0  # seconds between two writes of a run under way
 ROWS = 200_000  # per transaction: about a second in SQLite
 BYTES = 64 * 2**20  # of artifacts per transaction
 RUNS = 2000  # per transaction; each run updates every index
+MODEL = 600.0  # seconds that uploading a model may take
+NO_MODEL = "the model is not logged, since the store cannot be written"
 DELAY = 2.0  # seconds that a run waits for others to share its transaction
 
 
@@ -35,9 +39,11 @@ class Recording:
 
     def __init__(self, store: Store, job: Job, data: Prepared) -> None:
         self.job = job
-        self.run_id: str | None = None  # once it is open
+        self.run_id: str | None = None  # in the store, once it is open
+        self.key: str | None = None  # of its records, see RunRecord.run_id
         self.sent = 0  # the number of epochs that the store has
         self._store, self._data = store, data
+        self._delivery = delivery.of(store)
         self._started = time.time()
         self._written = time.perf_counter()
 
@@ -62,13 +68,19 @@ class Recording:
         from gdexp.tracking.model import log_model  # imports much of MLflow
 
         params, epoch = describe.params(self.job), result.trajectory.length
-        log_model(self._store, self._open(), result.fitted, self._data, params, epoch)
+        run_id = self._open()
+        log = partial(log_model, self._store, run_id, result.fitted, self._data, params, epoch)
+        if self._delivery.is_pending:
+            result.notes["log_model"] = NO_MODEL
+        else:
+            patiently(log, self._store.uri, MODEL)
 
     def _open(self) -> str:
         with shielded():
             if self.run_id is None:
                 record = describe.opening(self.job, self._data, self._started)
-                (self.run_id,) = self._store.write([record])
+                (self.run_id,) = self._delivery.write([record])
+                self.key = record.run_id
                 self._written = time.perf_counter()
             return self.run_id
 
@@ -80,16 +92,16 @@ class Recording:
         self._written = time.perf_counter()
 
     def _write(self, **news: Any) -> None:
-        assert self.run_id is not None
+        assert self.key is not None
         addition = RunRecord(
             name=describe.run_name(self.job),
             status="RUNNING",
             start_ms=int(self._started * 1000),
-            run_id=self.run_id,
+            run_id=self.key,
             is_open=True,
             **news,
         )
-        self._store.write([addition])
+        self._delivery.write([addition])
 
 
 class _Pending(NamedTuple):
@@ -112,7 +124,9 @@ class Recorder:
     def __init__(self, store: Store, on_written: Callable[[Job, Result], None] | None) -> None:
         self.store = store
         self._on_written = on_written
+        self._delivery = delivery.of(store)
         self._pending: list[_Pending] = []
+        self._spooled: dict[str, Result] = {}  # by the run's key
         self._rows = self._bytes = self._count = 0
         self._lock = threading.RLock()
         self._timer: threading.Timer | None = None
@@ -131,8 +145,8 @@ class Recorder:
             result.outcome, result.reason = "failed", f"the model could not be logged: {error}"
             raise
         finally:
-            job, run_id = recording.job, recording.run_id
-            record = describe.record(job, result, run_id=run_id, after=recording.sent)
+            job, key = recording.job, recording.key
+            record = describe.record(job, result, run_id=key, after=recording.sent)
             self._add(job, result, record)
 
     def add(self, job: Job, result: Result) -> None:
@@ -156,7 +170,7 @@ class Recorder:
         """Write the pending runs; signals wait until they are written.
 
         Raises:
-            WriteError: the store cannot be written.
+            WriteError: neither the store nor the spool can be written.
         """
         with shielded():
             self._write_pending()
@@ -179,15 +193,26 @@ class Recorder:
             self._rows = self._bytes = 0
             parts = [pending] if self.store.atomic else [[entry] for entry in pending]
             for part in filter(None, parts):
-                ids = self.store.write([entry.record for entry in part])
+                ids = self._delivery.write([entry.record for entry in part])
                 self._count += len(part)
                 for entry, run_id in zip(part, ids, strict=True):
                     entry.result.run_id = run_id
+                    if self._delivery.is_kept(entry.record.run_id):
+                        entry.result.is_spooled = True
+                        self._spooled[entry.record.run_id] = entry.result
                     if self._on_written is not None:
                         self._on_written(entry.job, entry.result)
+
+    def finish(self) -> None:
+        """Try once more to deliver what has been spooled, and say so in the results."""
+        with shielded():
+            self._delivery.finish()
+            for key, result in self._spooled.items():
+                result.run_id = self._delivery.id_of(key)
+                result.is_spooled = self._delivery.is_kept(key)
 
     def close(self) -> None:
         """Write the pending runs; after many, let the database update its statistics."""
         self.flush()
-        if self._count:
+        if self._count and not self._delivery.is_pending:
             self.store.analyze_after(self._count)

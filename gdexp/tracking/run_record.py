@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 STATUSES = ("RUNNING", "FINISHED", "FAILED", "KILLED")
 PROCESS = "gdexp.process"  # tag of a run under way: the process that owns it
+RUN_KEY = "gdexp.run_key"  # tag of a run whose id a server has given: RunRecord.run_id
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,8 @@ class RunRecord:
         curves: its metrics, including those with a single value.
         dataset: the data it was computed on.
         artifacts: its files, by their path below the run's artifact folder.
-        run_id: its id in a database, by default a new one; a tracking server assigns its own.
+        run_id: its key, by default a new one; its id in a database. A tracking server gives ids of
+            its own, and keeps the key as the tag ``gdexp.run_key``.
         is_open: whether the run is already in the store, as RUNNING, and this adds to it.
 
     Raises:
@@ -130,6 +132,8 @@ class RecordedRun:
         params: its params, by key.
         tags: its tags, by key.
         metrics: the latest value of each metric, by key.
+        heard_ms: when its last point was reached, in ms since 1970; without one, when it started.
+        epoch: the epoch of its last point; 0 without one.
     """
 
     run_id: str
@@ -141,8 +145,15 @@ class RecordedRun:
     params: Mapping[str, str]
     tags: Mapping[str, str]
     metrics: Mapping[str, float]
+    heard_ms: int = 0
+    epoch: int = 0
 
     @property
     def outcome(self) -> str:
-        """How it ended: the tag ``gdexp.outcome``, or the status if it has no such tag."""
+        """How it ended: the tag ``gdexp.outcome``, or the status if it has no such tag.
+
+        A sweep that is resumed is running, though it has the outcome of its interruption.
+        """
+        if self.status == "RUNNING":
+            return "running"
         return self.tags.get("gdexp.outcome", self.status.lower())

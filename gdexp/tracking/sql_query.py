@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from gdexp.tracking.database import Connection
-from gdexp.tracking.run_record import RecordedRun
+from gdexp.tracking.run_record import PROCESS, RecordedRun
 
 AT_ONCE = 500  # ids per query
 RUN = ("run_uuid", "experiment_id", "name", "status", "start_time", "artifact_uri")
@@ -56,10 +56,14 @@ def recorded_runs(connection: Connection, ids: Sequence[str]) -> list[RecordedRu
     runs = {row[0]: row for row in _of_runs(connection, f"SELECT {', '.join(RUN)} FROM runs", ids)}
     params = _by_run(connection, "SELECT run_uuid, key, value FROM params", ids)
     tags = _by_run(connection, "SELECT run_uuid, key, value FROM tags", ids)
-    select = "SELECT run_uuid, key, value, is_nan FROM latest_metrics"
+    select = "SELECT run_uuid, key, value, is_nan, timestamp, step FROM latest_metrics"
     metrics: dict[str, dict[str, float]] = defaultdict(dict)
-    for run_id, key, value, is_nan in _of_runs(connection, select, ids):
+    heard: dict[str, int] = defaultdict(int)
+    epoch: dict[str, int] = defaultdict(int)
+    for run_id, key, value, is_nan, timestamp, step in _of_runs(connection, select, ids):
         metrics[run_id][key] = math.nan if is_nan else float(value)
+        heard[run_id] = max(heard[run_id], timestamp or 0)
+        epoch[run_id] = max(epoch[run_id], step)
     return [
         RecordedRun(
             run_id=run_id,
@@ -71,9 +75,26 @@ def recorded_runs(connection: Connection, ids: Sequence[str]) -> list[RecordedRu
             params=params[run_id],
             tags=tags[run_id],
             metrics=metrics[run_id],
+            heard_ms=max(heard[run_id], start or 0),
+            epoch=epoch[run_id],
         )
         for run_id, experiment, name, status, start, uri in map(runs.__getitem__, ids)
     ]
+
+
+def is_as_read(connection: Connection, run: RecordedRun) -> bool:
+    """Whether a run still has the status and the owner with which it was read.
+
+    Within a transaction, they then stay so: in PostgreSQL, the update locks the run's row.
+    """
+    connection.query("UPDATE runs SET status = status WHERE run_uuid = ?", (run.run_id,))
+    rows = connection.query(
+        "SELECT r.status, t.value FROM runs r "
+        f"LEFT JOIN tags t ON t.run_uuid = r.run_uuid AND t.key = '{PROCESS}' "
+        "WHERE r.run_uuid = ?",
+        (run.run_id,),
+    )
+    return rows == [(run.status, run.tags.get(PROCESS))]
 
 
 def _by_run(connection: Connection, select: str, ids: Sequence[str]) -> dict[str, dict[str, str]]:

@@ -18,7 +18,6 @@ from uuid import uuid4
 
 import numpy as np
 
-from gdexp.errors import StoreError
 from gdexp.tracking.run_record import DatasetRecord, RunRecord
 
 LARGEST = np.finfo(np.float64).max  # what MLflow stores for infinity
@@ -49,15 +48,25 @@ COLUMNS = {
 _KEY = re.compile(r"[/\w.\- :]*")
 
 
-def rows_of(records: Sequence[RunRecord], experiment: int, location: str) -> Rows:
+def rows_of(
+    records: Sequence[RunRecord], experiment: int, location: str, *, additions: bool = False
+) -> Rows:
     """The rows of each table except those of data sets, in the order the foreign keys require.
 
+    Args:
+        records: the runs, and additions to runs.
+        experiment: the id of their experiment.
+        location: where it stores artifacts.
+        additions: whether additions, too, get a row for their run: it may be missing.
+
     Raises:
-        StoreError: MLflow does not allow a key.
+        ValueError: MLflow does not allow a key.
     """
     metrics, latest = _metrics(records)
     return {
-        "runs": [_run(run, experiment, location) for run in records if not run.is_open],
+        "runs": [
+            _run(run, experiment, location) for run in records if additions or not run.is_open
+        ],
         "tags": list(chain.from_iterable(map(_tags, records))),
         "params": [
             (_checked(key), value[:LONGEST_PARAM], run.run_id)
@@ -103,11 +112,11 @@ def _checked(key: str) -> str:
     """The key, if MLflow allows it.
 
     Raises:
-        StoreError: it is too long, has other characters, or is not a normalised relative path.
+        ValueError: it is too long, has other characters, or is not a normalised relative path.
     """
     is_path = key == posixpath.normpath(key) != "." and not key.startswith(("..", "/"))
     if len(key) > LONGEST_KEY or not (_KEY.fullmatch(key) and is_path):
-        raise StoreError(
+        raise ValueError(
             f"MLflow does not allow the key {key[:60]!r}: a key has at most {LONGEST_KEY} letters, "
             "digits, spaces and _ - . : /"
         )

@@ -11,26 +11,17 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from uuid import uuid4
 
-from gdexp.errors import StoreError, WriteError, brief
+from gdexp.errors import RefusedError, StoreError, WriteError, brief
 from gdexp.tracking import artifacts
 from gdexp.tracking.database import Connection, Database, Row
 from gdexp.tracking.location import hide_password
-from gdexp.tracking.run_record import PROCESS, DatasetRecord, RecordedRun, RunRecord
-from gdexp.tracking.sql_query import matching_ids, recorded_runs
-from gdexp.tracking.sql_rows import COLUMNS, dataset_row, rows_of
+from gdexp.tracking.patience import is_abandoned
+from gdexp.tracking.run_record import RecordedRun, RunRecord
+from gdexp.tracking.sql_query import is_as_read, matching_ids, recorded_runs
+from gdexp.tracking.sql_rows import COLUMNS, Rows, rows_of
+from gdexp.tracking.sql_write import ENDINGS, insert, set_status, tag_failed
 
-KEEP = " ON CONFLICT DO NOTHING"
-REPLACE = " ON CONFLICT (key, run_uuid) DO UPDATE SET "
-ENDINGS = {  # of rows with the same key, MLflow's client keeps the first, or the last
-    "metrics": KEEP,
-    "params": KEEP,
-    "datasets": KEEP,
-    "tags": f"{REPLACE}value = excluded.value",
-    "latest_metrics": REPLACE
-    + ", ".join(f"{name} = excluded.{name}" for name in ("value", "timestamp", "step", "is_nan")),
-}
 MANY = 1000  # runs above which a database without statistics picks slow plans
 
 
@@ -54,43 +45,30 @@ class SqlStore:
         self._database, self._location = database, location
         self._root = artifacts.local_path(location)
 
-    def write(self, records: Sequence[RunRecord]) -> list[str]:
+    def write(self, records: Sequence[RunRecord], *, again: bool = False) -> list[str]:
         """Write runs, all of them or none, files first; see :class:`gdexp.tracking.store.Store`."""
+        count = "A run" if len(records) == 1 else f"{len(records)} runs"
+        start = f"{count} cannot be written to {hide_password(self.uri)}: "
         try:
-            self._write_files(records)
-            self._write_rows(records)
+            rows = self._rows(records, again=again)  # before taking the lock
+            self._write_files(records, again=again)
+            with self._database.transaction() as connection:
+                self._check_experiment(connection)
+                insert(connection, records, rows, int(self.experiment_id), again=again)
         except BaseException as error:
-            self._clean_up(records)
+            if not (again or is_abandoned()):
+                self._remove_files(records)
             if not isinstance(error, Exception):
                 raise
-            count = "A run" if len(records) == 1 else f"{len(records)} runs"
-            raise WriteError(
-                f"{count} cannot be written to {hide_password(self.uri)}: {brief(error)}."
-            ) from error
+            kind = RefusedError if _is_refusal(error) else WriteError
+            raise kind(f"{start}{brief(error)}.") from error
         return [record.run_id for record in records]
 
-    def _write_rows(self, records: Sequence[RunRecord]) -> None:
+    def _rows(self, records: Sequence[RunRecord], *, again: bool) -> Rows:
         # Sorted by id, the inserts go to neighbouring index pages: 1.3 times faster.
         ordered = sorted(records, key=lambda record: record.run_id)
-        rows = rows_of(ordered, int(self.experiment_id), self._location)  # before taking the lock
-        with self._database.transaction() as connection:
-            self._check_experiment(connection)
-            for table, values in rows.items():
-                connection.insert(table, COLUMNS[table], values, ENDINGS.get(table, ""))
-            self._insert_datasets(connection, [run for run in records if run.dataset])
-            for record in ordered:
-                if record.is_open:
-                    self._update(connection, record)
-
-    def _update(self, connection: Connection, record: RunRecord) -> None:
-        connection.query(
-            "UPDATE runs SET status = ?, end_time = ? WHERE run_uuid = ?",
-            (record.status, record.end_ms, record.run_id),
-        )
-        if record.status != "RUNNING":
-            connection.query(
-                f"DELETE FROM tags WHERE key = '{PROCESS}' AND run_uuid = ?", (record.run_id,)
-            )
+        experiment = int(self.experiment_id)
+        return rows_of(ordered, experiment, self._location, additions=again)
 
     def _check_experiment(self, connection: Connection) -> None:
         stage = connection.query(
@@ -100,40 +78,13 @@ class SqlStore:
         if stage != [("active",)]:
             raise StoreError(f"the experiment {self.experiment!r} has been deleted")
 
-    def _insert_datasets(self, connection: Connection, records: Sequence[RunRecord]) -> None:
-        """Insert data sets and link runs to them; an experiment has each data set once."""
-        unique: dict[tuple[str, str], DatasetRecord] = {}
-        for dataset in (record.dataset for record in records if record.dataset):
-            unique.setdefault((dataset.name, dataset.digest), dataset)  # the first is kept
-        experiment = int(self.experiment_id)
-        # sorted, so that two writers cannot deadlock
-        rows = [dataset_row(unique[key], experiment) for key in sorted(unique)]
-        connection.insert("datasets", COLUMNS["datasets"], rows, KEEP)
-        ids = {
-            key: connection.query(
-                "SELECT dataset_uuid FROM datasets "
-                "WHERE experiment_id = ? AND name = ? AND digest = ?",
-                (experiment, *key),
-            )[0][0]
-            for key in unique
-        }
-        links, tags = [], []
-        for record in records:
-            assert record.dataset is not None
-            link, source = uuid4().hex, ids[record.dataset.name, record.dataset.digest]
-            links.append((link, "DATASET", source, "RUN", record.run_id))
-            if record.dataset.context is not None:
-                tags.append((link, "mlflow.data.context", record.dataset.context))
-        connection.insert("inputs", COLUMNS["inputs"], links)
-        connection.insert("input_tags", COLUMNS["input_tags"], tags)
-
-    def _write_files(self, records: Sequence[RunRecord]) -> None:
+    def _write_files(self, records: Sequence[RunRecord], *, again: bool) -> None:
         files = {record.run_id: record.artifacts for record in records if record.artifacts}
         root = self._root
         if root is not None:
             for record in records:
-                if not record.is_open and (root / record.run_id).exists():
-                    raise StoreError(f"run {record.run_id} already exists")
+                if not (record.is_open or again) and (root / record.run_id).exists():
+                    raise ValueError(f"run {record.run_id} already exists")
             artifacts.write_files({root / run_id / "artifacts": files[run_id] for run_id in files})
             return
         from gdexp.tracking import mlflow_files
@@ -141,29 +92,30 @@ class SqlStore:
         for run_id, contents in files.items():
             mlflow_files.upload(self._location, run_id, contents)
 
-    def _clean_up(self, records: Sequence[RunRecord]) -> None:
-        """Undo a failed write; the commit may still have succeeded, if its answer was lost."""
-        with suppress(Exception), self._database.transaction() as connection:
-            written = {
-                run_id
-                for record in records
-                for (run_id,) in connection.query(
-                    "SELECT run_uuid FROM runs WHERE run_uuid = ?", (record.run_id,)
-                )
-            }
-            for record in records:
-                if self._root is not None and record.run_id not in written:
-                    shutil.rmtree(self._root / record.run_id, ignore_errors=True)
-            for record in records:
-                if not record.is_open or record.status != "RUNNING":  # its owner will not end it
-                    self._end(connection, record)
+    def _remove_files(self, records: Sequence[RunRecord]) -> None:
+        """Remove the files of runs that are not in the store, unless the store does not tell.
 
-    def _end(self, connection: Connection, record: RunRecord) -> None:
-        """Mark a run as FAILED whose last rows could not be written, whatever its outcome."""
-        is_running = "SELECT 1 FROM runs WHERE run_uuid = ? AND status = 'RUNNING'"
-        if connection.query(is_running, (record.run_id,)):
-            self._update(connection, replace(record, status="FAILED"))
-            self._tag_failed(connection, {record.run_id: "its last rows could not be written"})
+        The commit may have succeeded, if its answer was lost.
+        """
+        fresh = [record.run_id for record in records if not record.is_open]
+        if self._root is None or not fresh:
+            return
+        with suppress(Exception), self._database.reading() as connection:
+            query = "SELECT 1 FROM runs WHERE run_uuid = ?"
+            for run_id in [each for each in fresh if not connection.query(query, (each,))]:
+                shutil.rmtree(self._root / run_id, ignore_errors=True)
+
+    def give_up(self, records: Sequence[RunRecord]) -> None:
+        """Mark runs as FAILED whose end is lost; see :class:`gdexp.tracking.store.Store`."""
+        with suppress(Exception), self._database.transaction() as connection:
+            for record in records:
+                if record.is_open and record.status == "RUNNING":
+                    continue  # its owner will end it
+                is_running = "SELECT 1 FROM runs WHERE run_uuid = ? AND status = 'RUNNING'"
+                if connection.query(is_running, (record.run_id,)):
+                    set_status(connection, replace(record, status="FAILED"))
+                    reason = "its last rows could not be written"
+                    tag_failed(connection, {record.run_id: reason})
 
     def runs(
         self,
@@ -194,16 +146,19 @@ class SqlStore:
         with self._database.transaction() as connection:
             for run_id in run_ids:
                 connection.query("UPDATE runs SET status = 'FAILED' WHERE run_uuid = ?", (run_id,))
-            self._tag_failed(connection, run_ids)
+            tag_failed(connection, run_ids)
 
-    def _tag_failed(self, connection: Connection, reasons: Mapping[str, str]) -> None:
-        """Set the outcome of runs to failed, and the reason of each."""
-        rows = [
-            row
-            for run_id, reason in reasons.items()
-            for row in (("gdexp.outcome", "failed", run_id), ("gdexp.reason", reason, run_id))
-        ]
-        connection.insert("tags", COLUMNS["tags"], rows, ENDINGS["tags"])
+    def interrupt(self, run: RecordedRun, end_ms: int, tags: Mapping[str, str]) -> bool:
+        """Mark a run as KILLED; see :class:`gdexp.tracking.store.Store`."""
+        with self._database.transaction() as connection:
+            if not is_as_read(connection, run):
+                return False
+            set_status(
+                connection, RunRecord("KILLED", "KILLED", run.start_ms, end_ms, run_id=run.run_id)
+            )
+            rows = [(key, value, run.run_id) for key, value in tags.items()]
+            connection.insert("tags", COLUMNS["tags"], rows, ENDINGS["tags"])
+        return True
 
     def tag_experiment(self, experiment_id: str, tags: Mapping[str, str]) -> None:
         """Set tags of an experiment; see :class:`gdexp.tracking.store.Store`."""
@@ -243,3 +198,10 @@ class SqlStore:
             doubled = total.bit_length() > (total - written).bit_length()
             if written >= MANY or (total >= MANY and doubled):
                 connection.analyze(list(COLUMNS))
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether the run itself is refused: a key, a file name, a value of the wrong type."""
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    own = isinstance(error, TypeError | ValueError) and not isinstance(error, OSError)
+    return own or bool(kinds & {"IntegrityError", "DataError"})

@@ -23,18 +23,27 @@ class Store(Protocol):
     experiment_id: str
     atomic: bool
 
-    def write(self, records: Sequence[RunRecord]) -> list[str]:
+    def write(self, records: Sequence[RunRecord], *, again: bool = False) -> list[str]:
         """Write runs with everything that belongs to them.
 
         A database gets the artifacts first and then all runs in one transaction, so that every run
         in it is complete; a server gets the runs one by one.
 
+        Args:
+            records: the runs, and additions to runs.
+            again: whether the store may have some of this, or records of these runs that are newer;
+                what it has stays as it is.
+
         Returns:
             The ids of the runs, in the same order.
 
         Raises:
+            RefusedError: the store refuses a run.
             WriteError: the store cannot be written. A database then has none of the runs.
         """
+
+    def give_up(self, records: Sequence[RunRecord]) -> None:
+        """Mark the runs among these that are RUNNING as FAILED: nobody will write their end."""
 
     def runs(
         self,
@@ -58,6 +67,18 @@ class Store(Protocol):
 
     def fail(self, run_ids: Mapping[str, str]) -> None:
         """Mark FINISHED runs as FAILED, each with the reason."""
+
+    def interrupt(self, run: RecordedRun, end_ms: int, tags: Mapping[str, str]) -> bool:
+        """Mark a RUNNING run as KILLED, set tags, and remove its owner.
+
+        Args:
+            run: the run.
+            end_ms: when it ended, in ms since 1970.
+            tags: the tags.
+
+        Returns:
+            Whether this was done here: False if the run has ended, or changed its owner, meanwhile.
+        """
 
     def tag_experiment(self, experiment_id: str, tags: Mapping[str, str]) -> None:
         """Set tags of an experiment; its other tags stay as they are.
