@@ -23,7 +23,7 @@ CONFIG, TRAJECTORY, TRANSCRIPT = "config.yaml", "trajectory.parquet", "transcrip
 COEF, CHECK = "coef/", "check/"
 LOSSES = ("final/loss", "final/log10_loss", "best/loss", "best/epoch")  # known by the trajectory
 RESTORED, PREDICTION = "final/epoch", "final/prediction"
-_AT = re.compile(r"training: f\((.+)\) = ")
+_AT = re.compile(r"training: f\(([^()\n]{1,99})\) = ")
 
 
 def newest_checkpoint(store: Store, run_id: str) -> tuple[str, bytes]:
@@ -62,7 +62,7 @@ def result_of(store: Store, run: RecordedRun) -> Result:
         GdexpError: these artifacts are missing or damaged.
     """
     with _reading(TRAJECTORY, run.run_id):
-        trajectory = read_parquet(store.read(run, TRAJECTORY))
+        trajectory = read_parquet(store.read(run, TRAJECTORY), int(run.params["iters"]))
     with _reading(TRANSCRIPT, run.run_id):
         transcript = store.read(run, TRANSCRIPT).decode()
     at = _AT.search(transcript)
