@@ -7,14 +7,14 @@ complete the sentence "predictor.npz is damaged: …".
 from __future__ import annotations
 
 import math
-import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from gdexp.config import schema
 from gdexp.config.capabilities import task_of
+from gdexp.config.trust import ONLY_OURS, Trust, check
 from gdexp.data.categories import Categories, Encoding
 from gdexp.data.transforms import Scaling, TargetScaling
 from gdexp.descent.archive import check_mapping, take, unpack
@@ -27,16 +27,17 @@ DEEPEST = 30  # levels of a configuration
 PREFIX = "param/"  # of the trajectory's columns that hold parameters
 
 
-def read_fitted(content: bytes) -> Fitted:
+def read_fitted(content: bytes, trust: Trust = ONLY_OURS) -> Fitted:
     """Unpack what :meth:`gdexp.descent.fitted.Fitted.packed` returned.
 
     Raises:
-        ConfigError: if the predictor's class cannot be imported or rejects its settings.
+        ConfigError: if the predictor's class is not trusted, cannot be imported or rejects its
+            settings.
         ValueError: if the content is damaged.
     """
     parts = unpack(content)
     settings, features, outputs, scaling, state = take(parts, PARTS)
-    _check_settings(check_mapping(settings, "settings"), NEEDED)
+    _check_settings(check_mapping(settings, "settings"), NEEDED, trust)
     if not (features and _are_names(features)):
         raise ValueError("its features are not a list of names")
     if type(outputs) is not int or outputs < 1:
@@ -57,10 +58,11 @@ def read_fitted(content: bytes) -> Fitted:
     return fitted
 
 
-def read_config(content: bytes) -> dict[str, Any]:
+def read_config(content: bytes, trust: Trust = ONLY_OURS) -> dict[str, Any]:
     """The settings in a run's ``config.yaml``.
 
     Raises:
+        UntrustedError: if they name a class that is not trusted.
         ValueError: if the content is damaged, or lacks a setting that every run has.
     """
     import yaml
@@ -78,7 +80,7 @@ def read_config(content: bytes) -> dict[str, Any]:
         raise ValueError(first_line(error)) from error
     except Exception as error:  # a damaged file may raise anything
         raise ValueError(f"it is not YAML ({' '.join(str(error).split())[:200]})") from error
-    _check_settings(check_mapping(settings, "it"), (*NEEDED, "data", "iters"))
+    _check_settings(check_mapping(settings, "it"), (*NEEDED, "data", "iters"), trust)
     return dict(settings)
 
 
@@ -88,14 +90,14 @@ def read_last_epoch(content: bytes, iters: int) -> dict[str, float]:
     Raises:
         ValueError: if the content is damaged, is not a trajectory, or has more than iters epochs.
     """
-    columns, epochs, last = _last_row(content)
+    file = open_trajectory(content, iters)
+    columns, epochs = file.schema_arrow.names, file.metadata.num_rows
     names = [name for name in columns if name.startswith(PREFIX)]
     if not names or "epoch" not in columns:
         raise ValueError(f"it has no column {PREFIX + 'w' if 'epoch' in columns else 'epoch'}")
-    if epochs > iters:
-        raise ValueError(f"it has {epochs} epochs, more than iters={iters}")
     if epochs == 0:
         return {}
+    last = _last_row(file, ["epoch", *names])
     if last["epoch"] != epochs:
         raise ValueError(f"its last epoch is not {epochs}, the number of its rows")
     for name in names:
@@ -104,30 +106,44 @@ def read_last_epoch(content: bytes, iters: int) -> dict[str, float]:
     return {name.removeprefix(PREFIX): last[name] for name in names}
 
 
-def _last_row(parquet: bytes) -> tuple[list[str], int, dict[str, Any]]:
-    """The columns of a Parquet file, its number of rows, and the last row's epoch and parameters.
+def open_trajectory(content: bytes, iters: int) -> Any:
+    """Open a ``trajectory.parquet``; returns pyarrow's ParquetFile, of which no row has been read.
 
-    Only the last group of rows is read, in this thread: one of Arrow's may be the last to hold the
-    bytes, and aborts the process if it lets go of them while the interpreter exits.
+    Raises:
+        ValueError: if the content is damaged, or has more than iters epochs: a few bytes may stand
+            for any number of rows.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        file = pq.ParquetFile(pa.BufferReader(parquet))
-        columns, rows = file.schema_arrow.names, file.metadata.num_rows
-        wanted = [name for name in columns if name == "epoch" or name.startswith(PREFIX)]
-        if rows == 0 or not wanted:
-            return columns, rows, {}
-        last = file.num_row_groups - 1
-        group = file.read_row_group(last, columns=wanted, use_threads=False)
-        return columns, rows, {name: group[name][-1].as_py() for name in wanted}
+        file = pq.ParquetFile(pa.BufferReader(content))
+        data = file.metadata
+        rows = max(
+            data.num_rows, sum(data.row_group(i).num_rows for i in range(data.num_row_groups))
+        )
+    except Exception as error:  # a damaged file may raise anything
+        raise ValueError(f"it cannot be read as Parquet ({first_line(error)})") from error
+    if rows > iters:
+        raise ValueError(f"it has {rows} epochs, more than iters={iters}")
+    return file
+
+
+def _last_row(file: Any, wanted: list[str]) -> dict[str, Any]:
+    """The last row of some columns.
+
+    Only the last group of rows is read, in this thread: one of Arrow's may be the last to hold the
+    bytes, and aborts the process if it lets go of them while the interpreter exits.
+    """
+    try:
+        group = file.read_row_group(file.num_row_groups - 1, columns=wanted, use_threads=False)
+        return {name: group[name][-1].as_py() for name in wanted}
     except Exception as error:  # a damaged file may raise anything
         raise ValueError(f"it cannot be read as Parquet ({first_line(error)})") from error
 
 
-def _check_settings(settings: Mapping[str, Any], needed: tuple[str, ...]) -> None:
-    """Raise ValueError if a needed setting is missing or out of its range."""
+def _check_settings(settings: Mapping[str, Any], needed: tuple[str, ...], trust: Trust) -> None:
+    """Raise ValueError if a setting is missing, out of its range, or names untrusted code."""
     for key in needed:
         if key not in settings:
             raise ValueError(f"it has no setting {key!r}")
@@ -138,9 +154,7 @@ def _check_settings(settings: Mapping[str, Any], needed: tuple[str, ...]) -> Non
                 raise ValueError(str(error).partition(". ")[0].rstrip(".")) from error
         elif not isinstance(check_mapping(settings[key], key).get("_target_"), str):
             raise ValueError(f"{key} has no _target_")
-    for target in _targets(settings["predictor"]):
-        if str(target).partition(".")[0] in sys.stdlib_module_names:
-            raise ValueError(f"predictor: {target} is not a predictor")
+    check(settings, trust)
 
 
 def _check_predictions(fitted: Fitted) -> None:
@@ -211,14 +225,3 @@ def _classes(names: Any, outputs: int, task: Task) -> Categories:
 
 def _are_names(names: Any) -> bool:
     return isinstance(names, tuple) and all(isinstance(name, str) for name in names)
-
-
-def _targets(node: Any) -> Iterator[Any]:
-    """Every ``_target_`` in a component's settings, at any depth."""
-    if isinstance(node, Mapping):
-        if "_target_" in node:
-            yield node["_target_"]
-        node = node.values()
-    if not isinstance(node, str):
-        for inner in node if isinstance(node, Iterable) else ():
-            yield from _targets(inner)

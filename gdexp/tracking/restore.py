@@ -8,10 +8,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from gdexp.config.trust import ONLY_OURS, Trust
 from gdexp.descent.fitted import FILE, Fitted, is_rebuildable
 from gdexp.descent.fitted_files import read_config, read_fitted, read_last_epoch
 from gdexp.descent.result import Result
-from gdexp.errors import ConfigError, GdexpError, brief
+from gdexp.errors import ConfigError, GdexpError, UntrustedError, brief
 from gdexp.tracking.curves import read_parquet
 from gdexp.tracking.describe import CHECKPOINTS
 from gdexp.tracking.location import hide_password
@@ -22,7 +23,7 @@ CONFIG, TRAJECTORY, TRANSCRIPT = "config.yaml", "trajectory.parquet", "transcrip
 COEF, CHECK = "coef/", "check/"
 LOSSES = ("final/loss", "final/log10_loss", "best/loss", "best/epoch")  # known by the trajectory
 RESTORED, PREDICTION = "final/epoch", "final/prediction"
-_AT = re.compile(r"training: f\((.+)\) = ")
+_AT = re.compile(r"training: f\(([^()\n]{1,99})\) = ")
 
 
 def newest_checkpoint(store: Store, run_id: str) -> tuple[str, bytes]:
@@ -61,7 +62,7 @@ def result_of(store: Store, run: RecordedRun) -> Result:
         GdexpError: these artifacts are missing or damaged.
     """
     with _reading(TRAJECTORY, run.run_id):
-        trajectory = read_parquet(store.read(run, TRAJECTORY))
+        trajectory = read_parquet(store.read(run, TRAJECTORY), int(run.params["iters"]))
     with _reading(TRANSCRIPT, run.run_id):
         transcript = store.read(run, TRANSCRIPT).decode()
     at = _AT.search(transcript)
@@ -96,8 +97,13 @@ def _taken(metrics: dict[str, float], prefix: str) -> dict[str, float]:
     return {name.removeprefix(prefix): metrics.pop(name) for name in names}
 
 
-def fitted_of(store: Store, run: RecordedRun) -> Fitted:
+def fitted_of(store: Store, run: RecordedRun, trust: Trust = ONLY_OURS) -> Fitted:
     """The predictor of a run, read from its file or rebuilt from configuration and trajectory.
+
+    Args:
+        store: the store that has the run.
+        run: the run.
+        trust: the code, besides that of gdexp and torch, that its artifacts may name.
 
     Raises:
         GdexpError: the run diverged, or the artifacts that this needs are missing or damaged.
@@ -110,10 +116,10 @@ def fitted_of(store: Store, run: RecordedRun) -> Fitted:
         names = set(store.files(run))
     if FILE in names:
         with _reading(FILE, run_id):
-            return read_fitted(store.read(run, FILE))
+            return read_fitted(store.read(run, FILE), trust)
     if {CONFIG, TRAJECTORY} <= names:
         with _reading(CONFIG, run_id):
-            settings = read_config(store.read(run, CONFIG))
+            settings = read_config(store.read(run, CONFIG), trust)
         with _reading(TRAJECTORY, run_id):
             if last := _last_epoch(store, run, settings):
                 return Fitted.rebuilt(settings, last)
@@ -145,6 +151,8 @@ def _reading(name: str, run_id: str) -> Iterator[None]:
     what = f"{name} of run {run_id}"
     try:
         yield
+    except UntrustedError as error:
+        raise GdexpError(f"{what}: {error}") from error
     except ValueError as error:
         # A ConfigError comes from a component that has changed since the run.
         problem = "cannot be rebuilt" if isinstance(error, ConfigError) else "is damaged"
