@@ -12,6 +12,7 @@ import sys
 COMMANDS = {
     "compare": "show recorded runs side by side, as a table",
     "ui": "show recorded runs in the browser, until Ctrl-C",
+    "replay": "run a recorded run again and compare every epoch",
     "predict": "add a recorded run's predictions to the rows of a table",
 }
 
