@@ -73,6 +73,11 @@ class Conditions:
             facts |= {name: dict(variables).get(name) for name in VARIABLES}
         return cls(facts, folder, together, bool(known))
 
+    @property
+    def has_commit(self) -> bool:
+        """Whether the folder of the start was in a git repository."""
+        return self.facts[TAGS[COMMIT]] is not None
+
     def differences(self, now: Conditions) -> Iterator[tuple[str, Any, Any]]:
         """What both know and is not the same: name, value here, value now."""
         for name, value in self.facts.items():

@@ -54,17 +54,25 @@ def _replay(args: argparse.Namespace) -> int:
     store = open_existing(args.uri, args.experiment)
     run = select(store, args.runs)[0]
     before = _trajectory(store, run)
-    job = job_of(store, run)
-    then = Conditions.recorded(run)
+    job, then = job_of(store, run), Conditions.recorded(run)
     with started_in(then.folder if os.path.isdir(then.folder) else os.getcwd()):
-        result = _computed(store, run, _shortened(job, run, before), then)
-        now = Conditions.of(job, result)
-    differs = difference(before, result.trajectory, job.settings["dtype"])
-    if differs is None:
-        common.show(_identical(run, before))
-        return 0
-    common.show("\n".join([*_different(differs, before, result), *_around(then, now, job)]))
+        for together in _ways(job, then):
+            result = _computed(store, run, _shortened(job, run, before), then, together=together)
+            differs = difference(before, result.trajectory, job.settings["dtype"])
+            if differs is None:
+                common.show(_identical(run, before))
+                return 0
+        assert differs is not None
+        lines = [*_different(differs, before, result), *_around(then, Conditions.of(job, result))]
+    common.show("\n".join(lines))
     return 1
+
+
+def _ways(job: Job, then: Conditions) -> tuple[bool, ...]:
+    """Whether the run was computed together with others; both, if that is unknown."""
+    if then.is_known or job.sweep_id is None:
+        return (then.together is not None,)
+    return False, True
 
 
 def _trajectory(store: Store, run: RecordedRun) -> Trajectory:
@@ -98,7 +106,9 @@ def _shortened(job: Job, run: RecordedRun, before: Trajectory) -> Job:
     return replace(job, settings=job.settings | {"iters": before.length})
 
 
-def _computed(store: Store, run: RecordedRun, job: Job, then: Conditions) -> Result:
+def _computed(
+    store: Store, run: RecordedRun, job: Job, then: Conditions, *, together: bool
+) -> Result:
     """The run, computed again.
 
     Raises:
@@ -107,7 +117,6 @@ def _computed(store: Store, run: RecordedRun, job: Job, then: Conditions) -> Res
     from gdexp.sweep.again import compute_again
     from gdexp.tracking.restore import newest_checkpoint
 
-    together = bool(then.together) or (then.together is None and job.sweep_id is not None)
     try:
         return compute_again(job, lambda name: newest_checkpoint(store, name), together=together)
     except ConfigError as error:
@@ -138,13 +147,13 @@ def _different(differs: Difference, before: Trajectory, result: Result) -> Itera
     if differs.last_epoch > first.epoch:
         yield f"in epoch {differs.last_epoch}, the last that both have:"
         yield from (f"  {pair.words(THEN, NOW)}" for pair in differs.ends[:LISTED])
-        if more := len(differs.ends) - LISTED > 0:
+        if (more := len(differs.ends) - LISTED) > 0:
             yield f"  and {more} more"
         if not differs.ends:
             yield "  everything is equal again"
 
 
-def _around(then: Conditions, now: Conditions, job: Job) -> Iterator[str]:
+def _around(then: Conditions, now: Conditions) -> Iterator[str]:
     """What differs around the run, and what is not known of it."""
     lines = [
         f"  {name}: {THEN} {_shown(value)}, {NOW} {_shown(other)}"
@@ -154,12 +163,14 @@ def _around(then: Conditions, now: Conditions, job: Job) -> Iterator[str]:
         yield "what differs around it:"
         yield from lines
     elif then.is_known:
-        yield "around it, nothing differs: versions, machine, data and git commit are the same"
+        yield "nothing differs around it: the versions, the machine and the data are the same"
     if not then.is_known:
-        yield "its version of gdexp did not record the versions of libraries and the machine"
+        yield "not recorded: the versions of libraries, the machine and the digest of the data"
+    if not then.has_commit:
+        yield "not recorded: your own code, which was not in a git repository"
     if now.together and "torch" in now.facts:
-        count = f"{then.together} runs" if then.together else "others"
-        yield f"it was computed in one program with {count}, and now in one of its own: torch may round differently"
+        others = f"with {then.together - 1} others" if then.together else "with others"
+        yield f"it was computed together {others}, and now alone: torch may round differently"
 
 
 def _shown(value: object) -> str:

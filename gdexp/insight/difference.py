@@ -141,17 +141,19 @@ def _differs(x: FloatArray, y: FloatArray) -> Any:
 
 
 def _pair(a: Curves, b: Curves, name: str, epoch: int, dtype: str) -> Pair:
-    values = [
-        float(curves[name][epoch - 1]) if name in curves and epoch <= len(curves[name]) else None
-        for curves in (a, b)
-    ]
-    held = all(v is None or np.isnan(v) or _is_held(v, dtype) for v in values)
-    return Pair(epoch, name, *values, dtype if held else "float64")
+    one, other = _value(a, name, epoch), _value(b, name, epoch)
+    is_held = _is_held(one, dtype) and _is_held(other, dtype)
+    return Pair(epoch, name, one, other, dtype if is_held else "float64")
 
 
-def _is_held(value: float, dtype: str) -> bool:
+def _value(curves: Curves, name: str, epoch: int) -> float | None:
+    values = curves.get(name, ())
+    return float(values[epoch - 1]) if epoch <= len(values) else None
+
+
+def _is_held(value: float | None, dtype: str) -> bool:
     with np.errstate(over="ignore"):
-        return float(np.dtype(dtype).type(value)) == value
+        return value is None or np.isnan(value) or float(np.dtype(dtype).type(value)) == value
 
 
 def _place(value: float, dtype: str) -> int:

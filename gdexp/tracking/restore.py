@@ -84,7 +84,7 @@ def job_of(store: Store, run: RecordedRun) -> Job:
     with _reading(CONFIG, run.run_id):
         recorded = read_config(store.read(run, CONFIG))
         sections = {
-            name: asdict(section()) | check_mapping(recorded.get(name, {}), name)
+            name: {**asdict(section()), **check_mapping(recorded.get(name, {}), name)}
             for name, section in SECTIONS.items()
         }
         settings = asdict(Settings()) | {"scheduler": {"_target_": None}} | recorded | sections
@@ -92,8 +92,7 @@ def job_of(store: Store, run: RecordedRun) -> Job:
     settings.pop("sweep", None)
     groups = ("step", *GROUPS)
     choices = {name: run.params.get(name, _class_name(settings.get(name))) for name in groups}
-    number = run.tags.get("gdexp.job")
-    return Job(settings, choices, (), run.tags.get("gdexp.sweep_id"), number and int(number))
+    return Job(settings, choices, sweep_id=run.tags.get("gdexp.sweep_id"))
 
 
 def result_of(store: Store, run: RecordedRun) -> Result:
