@@ -5,6 +5,7 @@
     Exception
     ├── GdexpError             a plain sentence; the command line prints it, exit code 2
     │   ├── ConfigError        a setting is unknown, of the wrong type or out of range
+    │   │   └── UntrustedError a record names code that is not trusted; it was not imported
     │   └── StoreError         the tracking store cannot be used
     │       └── WriteError     the open store cannot be written: runs are lost, exit code 1
     └── RunFailedError         a run failed and has been reported, exit code 1
@@ -34,6 +35,10 @@ class GdexpError(Exception):
 
 class ConfigError(GdexpError, ValueError):
     """A setting is unknown, of the wrong type or out of its range."""
+
+
+class UntrustedError(ConfigError):
+    """A record names code that the user has not trusted; nothing was imported."""
 
 
 class StoreError(GdexpError, OSError):

@@ -12,7 +12,8 @@ from gdexp.config.job import Job
 from gdexp.config.schema import FAMILIES
 from gdexp.console import say
 from gdexp.descent.build import Components, build
-from gdexp.descent.checkpoint import Checkpoint, Folder, Saved, check_updater, fit, read
+from gdexp.descent.checkpoint import Folder, Saved, check_updater, fit
+from gdexp.descent.checkpoint_files import Checkpoint, read
 from gdexp.descent.compute import begin, compute, end
 from gdexp.descent.result import Result
 from gdexp.descent.signals import exposed, shielded

@@ -57,6 +57,17 @@ def parser(command: str, *, single: bool = False) -> Parser:
     return made
 
 
+def add_trust(made: Parser) -> None:
+    """Add ``--trust``, which names own code that a record may name."""
+    made.add_argument(
+        "--trust",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="own code that the run may name, such as 'mypackage.*' (repeatable)",
+    )
+
+
 def _run_id(text: str) -> str:
     if "=" in text:
         raise argparse.ArgumentTypeError(

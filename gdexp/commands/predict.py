@@ -36,23 +36,25 @@ def main(argv: Sequence[str]) -> int:
         choices=["true", "false", "null"],
         help=f"whether the first line has names {fit}",
     )
+    common.add_trust(parser)
     args = parser.parse_args(argv)
     return common.guarded(lambda: _predict(args))
 
 
 def _predict(args: argparse.Namespace) -> int:
     from gdexp.commands.prediction import as_options, find, is_parquet, predict
+    from gdexp.config.trust import Trust
     from gdexp.tracking.connect import open_existing
     from gdexp.tracking.query import select
     from gdexp.tracking.restore import fitted_of
 
-    path = find(args.file)
+    path, trust = find(args.file), Trust(tuple(args.trust))
     out = None if args.out is None else new_file(args.out)
     if out is None and is_parquet(path):
         raise GdexpError(f"--out: name a new file for the table, since {args.file} is Parquet.")
     store = open_existing(args.uri, args.experiment)
     run = select(store, args.runs)[0]
-    fitted = fitted_of(store, run)
+    fitted = fitted_of(store, run, trust)
     with as_options():
         content, encoding = predict(path, _format(args, run.params), fitted)
     if out is None:

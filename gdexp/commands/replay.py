@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -32,13 +33,7 @@ THEN, NOW = "recorded", "now"
 def main(argv: Sequence[str]) -> int:
     """Run the command and return its exit code."""
     parser = common.parser("replay", single=True)
-    parser.add_argument(
-        "--trust",
-        metavar="PATTERN",
-        action="append",
-        default=[],
-        help="classes of your own that the run may name, as in mypackage.*",
-    )
+    common.add_trust(parser)
     parser.epilog = "Exit codes: 0 identical, bit for bit; 1 different; 2 it cannot be replayed."
     args = parser.parse_args(argv)
     return common.guarded(lambda: _replay(args))
@@ -46,18 +41,23 @@ def main(argv: Sequence[str]) -> int:
 
 def _replay(args: argparse.Namespace) -> int:
     from gdexp.commands.conditions import Conditions
+    from gdexp.config.trust import Trust
     from gdexp.insight.difference import difference
     from gdexp.tracking.connect import open_existing
     from gdexp.tracking.query import select
     from gdexp.tracking.restore import job_of
 
+    trust = Trust(tuple(args.trust))
     store = open_existing(args.uri, args.experiment)
     run = select(store, args.runs)[0]
-    before = _trajectory(store, run)
-    job, then = job_of(store, run), Conditions.recorded(run)
-    with started_in(then.folder if os.path.isdir(then.folder) else os.getcwd()):
+    before, then = _trajectory(store, run), Conditions.recorded(run)
+    with (
+        started_in(then.folder if os.path.isdir(then.folder) else os.getcwd()),
+        _telling(run, then),
+    ):
+        job = job_of(store, run, trust)
         for together in _ways(job, then):
-            result = _computed(store, run, _shortened(job, run, before), then, together=together)
+            result = _computed(store, _shortened(job, run, before), together=together)
             differs = difference(before, result.trajectory, job.settings["dtype"])
             if differs is None:
                 common.show(_identical(run, before))
@@ -106,25 +106,27 @@ def _shortened(job: Job, run: RecordedRun, before: Trajectory) -> Job:
     return replace(job, settings=job.settings | {"iters": before.length})
 
 
-def _computed(
-    store: Store, run: RecordedRun, job: Job, then: Conditions, *, together: bool
-) -> Result:
-    """The run, computed again.
-
-    Raises:
-        GdexpError: something that it needs is gone.
-    """
+def _computed(store: Store, job: Job, *, together: bool) -> Result:
+    """The run, computed again."""
     from gdexp.sweep.again import compute_again
     from gdexp.tracking.restore import newest_checkpoint
 
+    return compute_again(job, lambda name: newest_checkpoint(store, name), together=together)
+
+
+@contextmanager
+def _telling(run: RecordedRun, then: Conditions) -> Iterator[None]:
+    """Say of a run that cannot be rebuilt here where it was started."""
     try:
-        return compute_again(job, lambda name: newest_checkpoint(store, name), together=together)
+        yield
     except ConfigError as error:
-        problem = str(error).partition(". ")[0].rstrip(".")
-        where = f" The run was started in {then.folder}." if then.folder else ""
-        if then.folder and not os.path.isdir(then.folder):
-            where = f" The run was started in {then.folder}, which does not exist here."
-        raise GdexpError(f"run {run.run_id} cannot be replayed: {problem}.{where}") from error
+        problem = str(error).partition(". ")[0].rstrip(".")  # what follows is what to type in a run
+        where = f" It was started in the folder {then.folder}" if then.folder else ""
+        if where and not os.path.isdir(then.folder):
+            where += ", which does not exist here"
+        raise GdexpError(
+            f"run {run.run_id} cannot be replayed: {problem}.{where}{'.' if where else ''}"
+        ) from error
 
 
 def _identical(run: RecordedRun, trajectory: Trajectory) -> str:

@@ -21,8 +21,12 @@ MAIN = ("lr", "iters", "seed", "dtype", "predict_at")  # params of every run
 OPTIONAL = ("stop", "scheduler")
 UNUSED = {key: default_of(key) for key in schema.HINTS if key not in MAIN}
 UNUSED |= {"scheduler": "none", **LATER}  # no params of a run that leaves them at this
-UNNAMED = ("print_every", "data.metrics")  # they affect what is shown, not what is computed
-WITHOUT_EFFECT = ("print_every", "tracking", "sweep", "checkpoint")  # on the result
+UNNAMED = (
+    "print_every",
+    "trust",
+    "data.metrics",
+)  # they affect what is shown, not what is computed
+WITHOUT_EFFECT = ("print_every", "trust", "tracking", "sweep", "checkpoint")  # on the result
 SPECIAL = re.compile(r"""[\s'"`$&;<>|(){}*?!#]""")  # means something to the shell
 
 
@@ -37,6 +41,7 @@ class Job:
         sweep_id: the id of its sweep; None for a single run.
         number: its index in the sweep, from 0; None for a single run.
         following: the settings whose value is ``${iters}``.
+        folders: the user's own folders of options, as ``--config-dir`` names one.
     """
 
     settings: dict[str, Any]
@@ -45,6 +50,7 @@ class Job:
     sweep_id: str | None = None
     number: int | None = None
     following: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, cfg: DictConfig, typed: Sequence[str]) -> Job:
@@ -55,7 +61,12 @@ class Job:
             sweep_id, number = Path(hydra.sweep.dir).name, int(hydra.job.num)
         settings = {str(key): _plain(cfg, str(key)) for key in cfg if key != "hydra"}
         choices = {str(key): str(value) for key, value in hydra.runtime.choices.items()}
-        return cls(settings, choices, tuple(typed), sweep_id, number, following(cfg))
+        folders = tuple(
+            str(source.path)
+            for source in hydra.runtime.config_sources
+            if source.schema == "file" and source.provider != "main"
+        )
+        return cls(settings, choices, tuple(typed), sweep_id, number, following(cfg), folders)
 
     @property
     def command(self) -> str:

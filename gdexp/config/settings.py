@@ -5,12 +5,29 @@ A range is declared beside its name: ``lr: Annotated[float, Gt(0), "learning rat
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
-from annotated_types import Ge, Gt, Le, Lt
+from annotated_types import Ge, Gt, Le, Lt, Predicate
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
+
+_TRUSTABLE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*\.([^\W\d]\w*|\*)")
+
+
+def is_trustable(name: str) -> bool:
+    """Whether a name is that of a package, as ``mypackage.*``, or of a class in a module.
+
+    >>> is_trustable("mypackage.*"), is_trustable("absolute.Absolute"), is_trustable("*")
+    (True, True, False)
+    """
+    return _TRUSTABLE.fullmatch(name) is not None
+
+
+def packages_or_classes(names: list[str]) -> bool:
+    """Whether all names are trustable; error messages use this function's name."""
+    return all(map(is_trustable, names))
 
 
 @dataclass
@@ -82,6 +99,11 @@ class Settings:
     continue_from: Annotated[
         str | None, "run id or checkpoint path to continue from, up to epoch iters"
     ] = None
+    trust: Annotated[
+        list[str],
+        Predicate(packages_or_classes),
+        "own code that the checkpoint may name, as in [mypackage.*]",
+    ] = field(default_factory=list)
     stop: Stop = field(default_factory=Stop)
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
 
@@ -118,6 +140,7 @@ TRACKING: dict[str, Any] = {
 }
 
 LATER: dict[str, Any] = {
+    "trust": [],
     "stop.restore_best": True,
     "data.standardize_target": False,
     "data.drop": None,

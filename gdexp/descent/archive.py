@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import zipfile
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,6 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gdexp.errors import first_line
+
+DEEPEST = 40  # levels of nesting; a configuration has up to 30
+_KINDS = "biufcU"  # of the dtypes: numbers and text
+_TOO_DEEP = "its JSON is nested too deeply"
 
 
 def pack(value: Any) -> bytes:
@@ -41,17 +46,22 @@ def pack(value: Any) -> bytes:
 def unpack(content: bytes) -> Any:
     """Unpack what :func:`pack` returned.
 
+    Nothing in the content is larger than the content itself, so neither is what it unpacks to.
+
     Raises:
         ValueError: if the content is damaged or was not made by :func:`pack`.
     """
     try:
-        _check_members(content)
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            return _decode(json.loads(str(_array(arrays, "json"))), arrays)
+        arrays = _arrays(content)
+        if "json" not in arrays:
+            raise ValueError("it has no member 'json'")
+        return _decode(json.loads(str(arrays.pop("json"))), arrays)
     except zipfile.BadZipFile as error:
         raise ValueError(f"it is not a whole .npz archive ({first_line(error)})") from error
     except json.JSONDecodeError as error:
         raise ValueError(f"its JSON cannot be read ({first_line(error)})") from error
+    except RecursionError as error:
+        raise ValueError(_TOO_DEEP) from error
     except Exception as error:  # a damaged file may raise anything
         raise ValueError(first_line(error)) from error
 
@@ -85,43 +95,67 @@ def check_mapping(value: Any, what: str) -> Mapping[str, Any]:
     return value
 
 
-def _check_members(content: bytes) -> None:
-    """Raise ValueError if a checksum is wrong or the archive unpacks to more than its own size."""
+def _arrays(content: bytes) -> dict[str, NDArray[Any]]:
+    """The arrays in an archive, by name.
+
+    Raises:
+        ValueError: if a checksum is wrong, a member is not a plain array, or the archive unpacks to
+            more than its own size.
+    """
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        if sum(member.file_size for member in archive.infolist()) > len(content):
+        members = archive.infolist()
+        if sum(member.file_size for member in members) > len(content):
             raise ValueError("its members are larger than the file")
-        if name := archive.testzip():
-            raise ValueError(f"the checksum of its member {name!r} is wrong")
+        if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+            raise ValueError("its members are compressed")
+        if len({member.filename for member in members}) < len(members):
+            raise ValueError("two of its members have the same name")
+        return {
+            m.filename.removesuffix(".npy"): _array(m.filename, archive.read(m)) for m in members
+        }
 
 
-def _array(arrays: Mapping[str, Any], name: Any) -> NDArray[Any]:
-    if name not in arrays:
-        raise ValueError(f"it has no member {name!r}")
-    array = arrays[name]
-    if not isinstance(array, np.ndarray):  # np.load returns other members as bytes
-        raise ValueError(f"its member {name!r} is not an array")
-    return array
+def _array(name: str, content: bytes) -> NDArray[Any]:
+    """The array in a member, whose header must describe exactly the bytes that follow."""
+    file = io.BytesIO(content)
+    if not content.startswith(np.lib.format.MAGIC_PREFIX + b"\x01\x00"):
+        raise ValueError(f"its member {name!r:.80} is not an array")
+    np.lib.format.read_magic(file)
+    shape, is_transposed, dtype = np.lib.format.read_array_header_1_0(file)
+    if dtype.kind not in _KINDS or dtype.itemsize == 0:
+        raise ValueError(f"its member {name!r:.80} holds neither numbers nor text")
+    if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != len(content) - file.tell():
+        raise ValueError(f"its member {name!r:.80} does not have the size that its header states")
+    flat = np.frombuffer(content, dtype, offset=file.tell()).copy()
+    return flat.reshape(shape, order="F" if is_transposed else "C")
 
 
-def _decode(node: Any, arrays: Mapping[str, Any]) -> Any:
+def _decode(node: Any, arrays: dict[str, NDArray[Any]], depth: int = 1) -> Any:
+    """The value of a node; takes its arrays out of ``arrays``, so that none is used twice."""
     if not isinstance(node, dict):
         return node
+    if depth > DEEPEST:
+        raise ValueError(_TOO_DEEP)
     if len(node) != 1:
         raise ValueError("a node of its JSON does not have exactly one kind")
     ((kind, inner),) = node.items()
     match kind:
         case "dict":
-            return {_decode(key, arrays): _decode(item, arrays) for key, item in inner}
+            return {
+                _decode(key, arrays, depth + 1): _decode(item, arrays, depth + 1)
+                for key, item in inner
+            }
         case "list":
-            return [_decode(item, arrays) for item in inner]
+            return [_decode(item, arrays, depth + 1) for item in inner]
         case "tuple":
-            return tuple(_decode(item, arrays) for item in inner)
-        case "array":
-            return _array(arrays, inner)
-        case "number":
-            return _array(arrays, inner)[()]
-        case "tensor":
-            import torch
+            return tuple(_decode(item, arrays, depth + 1) for item in inner)
+    if kind not in ("array", "number", "tensor"):
+        raise ValueError(f"its JSON has a node of the unknown kind {kind!r:.80}")
+    if inner not in arrays:
+        raise ValueError(f"it has no member {inner!r:.80}")
+    array = arrays.pop(inner)
+    if kind == "tensor":
+        import torch
 
-            return torch.from_numpy(_array(arrays, inner))
-    raise ValueError(f"its JSON has a node of the unknown kind {kind!r}")
+        return torch.from_numpy(array)
+    return array if kind == "array" else array[()]

@@ -6,52 +6,22 @@ A checkpoint is packed by :mod:`gdexp.descent.archive`, so that loading one runs
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
 from gdexp.config.compose import new_stamp
 from gdexp.config.job import Job
 from gdexp.config.paths import OUTPUTS, absolute
-from gdexp.descent import predictors
-from gdexp.descent.archive import check_mapping, pack, unpack_parts
+from gdexp.descent.archive import check_mapping, pack
 from gdexp.descent.best import Best
 from gdexp.descent.build import Components
+from gdexp.descent.checkpoint_files import Checkpoint
 from gdexp.descent.trajectory import FloatArray, Trajectory
-from gdexp.errors import ConfigError, first_line
-
-Fetch: TypeAlias = Callable[[str], tuple[str, bytes]]
-"""Reads the newest checkpoint of a recorded run; returns (label, content)."""
-
-PARTS = ("epoch", "table", "state", "settings", "digest")
-NEWER = ("choices", "following")  # parts that older checkpoints lack
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """A checkpoint as read, not yet compared with a run.
-
-    Attributes:
-        label: where it was read from.
-        epoch: its last epoch.
-        table: its trajectory, as :attr:`gdexp.descent.trajectory.Trajectory.table`.
-        state: the state of the components, as :meth:`gdexp.descent.build.Components.state`.
-        settings: the settings of its run.
-        digest: the digest of its data.
-        choices: the options of its run; None in older checkpoints.
-        following: its :attr:`gdexp.config.job.Job.following`; None in older checkpoints.
-    """
-
-    label: str
-    epoch: int
-    table: FloatArray
-    state: Mapping[str, Any]
-    settings: Mapping[str, Any]
-    digest: str
-    choices: Mapping[str, str] | None
-    following: tuple[str, ...] | None
+from gdexp.errors import ConfigError, brief
 
 
 @dataclass(frozen=True)
@@ -108,26 +78,6 @@ class Folder:
         return str(self._folder)
 
 
-def read(named: str, fetch: Fetch | None) -> Checkpoint:
-    """Read the checkpoint that a value of continue_from names.
-
-    Args:
-        named: a file, a folder of checkpoints, or the id of a recorded run.
-        fetch: reads the newest checkpoint of a recorded run; None if there is no store.
-
-    Raises:
-        ConfigError: if it does not exist or is damaged.
-    """
-    label, content = _read_file(named, fetch)
-    try:
-        parts = unpack_parts(content, PARTS, NEWER)
-        check_mapping(parts[PARTS.index("settings")], "settings")
-    except ValueError as error:
-        reason = str(error).rstrip(".:")
-        raise ConfigError(f"continue_from: {label} is not a gdexp checkpoint: {reason}.") from error
-    return Checkpoint(label, *parts)
-
-
 def fit(job: Job, built: Components, checkpoint: Checkpoint) -> Saved:
     """Check that a checkpoint fits the run that continues it.
 
@@ -143,21 +93,33 @@ def fit(job: Job, built: Components, checkpoint: Checkpoint) -> Saved:
     if checkpoint.digest != built.data.digest:
         raise ConfigError(f"continue_from: the data have changed since {label} was written.")
     saved = Saved(label, epoch, checkpoint.table, checkpoint.state)
-    try:
+    with _loading(label):
         _check_table(saved, built)
-        _check_state(saved, built)
-    except Exception as error:  # torch may raise anything when it loads a state
-        reason = first_line(error).rstrip(".:")
-        raise ConfigError(f"continue_from: {label} is damaged: {reason}.") from error
     if epoch >= iters:
         raise ConfigError(
             f"iters: the checkpoint is already at epoch {epoch}, so iters must be more than that, "
             f"not {iters}. Type for example iters={2 * epoch}."
         )
-    if job.settings["scheduler"] == checkpoint.settings["scheduler"]:
-        return saved
-    # The schedule follows iters, so its length has changed.
-    schedule = built.scheduler.replayed(epoch)
+    with _loading(label):
+        if job.settings["scheduler"] != checkpoint.settings["scheduler"]:
+            saved = _rescheduled(saved, built)
+        _check_state(job, saved, built)
+    return saved
+
+
+@contextmanager
+def _loading(label: str) -> Iterator[None]:
+    """Turn any exception into a ConfigError: torch may raise anything when it loads a state."""
+    try:
+        yield
+    except Exception as error:
+        reason = brief(error.__cause__ or error).rstrip(":")
+        raise ConfigError(f"continue_from: {label} is damaged: {reason}.") from error
+
+
+def _rescheduled(saved: Saved, built: Components) -> Saved:
+    """With the schedule of the new length: the schedule follows iters."""
+    schedule = built.scheduler.replayed(saved.epoch)
     schedule["numbers"] = saved.state["scheduler"]["numbers"] | schedule["numbers"]
     return replace(saved, state={**saved.state, "scheduler": schedule})
 
@@ -167,7 +129,7 @@ def _check_table(saved: Saved, built: Components) -> None:
     curves = 1 + 2 * len(Trajectory(built.predictor.parameters, 0).names)
     curves += (built.kept is not None) + (built.scheduler is not None)
     if type(saved.epoch) is not int or saved.epoch < 1:
-        raise ValueError(f"its epoch is {saved.epoch!r}")
+        raise ValueError(f"its epoch is {saved.epoch!r:.80}")
     shape = np.shape(saved.table)
     if shape != (curves, saved.epoch):
         raise ValueError(f"its table has shape {shape}, not {(curves, saved.epoch)}")
@@ -175,17 +137,15 @@ def _check_table(saved: Saved, built: Components) -> None:
         raise ValueError("its table does not hold finite numbers")
 
 
-def _check_state(saved: Saved, built: Components) -> None:
-    """Raise if the state cannot be loaded; the components are left at their start."""
+def _check_state(job: Job, saved: Saved, built: Components) -> None:
+    """Raise if the state cannot be loaded, or the next update fails with it."""
+    from gdexp.descent import trial
+
     check_mapping(saved.state, "its state")
-    start = copy.deepcopy(built.state())
-    for part in start:
+    for part in built.state():
         if part != "random" and part not in saved.state:
             raise ValueError(f"it has no state of the {part}")
-    if "best" in saved.state:
-        predictors.load_state(built.predictor, saved.state["best"])
-    built.load(saved.state)
-    built.load(start)
+    trial.check_state(job, copy.deepcopy(saved.state))
 
 
 def check_updater(job: Job, built: Components) -> None:
@@ -202,27 +162,3 @@ def check_updater(job: Job, built: Components) -> None:
             f"checkpoint.every: updater={job.choices['updater']} has no state() and load(), so "
             "its runs cannot be continued. Give it both, or type checkpoint.every=null."
         )
-
-
-def _read_file(named: str, fetch: Fetch | None) -> tuple[str, bytes]:
-    """Read a file, the newest file in a folder, or a run's newest; returns (label, content).
-
-    Raises:
-        ConfigError: if there is no such file or run, or it cannot be read.
-    """
-    path = absolute(named)
-    if path.is_dir():
-        newest = sorted(path.glob("*.npz"))
-        if not newest:
-            raise ConfigError(f"continue_from: the folder {path} contains no checkpoint, *.npz.")
-        path = newest[-1]
-    if path.is_file():
-        try:
-            return str(path), path.read_bytes()
-        except OSError as error:
-            raise ConfigError(f"continue_from: {path} cannot be read: {error.strerror}.") from error
-    if fetch is None:
-        raise ConfigError(
-            f"continue_from: there is no file {path}, and tracking=off rules out recorded runs."
-        )
-    return fetch(named)

@@ -10,13 +10,15 @@ from gdexp.config.job import Job
 from gdexp.config.overrides import assignment, parse
 from gdexp.config.schema import FAMILIES, HINTS, shown
 from gdexp.config.settings import SECTIONS, Stop, default_of
+from gdexp.config.trust import Trust, check, named_in
 from gdexp.descent.build import Components
-from gdexp.descent.checkpoint import Checkpoint, Saved
+from gdexp.descent.checkpoint import Saved
+from gdexp.descent.checkpoint_files import Checkpoint
 from gdexp.descent.compute import new_trajectory
 from gdexp.descent.stopping import Rules
-from gdexp.errors import ConfigError
+from gdexp.errors import ConfigError, UntrustedError
 
-OWN = ("continue_from", "tracking", "sweep")  # sections that are never the checkpoint's
+OWN = ("continue_from", "trust", "tracking", "sweep")  # sections that are never the checkpoint's
 FREE = (*OWN, "iters", "checkpoint", "print_every", "stop")  # those that may be typed anew
 COMPONENTS = ("data", *FAMILIES, "scheduler")
 
@@ -27,8 +29,10 @@ def continued(job: Job, checkpoint: Checkpoint) -> Job:
     A setting that follows iters, such as the length of a schedule, follows the new iters.
 
     Raises:
-        ConfigError: a typed setting differs; names each that does.
+        ConfigError: a typed setting differs, names each that does; or the checkpoint names code
+            that is neither of gdexp and torch nor of this job, and that is not trusted.
     """
+    _check_trusted(job, checkpoint)
     typed = _typed_keys(job)
     before = checkpoint.settings
     differences = [
@@ -56,6 +60,22 @@ def continued(job: Job, checkpoint: Checkpoint) -> Job:
             _set(settings, key, settings["iters"])
     choices = job.choices | _choices(job, checkpoint)
     return replace(job, settings=settings, choices=choices, following=tuple(following))
+
+
+def _check_trusted(job: Job, checkpoint: Checkpoint) -> None:
+    """Refuse a checkpoint that names code which the user has neither typed nor trusted.
+
+    The user's own is what this job names in the same place, and what the YAML files of their folder
+    of options name.
+    """
+    taken = {key: value for key, value in checkpoint.settings.items() if key not in OWN}
+    trust = Trust(tuple(job.settings["trust"]), typed="'trust=[{}]'", own=named_in(job.folders))
+    try:
+        check(taken, trust, job.settings)
+    except UntrustedError as error:
+        raise UntrustedError(f"continue_from: {checkpoint.label}: {error}") from error
+    except ValueError as error:
+        raise ConfigError(f"continue_from: {checkpoint.label} is damaged: {error}.") from error
 
 
 def without_met_rules(job: Job, built: Components, saved: Saved) -> Job:

@@ -7,14 +7,14 @@ complete the sentence "predictor.npz is damaged: …".
 from __future__ import annotations
 
 import math
-import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from gdexp.config import schema
 from gdexp.config.capabilities import task_of
+from gdexp.config.trust import ONLY_OURS, Trust, check
 from gdexp.data.categories import Categories, Encoding
 from gdexp.data.transforms import Scaling, TargetScaling
 from gdexp.descent.archive import check_mapping, take, unpack
@@ -27,16 +27,17 @@ DEEPEST = 30  # levels of a configuration
 PREFIX = "param/"  # of the trajectory's columns that hold parameters
 
 
-def read_fitted(content: bytes) -> Fitted:
+def read_fitted(content: bytes, trust: Trust = ONLY_OURS) -> Fitted:
     """Unpack what :meth:`gdexp.descent.fitted.Fitted.packed` returned.
 
     Raises:
-        ConfigError: if the predictor's class cannot be imported or rejects its settings.
+        ConfigError: if the predictor's class is not trusted, cannot be imported or rejects its
+            settings.
         ValueError: if the content is damaged.
     """
     parts = unpack(content)
     settings, features, outputs, scaling, state = take(parts, PARTS)
-    _check_settings(check_mapping(settings, "settings"), NEEDED)
+    _check_settings(check_mapping(settings, "settings"), NEEDED, trust)
     if not (features and _are_names(features)):
         raise ValueError("its features are not a list of names")
     if type(outputs) is not int or outputs < 1:
@@ -57,10 +58,11 @@ def read_fitted(content: bytes) -> Fitted:
     return fitted
 
 
-def read_config(content: bytes) -> dict[str, Any]:
+def read_config(content: bytes, trust: Trust = ONLY_OURS) -> dict[str, Any]:
     """The settings in a run's ``config.yaml``.
 
     Raises:
+        UntrustedError: if they name a class that is not trusted.
         ValueError: if the content is damaged, or lacks a setting that every run has.
     """
     import yaml
@@ -78,7 +80,7 @@ def read_config(content: bytes) -> dict[str, Any]:
         raise ValueError(first_line(error)) from error
     except Exception as error:  # a damaged file may raise anything
         raise ValueError(f"it is not YAML ({' '.join(str(error).split())[:200]})") from error
-    _check_settings(check_mapping(settings, "it"), (*NEEDED, "data", "iters"))
+    _check_settings(check_mapping(settings, "it"), (*NEEDED, "data", "iters"), trust)
     return dict(settings)
 
 
@@ -126,8 +128,8 @@ def _last_row(parquet: bytes) -> tuple[list[str], int, dict[str, Any]]:
         raise ValueError(f"it cannot be read as Parquet ({first_line(error)})") from error
 
 
-def _check_settings(settings: Mapping[str, Any], needed: tuple[str, ...]) -> None:
-    """Raise ValueError if a needed setting is missing or out of its range."""
+def _check_settings(settings: Mapping[str, Any], needed: tuple[str, ...], trust: Trust) -> None:
+    """Raise ValueError if a setting is missing, out of its range, or names untrusted code."""
     for key in needed:
         if key not in settings:
             raise ValueError(f"it has no setting {key!r}")
@@ -138,9 +140,7 @@ def _check_settings(settings: Mapping[str, Any], needed: tuple[str, ...]) -> Non
                 raise ValueError(str(error).partition(". ")[0].rstrip(".")) from error
         elif not isinstance(check_mapping(settings[key], key).get("_target_"), str):
             raise ValueError(f"{key} has no _target_")
-    for target in _targets(settings["predictor"]):
-        if str(target).partition(".")[0] in sys.stdlib_module_names:
-            raise ValueError(f"predictor: {target} is not a predictor")
+    check(settings, trust)
 
 
 def _check_predictions(fitted: Fitted) -> None:
@@ -211,14 +211,3 @@ def _classes(names: Any, outputs: int, task: Task) -> Categories:
 
 def _are_names(names: Any) -> bool:
     return isinstance(names, tuple) and all(isinstance(name, str) for name in names)
-
-
-def _targets(node: Any) -> Iterator[Any]:
-    """Every ``_target_`` in a component's settings, at any depth."""
-    if isinstance(node, Mapping):
-        if "_target_" in node:
-            yield node["_target_"]
-        node = node.values()
-    if not isinstance(node, str):
-        for inner in node if isinstance(node, Iterable) else ():
-            yield from _targets(inner)

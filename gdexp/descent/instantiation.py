@@ -15,13 +15,17 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
 from gdexp.config.job import Job
+from gdexp.config.trust import targets
 from gdexp.data.arrays import as_source
 from gdexp.errors import ConfigError, first_line
 from gdexp.pytorch.settings import with_floats
 
 SPECIAL = {"_args_", "_convert_", "_recursive_"}  # keys that change how Hydra instantiates
 
-
+# Where Hydra 1.4 is given the targets that it may call; 1.3 has no such list.
+_WHITELISTS = {"_target_whitelist_", "_execution_whitelist_"} & {
+    *inspect.signature(instantiate).parameters
+}
 TORCH_BASES = {"torch.optim.optimizer.Optimizer", "torch.optim.lr_scheduler.LRScheduler"}
 PASSED = {"updater": "params", "scheduler": "optimizer"}  # what torch's constructors are given
 
@@ -114,7 +118,12 @@ def _is_plain(target: type, words: str) -> bool:
 
 
 def _by_hydra(node: dict[str, Any]) -> Any:
-    return instantiate(node, _convert_="all")
+    """Let Hydra make an object of a node, whose targets are the user's own or have been checked.
+
+    Hydra 1.4 wants to be given the targets that it may call, under one of two names.
+    """
+    allowed = {key: [str(target) for _, target in targets(node, "")] for key in _WHITELISTS}
+    return instantiate(node, _convert_="all", **allowed)
 
 
 @contextmanager

@@ -22,6 +22,7 @@ import numpy as np
 
 from gdexp.config.job import Job
 from gdexp.config.schema import FAMILIES
+from gdexp.descent import predictors
 from gdexp.descent.build import Components, build
 from gdexp.descent.generators import preserved
 from gdexp.errors import ConfigError, brief
@@ -70,6 +71,24 @@ def check(job: Job, built: Components) -> None:
     if len(_passed) >= KEPT:
         _passed.clear()
     _passed.add(key)
+
+
+def check_state(job: Job, state: Mapping[str, Any]) -> None:
+    """Make one update from the state of a checkpoint, by a second set of components.
+
+    Raises:
+        Exception: whatever the components raise if the state is damaged.
+    """
+    with _undisturbed(job):
+        built = build(job)
+        if "best" in state:
+            predictors.load_state(built.predictor, state["best"])
+        built.load(state)
+        size = built.batch_size or len(built.y)
+        _update(job, built, min(size, len(built.y)))
+        if built.scheduler is not None:
+            built.scheduler.step(0.0)
+        built.state()
 
 
 def _key(job: Job, built: Components) -> Any:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from gdexp.config.job import Job
-from gdexp.descent.checkpoint import Fetch, fit, read
+from gdexp.descent.checkpoint import fit
+from gdexp.descent.checkpoint_files import Fetch, read
 from gdexp.descent.compute import begin, compute, end
 from gdexp.descent.result import Result
 from gdexp.experiment import assemble

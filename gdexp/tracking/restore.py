@@ -11,12 +11,13 @@ from typing import Any
 
 from gdexp.config.job import Job
 from gdexp.config.settings import FAMILIES, SECTIONS, Settings
+from gdexp.config.trust import ONLY_OURS, Trust
 from gdexp.descent.archive import check_mapping
 from gdexp.descent.fitted import FILE, Fitted, is_rebuildable
 from gdexp.descent.fitted_files import read_config, read_fitted, read_last_epoch
 from gdexp.descent.result import Result
 from gdexp.descent.trajectory import Trajectory
-from gdexp.errors import ConfigError, GdexpError, brief
+from gdexp.errors import ConfigError, GdexpError, UntrustedError, brief
 from gdexp.tracking.curves import read_parquet
 from gdexp.tracking.describe import CHECKPOINTS
 from gdexp.tracking.location import hide_password
@@ -73,16 +74,21 @@ def trajectory_of(store: Store, run: RecordedRun) -> Trajectory:
     return trajectory
 
 
-def job_of(store: Store, run: RecordedRun) -> Job:
+def job_of(store: Store, run: RecordedRun, trust: Trust = ONLY_OURS) -> Job:
     """The job of a run, with its recorded settings, except that it is not to be recorded.
 
     What an older version did not record has its default.
 
+    Args:
+        store: the store that has the run.
+        run: the run.
+        trust: the code, besides that of gdexp and torch, that its settings may name.
+
     Raises:
-        GdexpError: config.yaml is missing or damaged.
+        GdexpError: config.yaml is missing or damaged, or names other code.
     """
     with _reading(CONFIG, run.run_id):
-        recorded = read_config(store.read(run, CONFIG))
+        recorded = read_config(store.read(run, CONFIG), trust)
         sections = {
             name: {**asdict(section()), **check_mapping(recorded.get(name, {}), name)}
             for name, section in SECTIONS.items()
@@ -141,8 +147,13 @@ def _taken(metrics: dict[str, float], prefix: str) -> dict[str, float]:
     return {name.removeprefix(prefix): metrics.pop(name) for name in names}
 
 
-def fitted_of(store: Store, run: RecordedRun) -> Fitted:
+def fitted_of(store: Store, run: RecordedRun, trust: Trust = ONLY_OURS) -> Fitted:
     """The predictor of a run, read from its file or rebuilt from configuration and trajectory.
+
+    Args:
+        store: the store that has the run.
+        run: the run.
+        trust: the code, besides that of gdexp and torch, that its artifacts may name.
 
     Raises:
         GdexpError: the run diverged, or the artifacts that this needs are missing or damaged.
@@ -155,10 +166,10 @@ def fitted_of(store: Store, run: RecordedRun) -> Fitted:
         names = set(store.files(run))
     if FILE in names:
         with _reading(FILE, run_id):
-            return read_fitted(store.read(run, FILE))
+            return read_fitted(store.read(run, FILE), trust)
     if {CONFIG, TRAJECTORY} <= names:
         with _reading(CONFIG, run_id):
-            settings = read_config(store.read(run, CONFIG))
+            settings = read_config(store.read(run, CONFIG), trust)
         with _reading(TRAJECTORY, run_id):
             if last := _last_epoch(store, run, settings):
                 return Fitted.rebuilt(settings, last)
@@ -190,6 +201,8 @@ def _reading(name: str, run_id: str) -> Iterator[None]:
     what = f"{name} of run {run_id}"
     try:
         yield
+    except UntrustedError as error:
+        raise GdexpError(f"{what}: {error}") from error
     except ValueError as error:
         # A ConfigError comes from a component that has changed since the run.
         problem = "cannot be rebuilt" if isinstance(error, ConfigError) else "is damaged"

@@ -1,22 +1,29 @@
 """The model that MLflow loads and serves: a fitted predictor that maps a table to a table.
 
 MLflow imports this module by its name, so gdexp must be installed where a model is loaded, and so
-must the package of a custom predictor or loss.
+must the package of a custom predictor or loss. Somebody else may have written the model, so it may
+name such a package only if the environment variable ``GDEXP_TRUST`` does: ``mypackage.*``, or
+several with commas.
 """
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gdexp.config.trust import Trust
 from gdexp.descent.fitted import Fitted
 from gdexp.descent.fitted_files import read_fitted
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
+
+
+VARIABLE = "GDEXP_TRUST"
 
 
 class Served:
@@ -55,5 +62,11 @@ class Served:
 
 
 def _load_pyfunc(path: str) -> Served:
-    """MLflow's entry point: load the model from the path of its ``predictor.npz``."""
-    return Served(read_fitted(Path(path).read_bytes()))
+    """MLflow's entry point: load the model from the path of its ``predictor.npz``.
+
+    Raises:
+        UntrustedError: if it names code that ``GDEXP_TRUST`` does not.
+    """
+    names = (name.strip() for name in os.environ.get(VARIABLE, "").split(","))
+    trust = Trust(tuple(filter(None, names)), typed=f"export {VARIABLE}='{{}}'")
+    return Served(read_fitted(Path(path).read_bytes(), trust))

@@ -83,7 +83,7 @@ def test_later_settings_have_the_defaults_that_they_are_listed_with() -> None:
         group, _, name = key.rpartition(".")
         if key in settings.HINTS:
             owner = settings.SECTIONS[group] if group else settings.Settings
-            assert getattr(owner, name) == default, key
+            assert getattr(owner(), name) == default, key
             continue
         nodes = [yaml.safe_load(path.read_text()) for path in CONF.glob(f"{group}/*.yaml")]
         assert {str(node[name]) for node in nodes if name in node} == {str(default)}, key

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 from gdexp.config.compose import Composer, session
 from gdexp.config.job import Job
+from gdexp.config.trust import Trust
 from gdexp.descent.archive import pack, unpack
 from gdexp.descent.build import build
 from gdexp.descent.fitted import Fitted
@@ -199,11 +200,11 @@ NOT_READ: dict[str, tuple[bytes, str]] = {
     ),
     "pickle": (
         archive(json=array(Runs())),
-        "Object arrays cannot be loaded when allow_pickle=False",
+        "its member 'json.npy' holds neither numbers nor text",
     ),
     "pickled array": (
         tree({"array": "a0"}, a0=Runs()),
-        "Object arrays cannot be loaded when allow_pickle=False",
+        "its member 'a0.npy' holds neither numbers nor text",
     ),
     "not json": (
         archive(json=array("{")),
@@ -212,7 +213,7 @@ NOT_READ: dict[str, tuple[bytes, str]] = {
     ),
     "deep json": (
         archive(json=array('{"list": [' * 9999 + "]}" * 9999)),
-        "maximum recursion depth exceeded",
+        "its JSON is nested too deeply",
     ),
     "unknown kind": (tree({"code": 1}), "its JSON has a node of the unknown kind 'code'"),
     "two kinds": (
@@ -222,7 +223,7 @@ NOT_READ: dict[str, tuple[bytes, str]] = {
     "no array": (tree({"array": "a7"}), "it has no member 'a7'"),
     "bytes": (
         archive(json=array('{"array": "a0"}'), a0=b"os.system"),
-        "its member 'a0' is not an array",
+        "its member 'a0.npy' is not an array",
     ),
     "list": (pack([1]), "it is not a mapping"),
     "lacks a part": (changed(features=...), "it has no 'features'"),
@@ -232,14 +233,6 @@ NOT_READ: dict[str, tuple[bytes, str]] = {
     "dtype": (with_settings(dtype="int8"), "dtype: 'int8' is not one of float32, float64"),
     "family": (with_settings(loss="MSE"), "loss is not a mapping"),
     "no target": (with_settings(loss={}), "loss has no _target_"),
-    "library": (
-        with_settings(predictor={"_target_": "pathlib.Path.touch"}),
-        "predictor: pathlib.Path.touch is not a predictor",
-    ),
-    "nested": (
-        with_settings(predictor={"_target_": MANUAL, "init": [{"_target_": "os.system"}]}),
-        "predictor: os.system is not a predictor",
-    ),
     "features": (changed(features=(1, 2)), "its features are not a list of names"),
     "no features": (changed(features=()), "its features are not a list of names"),
     "outputs": (changed(outputs=0), "its number of outputs is 0"),
@@ -290,8 +283,10 @@ def test_what_is_wrong_with_a_predictor_is_named(name: str, workdir: Path) -> No
 
 
 def test_a_class_that_is_gone_is_no_damage() -> None:
-    with pytest.raises(ConfigError, match="predictor: No module named 'no_such_module'"):
-        read_fitted(with_settings(predictor={"_target_": "no_such_module.Net"}))
+    sentence = "predictor: no_such_module.Net cannot be imported: No module named 'no_such_module'"
+    with pytest.raises(ConfigError, match=re.escape(sentence)):
+        gone = with_settings(predictor={"_target_": "no_such_module.Net"})
+        read_fitted(gone, Trust(("no_such_module.*",)))
     with pytest.raises(ConfigError, match="unexpected keyword argument 'depth'"):
         read_fitted(with_settings(predictor={"_target_": MANUAL, "depth": 3}))
 
