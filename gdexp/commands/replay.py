@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from gdexp.commands import common
 from gdexp.config.paths import started_in
-from gdexp.errors import ConfigError, GdexpError, counted
+from gdexp.errors import ConfigError, GdexpError, UntrustedError, counted, first_line
 
 if TYPE_CHECKING:
     from gdexp.commands.conditions import Conditions
@@ -51,13 +51,12 @@ def _replay(args: argparse.Namespace) -> int:
     store = open_existing(args.uri, args.experiment)
     run = select(store, args.runs)[0]
     before, then = _trajectory(store, run), Conditions.recorded(run)
-    with (
-        started_in(then.folder if os.path.isdir(then.folder) else os.getcwd()),
-        _telling(run, then),
-    ):
-        job = job_of(store, run, trust)
+    with started_in(then.folder if os.path.isdir(then.folder) else os.getcwd()):
+        with _refusing(run, then):
+            job = job_of(store, run, trust)
         for together in _ways(job, then):
-            result = _computed(store, _shortened(job, run, before), together=together)
+            with _refusing(run, then):
+                result = _computed(store, _shortened(job, run, before), together=together)
             differs = difference(before, result.trajectory, job.settings["dtype"])
             if differs is None:
                 common.show(_identical(run, before))
@@ -115,18 +114,21 @@ def _computed(store: Store, job: Job, *, together: bool) -> Result:
 
 
 @contextmanager
-def _telling(run: RecordedRun, then: Conditions) -> Iterator[None]:
-    """Say of a run that cannot be rebuilt here where it was started."""
+def _refusing(run: RecordedRun, then: Conditions) -> Iterator[None]:
+    """Say why a run cannot be built here, and where it was started."""
     try:
         yield
-    except ConfigError as error:
-        problem = str(error).partition(". ")[0].rstrip(".")  # what follows is what to type in a run
-        where = f" It was started in the folder {then.folder}" if then.folder else ""
+    except Exception as error:
+        cause = error.__cause__ if type(error) is GdexpError else error
+        if isinstance(error, GdexpError) and not isinstance(cause, ConfigError):
+            raise
+        if isinstance(cause, UntrustedError):
+            raise
+        problem = first_line(cause or error).partition(". ")[0].rstrip(".")  # then: what to type
+        where = f" It was started in the folder {then.folder}." if then.folder else ""
         if where and not os.path.isdir(then.folder):
-            where += ", which does not exist here"
-        raise GdexpError(
-            f"run {run.run_id} cannot be replayed: {problem}.{where}{'.' if where else ''}"
-        ) from error
+            where = f"{where[:-1]}, which does not exist here."
+        raise GdexpError(f"run {run.run_id} cannot be replayed: {problem}.{where}") from error
 
 
 def _identical(run: RecordedRun, trajectory: Trajectory) -> str:
