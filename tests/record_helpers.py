@@ -16,7 +16,7 @@ from mlflow.entities import Run
 from gdexp.descent.archive import unpack
 from gdexp.tracking.artifacts import local_path
 
-ONLY_A_MEMBER_HAS = {"gdexp.sweep_id", "gdexp.job"}
+ONLY_A_MEMBER_HAS = {"gdexp.sweep_id", "gdexp.job", "gdexp.together"}
 EXACT = ("params", "data", "name", "status")  # whatever else is compared to a small rounding
 NUMBER = re.compile(r"[-+]?\d+\.?\d*(?:e[-+]?\d+)?")
 

@@ -12,6 +12,7 @@ import sys
 COMMANDS = {
     "compare": "show recorded runs side by side, as a table",
     "ui": "show recorded runs in the browser, until Ctrl-C",
+    "replay": "run a recorded run again and compare every epoch",
     "predict": "add a recorded run's predictions to the rows of a table",
     "repair": "record the end of runs whose process is gone, after asking",
     "sync": "deliver runs that are kept in outputs/spool, as their store could not be written",

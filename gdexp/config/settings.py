@@ -136,6 +136,7 @@ TRACKING: dict[str, Any] = {
     "experiment": str | None,
     "max_points": Annotated[int, Ge(2)],
     "log_model": bool,
+    "git_diff": bool,
 }
 
 LATER: dict[str, Any] = {
@@ -148,6 +149,7 @@ LATER: dict[str, Any] = {
     "data.encoding": None,
     "data.comment": None,
     "data.header": None,
+    "tracking.git_diff": False,
 }
 """Settings that records of earlier versions lack, with their defaults.
 

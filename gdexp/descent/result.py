@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gdexp.descent.numbers import short
 from gdexp.descent.trajectory import Trajectory
@@ -44,6 +45,8 @@ class Result:
         seconds: how long it took.
         data: the data it was fitted to.
         fitted: the fitted predictor; None unless the run completed or converged.
+        together: the number of runs that were computed as one program; None: it was alone.
+        computed_on: what the process that computed it told of itself; None: it is this one.
     """
 
     outcome: str
@@ -65,6 +68,8 @@ class Result:
     seconds: float = 0.0
     data: Prepared | None = field(default=None, repr=False)
     fitted: Fitted | None = field(default=None, repr=False)
+    together: int | None = None
+    computed_on: Mapping[str, Any] | None = field(default=None, repr=False)
 
     def __repr__(self) -> str:
         """One line: ``Result(completed: 20 epochs, loss 30 → 1.4e-11, f(5) = 10, w = 2)``."""

@@ -65,9 +65,12 @@ def read_parquet(content: bytes, iters: int) -> Trajectory:
     columns = file.read(use_threads=False)
     names = [name for name in columns.column_names if name != "epoch"]
     parameters = tuple(n.removeprefix("param/") for n in names if n.startswith("param/"))
-    if names[: 1 + len(parameters)] != ["train/loss", *(f"param/{name}" for name in parameters)]:
+    expected = [f"{kind}/{name}" for kind in ("param", "grad") for name in parameters]
+    if names[: 1 + len(expected)] != ["train/loss", *expected] or len({*names}) < len(names):
         raise ValueError(f"its columns are {', '.join(columns.column_names)}")
     table = np.array([columns[name].to_numpy() for name in names])
+    if table.dtype != np.float64:
+        raise ValueError("its columns are not all numbers in double precision")
     measures = names[1 + 2 * len(parameters) :]
     return Trajectory.of(table, parameters, columns.num_rows, False, measures)
 

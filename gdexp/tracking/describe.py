@@ -30,6 +30,7 @@ from gdexp.tracking.metric_names import curve_name, metric_name
 from gdexp.tracking.run_record import PROCESS, Curve, RunRecord
 
 CHECKPOINTS = "checkpoints"  # folder of the checkpoints among the artifacts
+TOGETHER = "gdexp.together"  # tag: the number of runs that were computed as one program
 LONGEST_NAME = 250
 LONGEST_VALUE = 6000
 DECADES = 16  # by which a loss can fall in double precision
@@ -82,7 +83,7 @@ def opening(job: Job, data: Prepared, started: float) -> RunRecord:
         status="RUNNING",
         start_ms=int(started * 1000),
         params=params(job),
-        tags=tags(job) | {PROCESS: environment.process()},
+        tags=tags(job) | environment.tag(job, data) | {PROCESS: environment.process()},
         dataset=dataset_record(job, data),
         artifacts={"config.yaml": config_text(job).encode()},
     )
@@ -146,14 +147,18 @@ def source_tags() -> dict[str, str]:
 
 
 def final_tags(job: Job, result: Result) -> dict[str, str]:
-    """The outcome, the reason and the note of a run that has ended."""
+    """The outcome, the reason, the note and the environment of a run that has ended."""
+    assert result.data is not None
     texts = {
         "gdexp.outcome": result.outcome,
         "gdexp.reason": result.reason,
         "mlflow.note.content": note(job, result),
+        **environment.tag(job, result.data, result.computed_on),
     }
-    if result.data is not None and result.data.fitted.classes:
+    if result.data.fitted.classes:
         texts["gdexp.classes"] = numbered(result.data.fitted.classes)
+    if result.together is not None:
+        texts[TOGETHER] = str(result.together)
     return {key: cut(value) for key, value in texts.items()}
 
 
@@ -251,4 +256,6 @@ def files(job: Job, result: Result) -> dict[str, bytes]:
     }
     if result.fitted is not None and not is_rebuildable(job.settings):
         contents[FILE] = result.fitted.packed()
+    if job.settings["tracking"].get("git_diff") and (diff := environment.uncommitted()):
+        contents["uncommitted.diff"] = diff
     return contents

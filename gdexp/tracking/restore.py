@@ -6,12 +6,17 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any
 
+from gdexp.config.job import Job
+from gdexp.config.settings import FAMILIES, SECTIONS, Settings
 from gdexp.config.trust import ONLY_OURS, Trust
+from gdexp.descent.archive import check_mapping
 from gdexp.descent.fitted import FILE, Fitted, is_rebuildable
 from gdexp.descent.fitted_files import read_config, read_fitted, read_last_epoch
 from gdexp.descent.result import Result
+from gdexp.descent.trajectory import Trajectory
 from gdexp.errors import ConfigError, GdexpError, UntrustedError, brief
 from gdexp.tracking.curves import read_parquet
 from gdexp.tracking.describe import CHECKPOINTS
@@ -21,6 +26,8 @@ from gdexp.tracking.store import Store
 
 CONFIG, TRAJECTORY, TRANSCRIPT = "config.yaml", "trajectory.parquet", "transcript.txt"
 COEF, CHECK = "coef/", "check/"
+REASON = "gdexp.reason"
+GROUPS = ("data", *FAMILIES, "scheduler")
 LOSSES = ("final/loss", "final/log10_loss", "best/loss", "best/epoch")  # known by the trajectory
 RESTORED, PREDICTION = "final/epoch", "final/prediction"
 _AT = re.compile(r"training: f\(([^()\n]{1,99})\) = ")
@@ -55,21 +62,58 @@ def newest_checkpoint(store: Store, run_id: str) -> tuple[str, bytes]:
     return f"{max(names)} of run {run.run_id}", store.read(run, max(names))
 
 
+def trajectory_of(store: Store, run: RecordedRun) -> Trajectory:
+    """Every epoch of a run.
+
+    Raises:
+        GdexpError: the artifact is missing or damaged.
+    """
+    with _reading(TRAJECTORY, run.run_id):
+        trajectory = read_parquet(store.read(run, TRAJECTORY), int(run.params["iters"]))
+    trajectory.diverged = run.tags.get(REASON, "").startswith("a value was not finite")
+    return trajectory
+
+
+def job_of(store: Store, run: RecordedRun, trust: Trust = ONLY_OURS) -> Job:
+    """The job of a run, with its recorded settings, except that it is not to be recorded.
+
+    What an older version did not record has its default.
+
+    Args:
+        store: the store that has the run.
+        run: the run.
+        trust: the code, besides that of gdexp and torch, that its settings may name.
+
+    Raises:
+        GdexpError: config.yaml is missing or damaged, or names other code.
+    """
+    with _reading(CONFIG, run.run_id):
+        recorded = read_config(store.read(run, CONFIG), trust)
+        sections = {
+            name: {**asdict(section()), **check_mapping(recorded.get(name, {}), name)}
+            for name, section in SECTIONS.items()
+        }
+        settings = asdict(Settings()) | {"scheduler": {"_target_": None}} | recorded | sections
+    settings["tracking"] = {"enabled": False}
+    settings.pop("sweep", None)
+    groups = ("step", *GROUPS)
+    choices = {name: run.params.get(name, _class_name(settings.get(name))) for name in groups}
+    return Job(settings, choices, sweep_id=run.tags.get("gdexp.sweep_id"))
+
+
 def result_of(store: Store, run: RecordedRun) -> Result:
     """The result of a run, read from its trajectory and its transcript, without data and predictor.
 
     Raises:
         GdexpError: these artifacts are missing or damaged.
     """
-    with _reading(TRAJECTORY, run.run_id):
-        trajectory = read_parquet(store.read(run, TRAJECTORY), int(run.params["iters"]))
+    trajectory = trajectory_of(store, run)
     with _reading(TRANSCRIPT, run.run_id):
         transcript = store.read(run, TRANSCRIPT).decode()
     at = _AT.search(transcript)
     known = {*trajectory.columns(), *LOSSES}
     single = {name: value for name, value in run.metrics.items() if name not in known}
-    reason = run.tags.get("gdexp.reason", "")
-    trajectory.diverged = reason.startswith("a value was not finite")
+    reason = run.tags.get(REASON, "")
     restored = single.pop(RESTORED, None)
     result = Result(
         run.outcome,
@@ -89,6 +133,12 @@ def result_of(store: Store, run: RecordedRun) -> Result:
         curves = trajectory.parameters.items()
         result.parameters = {name: float(values[result.epoch - 1]) for name, values in curves}
     return result
+
+
+def _class_name(node: Any) -> str:
+    """What to call an option whose name is not recorded."""
+    target = node.get("_target_") if isinstance(node, Mapping) else None
+    return "none" if target is None else str(target).rpartition(".")[2]
 
 
 def _taken(metrics: dict[str, float], prefix: str) -> dict[str, float]:

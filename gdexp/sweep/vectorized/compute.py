@@ -89,6 +89,7 @@ def compute(
         for i, job in sorted(enumerate(part), key=lambda pair: pair[1].number or 0):
             result = _result(job, built, computed.result, i)
             result.started, result.seconds = computed.started, computed.seconds
+            result.together, result.computed_on = len(part), computed.computed_on
             yield job, result
 
 

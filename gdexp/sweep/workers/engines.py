@@ -21,9 +21,10 @@ from gdexp.descent.signals import shielded
 from gdexp.errors import ConfigError, counted, did_you_mean
 from gdexp.sweep.vectorized.loop import run_program
 from gdexp.sweep.vectorized.program import Program, ProgramResult
+from gdexp.tracking.environment import facts
 
 Progress: TypeAlias = Callable[[int], None]
-Timed: TypeAlias = tuple[ProgramResult, float]
+Timed: TypeAlias = tuple[ProgramResult, float, dict[str, Any]]
 
 NAMES = ("local", "joblib", "ray")
 ATTEMPTS = 3  # times that a shard's worker may die before this process computes the shard
@@ -38,12 +39,14 @@ class Computed:
         result: the result of its runs.
         started: when the computation started, in seconds since 1970.
         seconds: how long it took.
+        computed_on: what may change the last digits, in the process that computed it.
     """
 
     number: int
     result: ProgramResult
     started: float
     seconds: float
+    computed_on: dict[str, Any]
 
 
 class Engine(Protocol):
@@ -84,9 +87,10 @@ class Pool(Protocol):
 
 
 def timed(shard: Program) -> Timed:
-    """Compute a shard; its result, and the seconds it took."""
+    """Compute a shard; its result, the seconds it took, and what this process tells of itself."""
     start = time.perf_counter()
-    return run_program(shard), time.perf_counter() - start
+    result = run_program(shard)
+    return result, time.perf_counter() - start, facts(torch=shard.torch)
 
 
 class Local:
@@ -105,7 +109,8 @@ class Local:
             started = time.time()
             result = run_program(shard, advance)
             done += len(shard.lr)
-            yield Computed(number, result, started, time.time() - started)
+            seconds = time.time() - started
+            yield Computed(number, result, started, seconds, facts(torch=shard.torch))
 
     def close(self) -> None:
         """See :class:`Engine`."""
@@ -150,13 +155,13 @@ class Pooled:
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     number, shard = running.pop(future)
                     try:
-                        result, seconds = future.result()
+                        result, seconds, told = future.result()
                     except self._started().lost:
                         waiting = itertools.chain([(number, shard)], waiting)
                         continue
                     done += len(shard.lr)
                     on_progress(done)
-                    yield Computed(number, result, time.time() - seconds, seconds)
+                    yield Computed(number, result, time.time() - seconds, seconds, told)
         finally:
             if running:  # the caller has stopped early
                 self.close()

@@ -1,0 +1,181 @@
+"""``python -m gdexp replay``: run a recorded run again and compare every epoch with its record.
+
+Exit codes: 0 identical, 1 different, or the run fails now, 2 it cannot be replayed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from gdexp.commands import common
+from gdexp.config.paths import started_in
+from gdexp.errors import ConfigError, GdexpError, UntrustedError, counted, first_line
+
+if TYPE_CHECKING:
+    from gdexp.commands.conditions import Conditions
+    from gdexp.config.job import Job
+    from gdexp.descent.result import Result
+    from gdexp.descent.trajectory import Trajectory
+    from gdexp.insight.difference import Difference
+    from gdexp.tracking.run_record import RecordedRun
+    from gdexp.tracking.store import Store
+
+CUT = ("failed", "interrupted", "killed")  # outcomes of runs of which only the first epochs count
+LISTED = 3  # quantities of the last epoch
+THEN, NOW = "recorded", "now"
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command and return its exit code."""
+    parser = common.parser("replay", single=True)
+    common.add_trust(parser)
+    parser.epilog = "Exit codes: 0 identical, bit for bit; 1 different; 2 it cannot be replayed."
+    args = parser.parse_args(argv)
+    return common.guarded(lambda: _replay(args))
+
+
+def _replay(args: argparse.Namespace) -> int:
+    from gdexp.commands.conditions import Conditions
+    from gdexp.config.trust import Trust
+    from gdexp.insight.difference import difference
+    from gdexp.tracking.connect import open_existing
+    from gdexp.tracking.query import select
+    from gdexp.tracking.restore import job_of
+
+    trust = Trust(tuple(args.trust))
+    store = open_existing(args.uri, args.experiment)
+    run = select(store, args.runs)[0]
+    before, then = _trajectory(store, run), Conditions.recorded(run)
+    with started_in(then.folder if os.path.isdir(then.folder) else os.getcwd()):
+        with _refusing(run, then):
+            job = job_of(store, run, trust)
+        for together in _ways(job, then):
+            with _refusing(run, then):
+                result = _computed(store, _shortened(job, run, before), together=together)
+            differs = difference(before, result.trajectory, job.settings["dtype"])
+            if differs is None:
+                common.show(_identical(run, before))
+                return 0
+        assert differs is not None
+        lines = [*_different(differs, before, result), *_around(then, Conditions.of(job, result))]
+    common.show("\n".join(lines))
+    return 1
+
+
+def _ways(job: Job, then: Conditions) -> tuple[bool, ...]:
+    """Whether the run was computed together with others; both, if that is unknown."""
+    if then.is_known or job.sweep_id is None:
+        return (then.together is not None,)
+    return False, True
+
+
+def _trajectory(store: Store, run: RecordedRun) -> Trajectory:
+    """Every recorded epoch of the run.
+
+    Raises:
+        GdexpError: there is none.
+    """
+    from gdexp.tracking.restore import TRAJECTORY, trajectory_of
+
+    if run.status == "RUNNING":
+        raise GdexpError(f"run {run.run_id} has not ended. Replay it when it has.")
+    if TRAJECTORY not in store.files(run):
+        raise GdexpError(
+            f"run {run.run_id} ({run.outcome}) has no {TRAJECTORY} among its artifacts, so there "
+            "is nothing to compare with. Run it again."
+        )
+    trajectory = trajectory_of(store, run)
+    if not (trajectory.length or trajectory.diverged):
+        raise GdexpError(
+            f"run {run.run_id} ({run.outcome}) ended before its first epoch did, so there is "
+            "nothing to compare with. Run it again."
+        )
+    return trajectory
+
+
+def _shortened(job: Job, run: RecordedRun, before: Trajectory) -> Job:
+    """The job, or of a run that did not end by itself, that of its recorded epochs."""
+    if run.outcome not in CUT or before.diverged:
+        return job
+    return replace(job, settings=job.settings | {"iters": before.length})
+
+
+def _computed(store: Store, job: Job, *, together: bool) -> Result:
+    """The run, computed again."""
+    from gdexp.sweep.again import compute_again
+    from gdexp.tracking.restore import newest_checkpoint
+
+    return compute_again(job, lambda name: newest_checkpoint(store, name), together=together)
+
+
+@contextmanager
+def _refusing(run: RecordedRun, then: Conditions) -> Iterator[None]:
+    """Say why a run cannot be built here, and where it was started."""
+    try:
+        yield
+    except Exception as error:
+        cause = error.__cause__ if type(error) is GdexpError else error
+        if isinstance(error, GdexpError) and not isinstance(cause, ConfigError):
+            raise
+        if isinstance(cause, UntrustedError):
+            raise
+        problem = first_line(cause or error).partition(". ")[0].rstrip(".")  # then: what to type
+        where = f" It was started in the folder {then.folder}." if then.folder else ""
+        if where and not os.path.isdir(then.folder):
+            where = f"{where[:-1]}, which does not exist here."
+        raise GdexpError(f"run {run.run_id} cannot be replayed: {problem}.{where}") from error
+
+
+def _identical(run: RecordedRun, trajectory: Trajectory) -> str:
+    epochs, quantities = trajectory.length, len(trajectory.columns())
+    counts = f"{counted(epochs, 'epoch')}, {quantities} quantities"
+    how = f" (the run was {run.outcome})" if run.outcome in CUT else ""
+    return f"identical, bit for bit: {counts}{how}"
+
+
+def _different(differs: Difference, before: Trajectory, result: Result) -> Iterator[str]:
+    first, after = differs.first, result.trajectory
+    if result.outcome == "failed":
+        yield f"it fails now: {result.reason}"
+    yield f"different from epoch {first.epoch} on:"
+    yield f"  {first.words(THEN, NOW)}"
+    if before.length != after.length:
+        yield f"  epochs: {THEN} {before.length}, {NOW} {after.length}"
+    if alone := before.columns().keys() ^ after.columns().keys():
+        yield f"  only one of them has {', '.join(sorted(alone))}"
+    if differs.last_epoch > first.epoch:
+        yield f"in epoch {differs.last_epoch}, the last that both have:"
+        yield from (f"  {pair.words(THEN, NOW)}" for pair in differs.ends[:LISTED])
+        if (more := len(differs.ends) - LISTED) > 0:
+            yield f"  and {more} more"
+        if not differs.ends:
+            yield "  everything is equal again"
+
+
+def _around(then: Conditions, now: Conditions) -> Iterator[str]:
+    """What differs around the run, and what is not known of it."""
+    lines = [
+        f"  {name}: {THEN} {_shown(value)}, {NOW} {_shown(other)}"
+        for name, value, other in then.differences(now)
+    ]
+    if lines:
+        yield "what differs around it:"
+        yield from lines
+    elif then.is_known:
+        yield "nothing differs around it: the versions, the machine and the data are the same"
+    if not then.is_known:
+        yield "not recorded: the versions of libraries, the machine and the digest of the data"
+    if not then.has_commit:
+        yield "not recorded: your own code, which was not in a git repository"
+    if now.together and "torch" in now.facts:
+        others = f"with {then.together - 1} others" if then.together else "with others"
+        yield f"it was computed together {others}, and now alone: torch may round differently"
+
+
+def _shown(value: object) -> str:
+    return "none" if value is None else str(value)

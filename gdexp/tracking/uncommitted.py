@@ -1,0 +1,68 @@
+"""What a git checkout has that no commit has: staged, unstaged and untracked changes as a diff."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from gdexp.config.paths import OUTPUTS
+
+LARGE = 2**20  # bytes; of a larger untracked file the time of its last change counts
+FILES = 5000  # untracked files that are read; a folder with more holds no source code
+SECONDS = 5  # that git may take
+TRACKED = ("diff-index", "--patch", "--full-index", "--no-ext-diff", "--no-textconv", "HEAD")
+UNTRACKED = ("ls-files", "--others", "--exclude-standard", "-z")
+
+
+@functools.lru_cache(maxsize=1)
+def diff(folder: str) -> bytes | None:
+    """The uncommitted changes in the checkout that holds a folder.
+
+    What runs write, ``outputs/`` in that folder, is left out. Binary and large files are named with
+    their size and a digest, or the time of their last change.
+
+    Returns:
+        None if git cannot tell, or takes longer than five seconds.
+    """
+    try:
+        tracked = _git(folder, *TRACKED)
+        names = _git(folder, *UNTRACKED, "--", ":/", f":(exclude){OUTPUTS}").split(b"\0")
+    except (OSError, subprocess.SubprocessError):
+        return None
+    untracked = sorted(name.decode(errors="surrogateescape") for name in names if name)
+    return tracked + b"".join(_added(folder, untracked))
+
+
+def _git(folder: str, *words: str) -> bytes:
+    done = subprocess.run(
+        ["git", *words], capture_output=True, timeout=SECONDS, cwd=folder, check=True
+    )
+    return done.stdout
+
+
+def _added(folder: str, names: list[str]) -> Iterator[bytes]:
+    """Each untracked file as a diff that adds it."""
+    for i, name in enumerate(names):
+        shown = name.encode(errors="backslashreplace")
+        yield b"diff --git a/%b b/%b\nnew file\n" % (shown, shown)
+        try:
+            yield _content(Path(folder, name), shown, is_read=i < FILES)
+        except OSError:  # it has just been deleted, or may not be read
+            yield b"unreadable\n"
+
+
+def _content(path: Path, shown: bytes, *, is_read: bool) -> bytes:
+    state = path.lstat()
+    if not (is_read and path.is_file() and state.st_size <= LARGE):
+        return f"{state.st_size} bytes, changed {state.st_mtime_ns}\n".encode()
+    content = path.read_bytes()
+    if b"\0" in content:
+        return f"{len(content)} bytes, sha256 {hashlib.sha256(content).hexdigest()}\n".encode()
+    lines = content.splitlines(keepends=True)
+    text = b"".join(b"+" + line for line in lines)
+    if text and not text.endswith(b"\n"):
+        text += b"\n\\ No newline at end of file\n"
+    return b"--- /dev/null\n+++ b/%b\n@@ -0,0 +1,%d @@\n" % (shown, len(lines)) + text
