@@ -10,6 +10,7 @@ import urllib.parse
 from pathlib import Path
 
 from gdexp.config.paths import OUTPUTS, absolute
+from gdexp.credentials import without_password
 from gdexp.errors import StoreError, did_you_mean
 
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
@@ -124,10 +125,7 @@ def _active_experiment() -> str | None:
     return str(fluent.get_experiment(number).name) if fluent and number else None
 
 
-def hide_password(uri: str) -> str:
-    """The URI without its password: ``postgresql://user:***@host/name``."""
-    parts = urllib.parse.urlsplit(uri)
-    return uri.replace(f":{parts.password}@", ":***@") if parts.password else uri
+hide_password = without_password
 
 
 def check_reachable(uri: str) -> None:
