@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 from gdexp.config import capabilities
 from gdexp.config.job import Job
+from gdexp.credentials import scrubbed
 from gdexp.data.categories import numbered
 from gdexp.descent.numbers import short
 from gdexp.descent.result import Result
@@ -102,9 +103,9 @@ def log_settings(job: Job, place: str) -> None:
 
 
 def say(text: str) -> None:
-    """Print a line on stderr, unless within :func:`silent`."""
+    """Print a line on stderr without passwords, unless within :func:`silent`."""
     if not _silent:
-        print(text, file=sys.stderr, flush=True)
+        print(scrubbed(text), file=sys.stderr, flush=True)
 
 
 @contextmanager

@@ -51,7 +51,7 @@ def separated(uri: str) -> Separated:
     'postgresql://me:p%40ss@host/runs'
     """
     scheme, colon, rest = uri.partition("://")
-    if not colon or not set(rest) & set("@:?"):
+    if not colon or scheme.startswith("sqlite") or not set(rest) & set("@:?"):
         return Separated(uri, uri)
     shown, kept, hidden, rest = _host(rest, is_http=scheme.endswith(("http", "https")))
     path, _, query = rest.partition("?")

@@ -20,6 +20,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from gdexp.credentials import scrubbed
+
 
 def _message_only(error: Exception) -> list[str]:
     """What IPython prints instead of a traceback: lines."""
@@ -72,7 +74,14 @@ def first_line(error: BaseException) -> str:
     >>> first_line(ValueError())
     'ValueError()'
     """
-    return (str(error).strip() or repr(error)).splitlines()[0]
+    return scrubbed((str(error).strip() or repr(error)).splitlines()[0])
+
+
+def full_traceback(error: BaseException) -> str:
+    """The traceback of an exception, as Python prints it, without passwords."""
+    import traceback
+
+    return scrubbed("".join(traceback.format_exception(error)))
 
 
 def brief(error: BaseException) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import traceback
 from argparse import Namespace
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -40,8 +39,16 @@ from gdexp.config.compose import (
 from gdexp.config.job import Job
 from gdexp.config.overrides import typed
 from gdexp.config.paths import absolute, check_writable, started_in
+from gdexp.credentials import scrubbed
 from gdexp.descent.signals import handled
-from gdexp.errors import GdexpError, Interrupted, RunFailedError, WriteError, first_line
+from gdexp.errors import (
+    GdexpError,
+    Interrupted,
+    RunFailedError,
+    WriteError,
+    first_line,
+    full_traceback,
+)
 
 if TYPE_CHECKING:
     from gdexp.experiment import Ready
@@ -155,13 +162,13 @@ def _explain(error: Exception, args: Namespace) -> int:
         return refuse(better)
     except Exception as another:
         error = another
-    lines = [str(e).strip().splitlines()[0] for e in (error, error.__cause__) if e and str(e)]
+    lines = [first_line(e) for e in (error, error.__cause__) if e and str(e)]
     return refuse(": ".join(lines) or repr(error))
 
 
 def refuse(error: object) -> int:
     """Print an error; returns the exit code of bad input."""
-    print(f"gdexp: {error}", file=sys.stderr)
+    print(f"gdexp: {scrubbed(str(error))}", file=sys.stderr)
     return 2
 
 
@@ -183,8 +190,8 @@ def _run_job(cfg: DictConfig) -> float | None:
         except GdexpError:
             raise
         except Exception as error:
-            traceback.print_exc()
-            raise RunFailedError(str(error)) from error
+            print(full_traceback(error), end="", file=sys.stderr)
+            raise RunFailedError(scrubbed(str(error))) from error
         report_job(ready.job, result, place)
     return result.loss if result.trajectory.length else None
 
@@ -255,6 +262,6 @@ class Preflight(Callback):
             return ready
         except GdexpError as error:
             sys.exit(refuse(error))
-        except Exception:  # a bug: stop, as Hydra would only warn
-            traceback.print_exc()
+        except Exception as error:  # a bug: stop, as Hydra would only warn
+            print(full_traceback(error), end="", file=sys.stderr)
             sys.exit(1)

@@ -15,6 +15,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
 from gdexp.config.job import Job
+from gdexp.config.passwords import with_passwords
 from gdexp.data.arrays import as_source
 from gdexp.errors import ConfigError, first_line
 from gdexp.pytorch.settings import with_floats
@@ -63,7 +64,7 @@ def option(job: Job, family: str, **sizes: int) -> Any:
         if not (isinstance(target, type) and _is_plain(target, json.dumps(words))):
             return _by_hydra(node)
         arguments = {k: v for k, v in node.items() if k not in ("_target_", "_partial_")}
-        arguments = copy.deepcopy(arguments)  # objects must not share a list
+        arguments = copy.deepcopy(with_passwords(arguments))  # objects must not share a list
         return partial(target, **arguments) if node.get("_partial_") else target(**arguments)
 
 
@@ -114,7 +115,7 @@ def _is_plain(target: type, words: str) -> bool:
 
 
 def _by_hydra(node: dict[str, Any]) -> Any:
-    return instantiate(node, _convert_="all")
+    return instantiate(with_passwords(node), _convert_="all")
 
 
 @contextmanager

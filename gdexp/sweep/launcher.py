@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-import traceback
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from gdexp.config.job import Job
 from gdexp.config.overrides import typed
 from gdexp.config.paths import absolute
 from gdexp.console import say
+from gdexp.credentials import scrubbed
 from gdexp.descent.result import Result
 from gdexp.descent.signals import exposed, shielded
 from gdexp.errors import (
@@ -24,6 +25,7 @@ from gdexp.errors import (
     StoreError,
     WriteError,
     counted,
+    full_traceback,
 )
 from gdexp.experiment import open_store, prepare, recorder_of, run_within
 from gdexp.sweep.progress import Tally
@@ -183,7 +185,7 @@ class Launch:
             raise
         except Exception as error:
             if not isinstance(error, GdexpError):
-                traceback.print_exc()
+                print(full_traceback(error), end="", file=sys.stderr)
             self._failed(job, error)
             return
         if recorder is None:
@@ -200,7 +202,8 @@ class Launch:
 
     def _failed(self, job: Job, error: Exception) -> None:
         returned = JobReturn(overrides=list(job.typed), task_name="gdexp", status=JobStatus.FAILED)
-        returned.return_value = RunFailedError(str(error))  # reported; a sweeper may raise it
+        reported = RunFailedError(scrubbed(str(error)))
+        returned.return_value = reported  # a sweeper may raise it
         self._returns[_number(job)] = returned
         self._tally.ended(job, returned)
 
