@@ -15,6 +15,7 @@ from gdexp.data.categories import numbered
 from gdexp.descent.numbers import short
 from gdexp.descent.result import Result
 from gdexp.descent.transcript import FEW
+from gdexp.errors import full_traceback
 
 LISTED = 30  # maximum number of coefficients to list
 
@@ -100,6 +101,11 @@ def log_settings(job: Job, place: str) -> None:
     for key, value in job.flat().items():
         log.debug("%s=%s", key, value)
     log.debug("recorded in %s", place or "no store")
+
+
+def print_traceback(error: BaseException) -> None:
+    """Print the traceback of an exception on stderr, without passwords."""
+    print(full_traceback(error), end="", file=sys.stderr)
 
 
 def say(text: str) -> None:

@@ -29,7 +29,10 @@ def _message_only(error: Exception) -> list[str]:
 
 
 class GdexpError(Exception):
-    """A sentence for the user; no traceback is needed to understand it."""
+    """A sentence for the user, without passwords; no traceback is needed to understand it."""
+
+    def __init__(self, sentence: object) -> None:
+        super().__init__(scrubbed(str(sentence)))
 
     _render_traceback_ = _message_only  # IPython's hook
 
@@ -48,6 +51,9 @@ class WriteError(StoreError):
 
 class RunFailedError(Exception):
     """A run failed and has been reported; only the exit code is left to set."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(scrubbed(reason))
 
     _render_traceback_ = _message_only
 

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from gdexp.commands import COMMANDS
-from gdexp.credentials import scrubbed
 from gdexp.descent.signals import handled
 from gdexp.errors import GdexpError, Interrupted, did_you_mean
 
@@ -75,7 +74,7 @@ def guarded(action: Callable[[], int]) -> int:
     except Interrupted as stop:
         return stop.exit_code
     except GdexpError as error:
-        print(f"gdexp: {scrubbed(str(error))}", file=sys.stderr)
+        print(f"gdexp: {error}", file=sys.stderr)
         return 2
 
 

@@ -39,16 +39,8 @@ from gdexp.config.compose import (
 from gdexp.config.job import Job
 from gdexp.config.overrides import typed
 from gdexp.config.paths import absolute, check_writable, started_in
-from gdexp.credentials import scrubbed
 from gdexp.descent.signals import handled
-from gdexp.errors import (
-    GdexpError,
-    Interrupted,
-    RunFailedError,
-    WriteError,
-    first_line,
-    full_traceback,
-)
+from gdexp.errors import GdexpError, Interrupted, RunFailedError, WriteError, first_line
 
 if TYPE_CHECKING:
     from gdexp.experiment import Ready
@@ -168,14 +160,14 @@ def _explain(error: Exception, args: Namespace) -> int:
 
 def refuse(error: object) -> int:
     """Print an error; returns the exit code of bad input."""
-    print(f"gdexp: {scrubbed(str(error))}", file=sys.stderr)
+    print(f"gdexp: {error}", file=sys.stderr)
     return 2
 
 
 def _run_job(cfg: DictConfig) -> float | None:
     """Run one job; returns the final loss, which a sweeper like Optuna minimises."""
     from gdexp import experiment
-    from gdexp.console import log_settings, report_job
+    from gdexp.console import log_settings, print_traceback, report_job
 
     hydra_config = HydraConfig.get()
     with open_dict(cfg):
@@ -190,8 +182,8 @@ def _run_job(cfg: DictConfig) -> float | None:
         except GdexpError:
             raise
         except Exception as error:
-            print(full_traceback(error), end="", file=sys.stderr)
-            raise RunFailedError(scrubbed(str(error))) from error
+            print_traceback(error)
+            raise RunFailedError(str(error)) from error
         report_job(ready.job, result, place)
     return result.loss if result.trajectory.length else None
 
@@ -231,6 +223,7 @@ class Preflight(Callback):
     def _check(self, config: DictConfig, *, multirun: bool) -> Ready:
         from gdexp import experiment
         from gdexp.config import validation
+        from gdexp.console import print_traceback
 
         try:
             try:
@@ -263,5 +256,5 @@ class Preflight(Callback):
         except GdexpError as error:
             sys.exit(refuse(error))
         except Exception as error:  # a bug: stop, as Hydra would only warn
-            print(full_traceback(error), end="", file=sys.stderr)
+            print_traceback(error)
             sys.exit(1)

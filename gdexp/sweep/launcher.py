@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import sys
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -14,8 +13,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from gdexp.config.job import Job
 from gdexp.config.overrides import typed
 from gdexp.config.paths import absolute
-from gdexp.console import say
-from gdexp.credentials import scrubbed
+from gdexp.console import print_traceback, say
 from gdexp.descent.result import Result
 from gdexp.descent.signals import exposed, shielded
 from gdexp.errors import (
@@ -25,7 +23,6 @@ from gdexp.errors import (
     StoreError,
     WriteError,
     counted,
-    full_traceback,
 )
 from gdexp.experiment import open_store, prepare, recorder_of, run_within
 from gdexp.sweep.progress import Tally
@@ -185,7 +182,7 @@ class Launch:
             raise
         except Exception as error:
             if not isinstance(error, GdexpError):
-                print(full_traceback(error), end="", file=sys.stderr)
+                print_traceback(error)
             self._failed(job, error)
             return
         if recorder is None:
@@ -202,8 +199,7 @@ class Launch:
 
     def _failed(self, job: Job, error: Exception) -> None:
         returned = JobReturn(overrides=list(job.typed), task_name="gdexp", status=JobStatus.FAILED)
-        reported = RunFailedError(scrubbed(str(error)))
-        returned.return_value = reported  # a sweeper may raise it
+        returned.return_value = RunFailedError(str(error))  # reported; a sweeper may raise it
         self._returns[_number(job)] = returned
         self._tally.ended(job, returned)
 

@@ -150,15 +150,19 @@ def check_reachable(uri: str) -> None:
             the user.
     """
     kind, status = kind_of(uri), 0
+    parts = urllib.parse.urlsplit(with_password(uri))
+    has_one_address = "host=" not in parts.query and "," not in parts.netloc
     try:
-        parts = urllib.parse.urlsplit(uri)
-        address = (parts.hostname or "localhost", parts.port or PORTS[kind])
         if kind in SERVERS:
             status = _ask(uri)
-        elif "host=" not in parts.query:  # else the query names a socket folder, which has no port
+        elif has_one_address:  # else a socket's folder, or several hosts
+            address = (parts.hostname or "localhost", parts.port or PORTS[kind])
             socket.create_connection(address, timeout=PATIENCE).close()
-    except ValueError as error:
-        raise StoreError(f"tracking.uri: {uri} is malformed: {error}.") from error
+    except ValueError as error:  # whose message may quote the password
+        raise StoreError(
+            f"tracking.uri: {uri} is malformed: after the host and a colon, a port from 0 to 65535 "
+            "is expected, and a password ends with @."
+        ) from error
     except OSError as error:
         raise StoreError(
             f"tracking.uri: {uri} does not answer ({_reason(error)}). Start the server, name "
@@ -184,6 +188,7 @@ def _ask(uri: str) -> int:
     import urllib.error
     import urllib.request
 
+    _ = urllib.parse.urlsplit(with_password(uri)).port  # raises ValueError if it is no number
     request = urllib.request.Request(f"{uri.rstrip('/')}/{QUESTION}")
     if authorization := _authorization(uri):
         request.add_unredirected_header("Authorization", authorization)
