@@ -10,10 +10,12 @@ from contextlib import contextmanager
 
 from gdexp.config import capabilities
 from gdexp.config.job import Job
+from gdexp.credentials import scrubbed
 from gdexp.data.categories import numbered
 from gdexp.descent.numbers import short
 from gdexp.descent.result import Result
 from gdexp.descent.transcript import FEW
+from gdexp.errors import full_traceback
 
 LISTED = 30  # maximum number of coefficients to list
 
@@ -106,10 +108,15 @@ def log_settings(job: Job, place: str) -> None:
     log.debug("recorded in %s", place or "no store")
 
 
+def print_traceback(error: BaseException) -> None:
+    """Print the traceback of an exception on stderr, without passwords."""
+    print(full_traceback(error), end="", file=sys.stderr)
+
+
 def say(text: str) -> None:
-    """Print a line on stderr, unless within :func:`silent`."""
+    """Print a line on stderr without passwords, unless within :func:`silent`."""
     if not _silent:
-        print(text, file=sys.stderr, flush=True)
+        print(scrubbed(text), file=sys.stderr, flush=True)
 
 
 @contextmanager

@@ -22,6 +22,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from gdexp.credentials import scrubbed
+
 
 def _message_only(error: Exception) -> list[str]:
     """What IPython prints instead of a traceback: lines."""
@@ -29,7 +31,10 @@ def _message_only(error: Exception) -> list[str]:
 
 
 class GdexpError(Exception):
-    """A sentence for the user; no traceback is needed to understand it."""
+    """A sentence for the user, without passwords; no traceback is needed to understand it."""
+
+    def __init__(self, sentence: object) -> None:
+        super().__init__(scrubbed(str(sentence)))
 
     _render_traceback_ = _message_only  # IPython's hook
 
@@ -57,6 +62,9 @@ class RefusedError(WriteError):
 class RunFailedError(Exception):
     """A run failed and has been reported; only the exit code is left to set."""
 
+    def __init__(self, reason: str) -> None:
+        super().__init__(scrubbed(reason))
+
     _render_traceback_ = _message_only
 
 
@@ -82,7 +90,14 @@ def first_line(error: BaseException) -> str:
     >>> first_line(ValueError())
     'ValueError()'
     """
-    return (str(error).strip() or repr(error)).splitlines()[0]
+    return scrubbed((str(error).strip() or repr(error)).splitlines()[0])
+
+
+def full_traceback(error: BaseException) -> str:
+    """The traceback of an exception, as Python prints it, without passwords."""
+    import traceback
+
+    return scrubbed("".join(traceback.format_exception(error)))
 
 
 def brief(error: BaseException) -> str:

@@ -131,7 +131,10 @@ def mine(store: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Callable[[], str]]:
-    """A PostgreSQL server on loopback; each call makes a new database and returns its URI."""
+    """A PostgreSQL server on loopback; each call makes a new database and returns its URI.
+
+    It asks only the role "guarded", which does not exist at first, for a password.
+    """
     config = shutil.which("pg_config")
     programs = subprocess.run(
         [config or "false", "--bindir"], capture_output=True, text=True, check=False
@@ -150,6 +153,8 @@ def postgres() -> Iterator[Callable[[], str]]:
     cluster = f"{folder}/cluster"
     initdb = [f"{programs}/initdb", "-A", "trust", "--no-sync", "-U", "gdexp", "-D", cluster]
     subprocess.run(initdb, check=True, cwd=folder, **quiet)
+    rules = Path(cluster, "pg_hba.conf")
+    rules.write_text(f"host all guarded all scram-sha-256\n{rules.read_text()}")
     settings = f"-c unix_socket_directories={folder} -c fsync=off"
     server = subprocess.Popen(
         f"{programs}/postgres -D {cluster} -p {port} -h 127.0.0.1 {settings}".split(),

@@ -27,9 +27,24 @@ def main() -> None:
     words = sys.argv[1:]
     if words[:1] == ["help"]:
         words = [*words[1:], "--help"]
+    if any("://" in word for word in words):
+        words = _without_passwords(words)
     if words and words[0] in COMMANDS:
         command = importlib.import_module(f"gdexp.commands.{words[0]}")
         sys.exit(command.main(words[1:]))
     from gdexp.commands import run
 
     run.main(words)
+
+
+def _without_passwords(words: list[str]) -> list[str]:
+    """The words without the passwords of their URIs, before anything reads or records them."""
+    from gdexp.config.passwords import without_passwords
+    from gdexp.errors import ConfigError
+
+    try:
+        sys.argv[1:] = words = [without_passwords(word) for word in words]
+    except ConfigError as error:
+        print(f"gdexp: {error}", file=sys.stderr)
+        sys.exit(2)
+    return words

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import traceback
 from argparse import Namespace
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -155,7 +154,7 @@ def _explain(error: Exception, args: Namespace) -> int:
         return refuse(better)
     except Exception as another:
         error = another
-    lines = [str(e).strip().splitlines()[0] for e in (error, error.__cause__) if e and str(e)]
+    lines = [first_line(e) for e in (error, error.__cause__) if e and str(e)]
     return refuse(": ".join(lines) or repr(error))
 
 
@@ -168,7 +167,7 @@ def refuse(error: object) -> int:
 def _run_job(cfg: DictConfig) -> float | None:
     """Run one job; returns the final loss, which a sweeper like Optuna minimises."""
     from gdexp import experiment
-    from gdexp.console import log_settings, report_job
+    from gdexp.console import log_settings, print_traceback, report_job
 
     hydra_config = HydraConfig.get()
     with open_dict(cfg):
@@ -183,7 +182,7 @@ def _run_job(cfg: DictConfig) -> float | None:
         except GdexpError:
             raise
         except Exception as error:
-            traceback.print_exc()
+            print_traceback(error)
             raise RunFailedError(str(error)) from error
         report_job(ready.job, result, place)
     return result.loss if result.trajectory.length else None
@@ -224,6 +223,7 @@ class Preflight(Callback):
     def _check(self, config: DictConfig, *, multirun: bool) -> Ready:
         from gdexp import experiment
         from gdexp.config import validation
+        from gdexp.console import print_traceback
 
         try:
             try:
@@ -255,6 +255,6 @@ class Preflight(Callback):
             return ready
         except GdexpError as error:
             sys.exit(refuse(error))
-        except Exception:  # a bug: stop, as Hydra would only warn
-            traceback.print_exc()
+        except Exception as error:  # a bug: stop, as Hydra would only warn
+            print_traceback(error)
             sys.exit(1)

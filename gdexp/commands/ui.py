@@ -6,7 +6,6 @@ import argparse
 import errno
 import json
 import os
-import re
 import signal
 import socket
 import sys
@@ -19,7 +18,8 @@ from urllib.parse import quote
 
 from gdexp.commands import common
 from gdexp.config.paths import OUTPUTS, absolute
-from gdexp.errors import GdexpError, StoreError
+from gdexp.credentials import with_password
+from gdexp.errors import GdexpError, StoreError, brief
 
 if TYPE_CHECKING:
     from gdexp.tracking.run_record import RecordedRun
@@ -55,8 +55,7 @@ def _show(args: argparse.Namespace) -> int:
     runs = select(store, args.runs)
     common.report_silent(runs)
     if store.uri.startswith("http"):
-        base = re.sub("//[^/]*@", "//", store.uri.rstrip("/"))  # without the password
-        _announce(base, pages(store, runs, named=bool(args.runs)), args.open)
+        _announce(store.uri.rstrip("/"), pages(store, runs, named=bool(args.runs)), args.open)
         return 0
     with listen(args.port) as listener:
         print(
@@ -171,9 +170,9 @@ def serve(store: Store, listener: socket.socket, ready: Callable[[], None]) -> i
     try:
         import uvicorn
 
-        application = _application(store.uri)
+        application = _application(with_password(store.uri))
     except Exception as error:
-        print(f"gdexp: MLflow's server cannot be started: {error!r}", file=sys.stderr)
+        print(f"gdexp: MLflow's server cannot be started: {brief(error)}.", file=sys.stderr)
         return 1
 
     class Server(uvicorn.Server):

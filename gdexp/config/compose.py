@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
@@ -23,6 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
 
 import gdexp.config.settings  # noqa: F401  (registers the structured schema)
+from gdexp.config.passwords import take_out
 from gdexp.errors import ConfigError, brief
 
 VERSION_BASE = "1.3"
@@ -97,6 +99,18 @@ class Composer:
     def loader(self) -> ConfigLoader:
         """Hydra's configuration loader."""
         return GlobalHydra.instance().config_loader()
+
+
+class _Loader(ConfigLoaderImpl):
+    """Hydra's loader, whose configurations have no passwords: Hydra writes them to files."""
+
+    def load_configuration(self, *args: Any, **keywords: Any) -> DictConfig:
+        config = super().load_configuration(*args, **keywords)
+        take_out(config)
+        return config
+
+
+setattr(hydra._internal.hydra, "ConfigLoaderImpl", _Loader)  # noqa: B010
 
 
 @contextmanager

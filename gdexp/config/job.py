@@ -14,7 +14,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from gdexp.config import schema
+from gdexp.config import passwords, schema
 from gdexp.config.settings import LATER, default_of
 
 MAIN = ("lr", "iters", "seed", "dtype", "predict_at")  # params of every run
@@ -51,6 +51,11 @@ class Job:
     number: int | None = None
     following: tuple[str, ...] = ()
     folders: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        public = {key: passwords.without(node, key) for key, node in self.settings.items()}
+        object.__setattr__(self, "settings", public)
+        object.__setattr__(self, "typed", tuple(map(passwords.without_passwords, self.typed)))
 
     @classmethod
     def of(cls, cfg: DictConfig, typed: Sequence[str]) -> Job:

@@ -112,7 +112,7 @@ def as_sweep(text: str) -> str:
 
 def _quoted(key: str, value: str, *, is_listed: bool = False) -> str:
     """The value, or each of its alternatives or elements, in quotes where they are needed."""
-    parts = [part.strip() for part in _split(value)]
+    parts = [part.strip() for part in split_values(value)]
     if len(parts) > 1:
         quoted = [_quoted(key, part, is_listed=is_listed) for part in parts]
         return value if quoted == parts else ",".join(quoted)
@@ -120,7 +120,7 @@ def _quoted(key: str, value: str, *, is_listed: bool = False) -> str:
         case "[", "]":
             return f"[{_quoted(key, value[1:-1], is_listed=True)}]"
         case "{", "}":
-            pairs = (part.partition(":") for part in _split(value[1:-1]))
+            pairs = (part.partition(":") for part in split_values(value[1:-1]))
             return f"{{{','.join(f'{k}:{_quoted(k, v, is_listed=True)}' for k, _, v in pairs)}}}"
         case "[" | "{", _:  # an unfinished list
             return value
@@ -151,8 +151,8 @@ def _is_parsable(text: str) -> bool:
     return True
 
 
-def _split(text: str) -> list[str]:
-    """Split a value at the commas outside quotes and brackets."""
+def split_values(text: str) -> list[str]:
+    """Split a value at the commas outside quotes and brackets: the alternatives of a sweep."""
     parts, depth, quote, previous = [""], 0, "", ""
     for char in text:
         if previous == "\\":

@@ -12,6 +12,7 @@ import numpy as np
 
 from gdexp.config.capabilities import is_linear
 from gdexp.config.job import Job
+from gdexp.credentials import scrubbed
 from gdexp.descent.best import Best
 from gdexp.descent.build import Components
 from gdexp.descent.checkpoint import Saved, contents
@@ -133,7 +134,8 @@ def end(
         stopped = isinstance(error, KeyboardInterrupt)
         result.outcome = "interrupted" if stopped else "failed"
         reached = f"after epoch {result.trajectory.length} of {job.settings['iters']}"
-        result.reason = reached if stopped else f"{type(error).__name__} {reached}: {error}"
+        failure = f"{type(error).__name__} {reached}: {scrubbed(str(error))}"
+        result.reason = reached if stopped else failure
 
 
 def judge(result: Result, rules: Rules | None = None) -> None:

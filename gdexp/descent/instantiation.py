@@ -15,6 +15,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
 from gdexp.config.job import Job
+from gdexp.config.passwords import with_passwords
 from gdexp.config.trust import targets
 from gdexp.data.arrays import as_source
 from gdexp.errors import ConfigError, first_line
@@ -67,7 +68,7 @@ def option(job: Job, family: str, **sizes: int) -> Any:
         if not (isinstance(target, type) and _is_plain(target, json.dumps(words))):
             return _by_hydra(node)
         arguments = {k: v for k, v in node.items() if k not in ("_target_", "_partial_")}
-        arguments = copy.deepcopy(arguments)  # objects must not share a list
+        arguments = copy.deepcopy(with_passwords(arguments))  # objects must not share a list
         return partial(target, **arguments) if node.get("_partial_") else target(**arguments)
 
 
@@ -123,7 +124,7 @@ def _by_hydra(node: dict[str, Any]) -> Any:
     Hydra 1.4 wants to be given the targets that it may call, under one of two names.
     """
     allowed = {key: [str(target) for _, target in targets(node, "")] for key in _WHITELISTS}
-    return instantiate(node, _convert_="all", **allowed)
+    return instantiate(with_passwords(node), _convert_="all", **allowed)
 
 
 @contextmanager

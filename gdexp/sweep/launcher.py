@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import traceback
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from gdexp.config.job import Job
 from gdexp.config.overrides import typed
 from gdexp.config.paths import absolute
-from gdexp.console import say
+from gdexp.console import print_traceback, say
 from gdexp.descent.result import Result
 from gdexp.descent.signals import exposed, shielded
 from gdexp.errors import (
@@ -183,7 +182,7 @@ class Launch:
             raise
         except Exception as error:
             if not isinstance(error, GdexpError):
-                traceback.print_exc()
+                print_traceback(error)
             self._failed(job, error)
             return
         if recorder is None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gdexp.config.paths import OUTPUTS, absolute, check_writable
+from gdexp.credentials import with_password
 from gdexp.errors import GdexpError, StoreError, brief, did_you_mean
 from gdexp.tracking import empty_store, location, sql_write
 from gdexp.tracking.database import Database, Postgres, Sqlite
@@ -128,7 +129,7 @@ def _database(uri: str) -> Database | None:
     if kind == "sqlite":
         return Sqlite(location.sqlite_path(uri))
     if kind == "postgresql" and importlib.util.find_spec("psycopg"):
-        return Postgres(uri)
+        return Postgres(with_password(uri))
     return None
 
 
@@ -174,7 +175,7 @@ def client_of(uri: str) -> MlflowClient:
     quiet()
     from mlflow import MlflowClient
 
-    client = MlflowClient(tracking_uri=uri)
+    client = MlflowClient(tracking_uri=with_password(uri))
     client.search_experiments(max_results=1)  # creates the tables
     return client
 

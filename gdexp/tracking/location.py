@@ -10,16 +10,24 @@ import urllib.parse
 from pathlib import Path
 
 from gdexp.config.paths import OUTPUTS, absolute
+from gdexp.credentials import UNREADABLE, kept, with_password, without_password
 from gdexp.errors import StoreError, did_you_mean
 
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 SERVERS = ("http", "https")
 PATIENCE = 5.0  # seconds to wait for a server to answer
+QUESTION = "api/2.0/mlflow/experiments/search?max_results=1"  # needs a user, unlike /health
+UNAUTHORIZED = {
+    401: "does not accept the user name and password, or none was given",
+    403: "does not allow this user in",
+}
 PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433, "http": 80, "https": 443}
 
 
 def resolve(uri: str | None) -> str:
     """The store's URI: the setting, else MLFLOW_TRACKING_URI, else ``outputs/mlflow.db``.
+
+    It has no password; :func:`gdexp.credentials.with_password` gives it back to what connects.
 
     Raises:
         StoreError: it is not a store URI.
@@ -28,9 +36,14 @@ def resolve(uri: str | None) -> str:
     uri = uri or os.environ.get("MLFLOW_TRACKING_URI")
     if not uri:
         return sqlite_uri(absolute(OUTPUTS) / "mlflow.db")
+    try:
+        uri = kept(uri)
+    except ValueError as error:
+        raise StoreError(f"{source}: {error}") from None
     scheme, colon, rest = uri.partition("://")
     kind = scheme.split("+")[0]
     if not colon or kind not in DATABASES + SERVERS or not rest.strip("/"):
+        uri = uri if colon else f"{'…' if '@' in uri else ''}{uri[max(uri.rfind('@'), 0) :]}"
         raise StoreError(
             f"{source}: {uri!r} is not a store URI. Type one like sqlite:///runs.db, "
             f"postgresql://user@host/name or http://host:5000."
@@ -40,6 +53,8 @@ def resolve(uri: str | None) -> str:
             "postgresql://user@host/name or http://host:5000."
         )
     if kind != "sqlite":
+        if "@" in rest.replace("?", "/").partition("/")[2]:  # it may belong to a password
+            raise StoreError(f"{source}: {UNREADABLE}")
         return uri
     path = absolute(sqlite_path(uri))
     if "?" in rest and not path.exists():
@@ -124,33 +139,41 @@ def _active_experiment() -> str | None:
     return str(fluent.get_experiment(number).name) if fluent and number else None
 
 
-def hide_password(uri: str) -> str:
-    """The URI without its password: ``postgresql://user:***@host/name``."""
-    parts = urllib.parse.urlsplit(uri)
-    return uri.replace(f":{parts.password}@", ":***@") if parts.password else uri
+hide_password = without_password
 
 
 def check_reachable(uri: str) -> None:
     """Check that a server or database answers: MLflow itself would retry for minutes.
 
     Raises:
-        StoreError: the URI is malformed, or no answer came within five seconds.
+        StoreError: the URI is malformed, no answer came within five seconds, or the server refuses
+            the user.
     """
-    shown, kind = hide_password(uri), kind_of(uri)
+    kind, status = kind_of(uri), 0
+    parts = urllib.parse.urlsplit(with_password(uri))
+    has_one_address = "host=" not in parts.query and "," not in parts.netloc
     try:
-        parts = urllib.parse.urlsplit(uri)
-        address = (parts.hostname or "localhost", parts.port or PORTS[kind])
         if kind in SERVERS:
-            _ask(uri)
-        elif "host=" not in parts.query:  # else the query names a socket folder, which has no port
+            status = _ask(uri)
+        elif has_one_address:  # else a socket's folder, or several hosts
+            address = (parts.hostname or "localhost", parts.port or PORTS[kind])
             socket.create_connection(address, timeout=PATIENCE).close()
-    except ValueError as error:
-        raise StoreError(f"tracking.uri: {shown} is malformed: {error}.") from error
+    except ValueError as error:  # whose message may quote the password
+        raise StoreError(
+            f"tracking.uri: {uri} is malformed: after the host and a colon, a port from 0 to 65535 "
+            "is expected, and a password ends with @."
+        ) from error
     except OSError as error:
         raise StoreError(
-            f"tracking.uri: {shown} does not answer ({_reason(error)}). Start the server, name "
+            f"tracking.uri: {uri} does not answer ({_reason(error)}). Start the server, name "
             "another store, or type tracking=off."
         ) from error
+    if status in UNAUTHORIZED:
+        raise StoreError(
+            f"tracking.uri: {uri} {UNAUTHORIZED[status]} ({status}). Set MLFLOW_TRACKING_USERNAME "
+            "and MLFLOW_TRACKING_PASSWORD, or type "
+            f"{uri.replace('://', '://USER:PASSWORD@')}."
+        )
 
 
 def _reason(error: OSError) -> str:
@@ -159,15 +182,38 @@ def _reason(error: OSError) -> str:
     return str(getattr(inner, "strerror", None) or inner)
 
 
-def _ask(uri: str) -> None:
+def _ask(uri: str) -> int:
+    """The status with which a server answers a request of the user."""
     import http.client
     import urllib.error
     import urllib.request
 
+    _ = urllib.parse.urlsplit(with_password(uri)).port  # raises ValueError if it is no number
+    request = urllib.request.Request(f"{uri.rstrip('/')}/{QUESTION}")
+    if authorization := _authorization(uri):
+        request.add_unredirected_header("Authorization", authorization)
     try:
-        urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=PATIENCE).close()
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+            return int(answer.status)
     except urllib.error.HTTPError as error:
         if error.code >= 500:
             raise
+        return error.code
     except http.client.HTTPException as error:
         raise OSError(f"not an HTTP server: {error!r}") from error
+
+
+def _authorization(uri: str) -> str | None:
+    """The header that MLflow's client sends: of the URI, else of MLflow's variables."""
+    from base64 import b64encode
+
+    parts = urllib.parse.urlsplit(with_password(uri))
+    user, password = urllib.parse.unquote(parts.username or ""), parts.password or ""
+    password = urllib.parse.unquote(password)
+    if not user:
+        user = os.environ.get("MLFLOW_TRACKING_USERNAME", "")
+        password = os.environ.get("MLFLOW_TRACKING_PASSWORD", "")
+    if user:
+        return f"Basic {b64encode(f'{user}:{password}'.encode()).decode()}"
+    token = os.environ.get("MLFLOW_TRACKING_TOKEN")
+    return f"Bearer {token}" if token else None
