@@ -14,8 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra import version
+from hydra._internal.config_search_path_impl import SearchPathQuery
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.types import RunMode
@@ -100,17 +105,26 @@ class Composer:
 
 
 @contextmanager
-def session() -> Iterator[None]:
+def session(config_dir: str | None = None) -> Iterator[None]:
     """Initialise Hydra on our files, and restore its former state at the end.
 
     Hydra has one state for all threads, so only one of them composes at a time.
+
+    Args:
+        config_dir: the user's folder of options, searched before ours as with ``--config-dir``.
     """
     with _composing:
         former = GlobalHydra.instance().hydra
         GlobalHydra.instance().clear()
+        version.setbase(VERSION_BASE)
+        path = create_config_search_path(conf_dir())
+        if config_dir is not None:
+            place = f"file://{checked_dir(config_dir)}"
+            path.prepend("command-line", place, SearchPathQuery(provider="schema"))
         try:
-            with hydra.initialize_config_dir(conf_dir(), version_base=VERSION_BASE):
-                yield
+            Hydra.create_main_hydra2("gdexp", path)
+            OmegaConf.register_new_resolver("hydra", _of_hydra, replace=True)
+            yield
         finally:
             GlobalHydra.instance().hydra = former
 
@@ -163,6 +177,22 @@ def yaml_problem(error: YAMLError) -> ConfigError:
 PLUGINS = str(Path(__file__).resolve().parents[1] / "sweep" / "plugins")
 if PLUGINS not in sys.path:
     sys.path.append(PLUGINS)
+
+
+def _of_hydra(path: str, *, _root_: DictConfig) -> Any:
+    """Resolve ``${hydra:job.name}`` by the configuration it is in, even before Hydra's job starts.
+
+    Raises:
+        ValueError: Hydra has no such setting, or it has no value yet.
+    """
+    node = _root_.hydra if "hydra" in _root_ else HydraConfig.get()
+    value = OmegaConf.select(node, path, default=_NOTHING)
+    if value is _NOTHING:
+        raise ValueError(f"hydra.{path} does not exist, or has no value in this run")
+    return value
+
+
+_NOTHING = object()
 
 
 def new_stamp() -> str:

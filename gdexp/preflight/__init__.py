@@ -20,6 +20,7 @@ from gdexp.preflight.jobs import JobCheck
 from gdexp.preflight.names import check_choice, composed, holder, key_of
 from gdexp.sweep import grids
 from gdexp.sweep.grids.axis import Overrides, check_axis
+from gdexp.sweep.sweeper import first_seed
 
 
 def check(overrides: Sequence[str], composer: Composer, *, multirun: bool) -> Job:
@@ -50,7 +51,7 @@ def check(overrides: Sequence[str], composer: Composer, *, multirun: bool) -> Jo
     own = [o for o in parsed if not _is_hydras(o)]
     texts = [str(override.input_line) for override in own]
     jobs = _jobs(own, texts, hydras, composer) if multirun else [tuple(texts)]
-    return JobCheck(composer, hydras).check(jobs)
+    return JobCheck(composer, hydras, multirun=multirun).check(jobs)
 
 
 def _check_single(parsed: Sequence[Override]) -> None:
@@ -84,10 +85,12 @@ def _jobs(
     return grids.jobs([*params, *texts], cfg.sweep, option, seed, loader=composer.loader)
 
 
-def _seed(parsed: Sequence[Override], cfg: DictConfig) -> int:
+def _seed(parsed: Sequence[Override], cfg: DictConfig) -> int | None:
     """The first seed of sweep.repeat; an invalid one is refused with the job that has it."""
     typed = [o.value() for o in parsed if key_of(o) == "seed" and not o.is_sweep_override()]
-    return typed[-1] if typed and isinstance(typed[-1], int) else int(cfg.seed)
+    if typed and "${hydra" in str(typed[-1]):
+        return None
+    return typed[-1] if typed and isinstance(typed[-1], int) else first_seed(cfg)
 
 
 def _check_foreign(sweeper: str, option: str, keys: Iterable[str]) -> None:
