@@ -22,7 +22,7 @@ from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from gdexp.config import validation
-from gdexp.config.compose import ROOT, Composer, session
+from gdexp.config.compose import ROOT, Composer, composing, session
 from gdexp.config.job import Job
 from gdexp.config.overrides import typed
 from gdexp.config.paths import absolute, check_writable, started_in
@@ -45,7 +45,8 @@ def start(args: Namespace) -> bool:
         RunFailedError: a run failed and has been reported.
     """
     with session(args.config_dir):
-        config = _composed(args)
+        with composing():
+            config = _composed(args)
         if config.hydra.mode is RunMode.MULTIRUN:
             return _sweep(config)
         _run(config)

@@ -15,16 +15,18 @@ from typing import Any
 
 import hydra
 from hydra import version
-from hydra._internal.config_search_path_impl import SearchPathQuery
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.types import Quote, QuotedString
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 import gdexp.config.settings  # noqa: F401  (registers the structured schema)
@@ -67,10 +69,8 @@ class Composer:
             ConfigError: one of the YAML files is damaged.
             HydraException: Hydra's own error; :mod:`gdexp.preflight` raises clearer ones.
         """
-        try:
+        with composing():
             return hydra.compose(self._root, [*self._search, *overrides], return_hydra_config=True)
-        except YAMLError as error:
-            raise yaml_problem(error) from error
 
     def compose_sweep(self, overrides: Sequence[str]) -> DictConfig:
         """The configuration of a multirun of these overrides, with a new folder.
@@ -102,6 +102,21 @@ class Composer:
     def loader(self) -> ConfigLoader:
         """Hydra's configuration loader."""
         return GlobalHydra.instance().config_loader()
+
+
+@contextmanager
+def composing() -> Iterator[None]:
+    """Raise what Hydra raises by mistake as a ConfigError, its own errors as they are."""
+    try:
+        yield
+    except YAMLError as error:
+        raise yaml_problem(error) from error
+    except RecursionError as error:
+        raise ConfigError("the settings refer to each other in a circle. Break it.") from error
+    except (AttributeError, TypeError, KeyError, IndexError) as error:
+        if isinstance(error, OmegaConfBaseException | HydraException):
+            raise
+        raise ConfigError(f"Hydra cannot compose these settings: {brief(error)}.") from error
 
 
 @contextmanager
@@ -185,7 +200,7 @@ def _of_hydra(path: str, *, _root_: DictConfig) -> Any:
     Raises:
         ValueError: Hydra has no such setting, or it has no value yet.
     """
-    node = _root_.hydra if "hydra" in _root_ else HydraConfig.get()
+    node: Any = _root_.hydra if "hydra" in _root_ else HydraConfig.get()
     value = OmegaConf.select(node, path, default=_NOTHING)
     if value is _NOTHING:
         raise ValueError(f"hydra.{path} does not exist, or has no value in this run")

@@ -71,7 +71,9 @@ def _jobs(
     parsed: Sequence[Override], texts: Sequence[str], hydras: Overrides, composer: Composer
 ) -> Iterable[Overrides]:
     """The jobs of a sweep; of another sweeper's, those that show each value once."""
-    cfg = composed(composer, [*hydras, *(text for text in texts if text.startswith("sweep="))])
+    groups = composer.groups()
+    chosen = [o for o in parsed if key_of(o) in groups and not o.is_sweep_override()]
+    cfg = composed(composer, [*hydras, *(str(o.input_line) for o in chosen)])
     settings = [o for o in parsed if key_of(o).startswith("sweep.")]
     for override in settings:
         holder(key_of(override), cfg)
@@ -79,10 +81,18 @@ def _jobs(
     option = cfg.hydra.runtime.choices.sweep
     if not str(cfg.hydra.sweeper._target_).endswith(".GridSweeper"):
         _check_foreign(cfg.hydra.runtime.choices["hydra/sweeper"], option, map(key_of, settings))
-        return _shown([o for o in parsed if key_of(o).partition(".")[0] != "sweep"])
-    params = [f"{key}={value}" for key, value in (cfg.hydra.sweeper.params or {}).items()]
+        space = [parse(text, composer.loader) for text in _params(cfg)]
+        own = {key_of(o): o for o in [*space, *parsed]}
+        return _shown([o for key, o in own.items() if key.partition(".")[0] != "sweep"])
+    params = _params(cfg)
     seed = _seed(parsed, cfg)
     return grids.jobs([*params, *texts], cfg.sweep, option, seed, loader=composer.loader)
+
+
+def _params(cfg: DictConfig) -> list[str]:
+    """The values to sweep that the sweeper's own settings name, as overrides."""
+    params = (cfg.hydra.sweeper.get("params") or {}).items()
+    return [f"{key}={value}" for key, value in params if not isinstance(value, DictConfig)]
 
 
 def _seed(parsed: Sequence[Override], cfg: DictConfig) -> int | None:

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import CLI, client, last, process, runs
+from helpers import CLI, client, last, process
+from hydra._internal.callbacks import Callbacks
+from hydra.types import HydraContext
 from sweep_helpers import members
 
 from gdexp import run, sweep
@@ -22,9 +24,7 @@ MULTIRUN = "hydra:\n  mode: MULTIRUN\n"
 
 
 @pytest.fixture
-def with_step(
-    store: Path, monkeypatch: pytest.MonkeyPatch, cli: CLI
-) -> Callable[..., Any]:
+def with_step(store: Path, monkeypatch: pytest.MonkeyPatch, cli: CLI) -> Callable[..., Any]:
     """The command line with a step of one's own, which sets more than a step should."""
     (store / "mine" / "step").mkdir(parents=True)
     (store / "raising.py").write_text(
@@ -171,13 +171,34 @@ def test_a_reference_without_a_value(typed: str, workdir: Path, cli: CLI) -> Non
     assert not list(workdir.iterdir())
 
 
-def test_the_space_of_another_sweeper_is_checked(store: Path, cli: CLI) -> None:
+def test_the_space_of_another_sweeper_is_checked(with_step: Callable[..., Any]) -> None:
     pytest.importorskip("optuna")
-    words = ("-m", "hydra/sweeper=optuna", "hydra.sweeper.n_trials=3")
-    ended = cli(*words, "hydra.sweeper.params={lr: 'interval(-2,-1)'}")
+    space = "hydra:\n  sweeper:\n    n_trials: 3\n    params:\n      lr: interval(-2, -1)\n"
+    ended = with_step(space, "-m", "hydra/sweeper=optuna", "iters=1")
     assert ended.code == 2
-    assert "lr: -2" in ended.err
-    assert len(runs(client(store))) == 1  # that of the fixture
+    assert ended.err == "gdexp: lr: -2.0 is not a finite number > 0. Type for example lr=0.01.\n"
+    assert not Path("outputs", "sweeps").exists()
+
+
+def test_what_another_sweeper_chooses_is_checked(store: Path) -> None:
+    """Also if the check beforehand has not seen the value."""
+    from hydra_plugins.gdexp_sweeps import VectorizedLauncher
+
+    from gdexp.commands.start import run_checked
+    from gdexp.config.compose import Composer, session
+
+    with session():
+        composer = Composer()
+        launcher = VectorizedLauncher()
+        config = composer.compose_sweep(["tracking=off"])
+        launcher.setup(
+            hydra_context=HydraContext(composer.loader, Callbacks(config)),
+            task_function=run_checked,
+            config=config,
+        )
+        with pytest.raises(ConfigError, match=r"lr: -1\.0 is not a finite number > 0"):
+            launcher.launch([["lr=0.1"], ["lr=-1"]], 0)
+    assert not (store / "outputs" / "sweeps").exists()
 
 
 @pytest.mark.slow
