@@ -58,27 +58,20 @@ def sweep_overrides(typed: Sequence[str], config_dir: str | PathLike[str] | None
         with _explained(typed, composer, multirun=True):
             config = composer.compose_sweep([*QUIET, *typed])
         try:
-            _sweep(config, composer, job)
+            _sweep(config, job)
         except RunFailedError as error:
             raise kept.failure() or error from None
         return kept.table(config)
 
 
-def _sweep(config: DictConfig, composer: Composer, first: Job) -> None:
+def _sweep(config: DictConfig, first: Job) -> None:
     """Run a sweep that has been checked, as Hydra's multirun does."""
     from hydra._internal.callbacks import Callbacks
-    from hydra.core.plugins import Plugins
-    from hydra.types import HydraContext
 
-    from gdexp.commands.run import _run_job
-    from gdexp.config.overrides import typed as typed_words
-    from gdexp.config.paths import absolute, check_writable
-    from gdexp.sweep import best, foreign
-    from gdexp.sweep.sweeper import check_sweeper
-    from gdexp.sweep.workers.engines import check_engine
+    from gdexp.commands.start import check_sweep, run_sweep
+    from gdexp.sweep import best
 
-    check_sweeper(config.hydra.sweeper)
-    check_engine(config.hydra.launcher)
+    check_sweep(config)
     target = str(config.hydra.launcher._target_)
     if not config.tracking.enabled and not target.endswith(
         (".VectorizedLauncher", ".BasicLauncher")
@@ -88,17 +81,9 @@ def _sweep(config: DictConfig, composer: Composer, first: Job) -> None:
             f"hydra/launcher={name}: it computes runs in other processes, and with tracking=off "
             "their results are lost. Leave one of them out."
         )
-    check_writable(absolute(config.hydra.sweep.dir), "outputs")
     prepare(first)
-    sweeper = Plugins.instance().instantiate_sweeper(
-        hydra_context=HydraContext(composer.loader, Callbacks(config)),
-        task_function=_run_job,
-        config=config,
-    )
     try:
-        with foreign.summarised():
-            foreign.open_summary(config)
-            sweeper.sweep(typed_words(config))
+        run_sweep(config, Callbacks(config))
     finally:
         best.taken()  # the table reports them
 

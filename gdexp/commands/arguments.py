@@ -60,7 +60,22 @@ def parse(argv: Sequence[str]) -> Namespace:
 
 
 def _check_flags(args: Namespace) -> None:
-    """Refuse flags that would have no effect."""
+    """Refuse flags that would have no effect, or that exclude each other."""
+    asked = {
+        "--run": args.run,
+        "--multirun": args.multirun,
+        "--cfg": args.cfg is not None,
+        "--info": args.info is not None,
+        "--shell-completion": args.shell_completion,
+        "hydra.mode=RUN": args.multirun and "hydra.mode=RUN" in args.overrides,
+    }
+    if len(given := [flag for flag, is_given in asked.items() if is_given]) > 1:
+        raise ConfigError(f"{' and '.join(given)} exclude each other. Leave one of them out.")
+    if args.experimental_rerun is not None:
+        raise ConfigError(
+            "--experimental-rerun: gdexp cannot rerun a pickle of Hydra's. Type the run's own "
+            "overrides; they are its tag gdexp.overrides."
+        )
     if args.cfg is None and (args.package or args.resolve):
         flag = "--package" if args.package else "--resolve"
         raise ConfigError(f"{flag} only changes what --cfg prints. Add --cfg job.")

@@ -49,6 +49,7 @@ def _port(text: str) -> int:
 
 def _show(args: argparse.Namespace) -> int:
     from gdexp.tracking.connect import open_existing
+    from gdexp.tracking.migration import ready_for_mlflow
     from gdexp.tracking.query import select
 
     store = open_existing(args.uri, args.experiment)
@@ -57,6 +58,7 @@ def _show(args: argparse.Namespace) -> int:
     if store.uri.startswith("http"):
         _announce(store.uri.rstrip("/"), pages(store, runs, named=bool(args.runs)), args.open)
         return 0
+    ready_for_mlflow(store.uri)
     with listen(args.port) as listener:
         print(
             "starting MLflow's pages, which takes a few seconds; Ctrl-C stops them", file=sys.stderr

@@ -14,13 +14,20 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra import version
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.types import Quote, QuotedString
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 import gdexp.config.settings  # noqa: F401  (registers the structured schema)
@@ -64,10 +71,8 @@ class Composer:
             ConfigError: one of the YAML files is damaged.
             HydraException: Hydra's own error; :mod:`gdexp.preflight` raises clearer ones.
         """
-        try:
+        with composing():
             return hydra.compose(self._root, [*self._search, *overrides], return_hydra_config=True)
-        except YAMLError as error:
-            raise yaml_problem(error) from error
 
     def compose_sweep(self, overrides: Sequence[str]) -> DictConfig:
         """The configuration of a multirun of these overrides, with a new folder.
@@ -114,17 +119,41 @@ setattr(hydra._internal.hydra, "ConfigLoaderImpl", _Loader)  # noqa: B010
 
 
 @contextmanager
-def session() -> Iterator[None]:
+def composing() -> Iterator[None]:
+    """Raise what Hydra raises by mistake as a ConfigError, its own errors as they are."""
+    try:
+        yield
+    except YAMLError as error:
+        raise yaml_problem(error) from error
+    except RecursionError as error:
+        raise ConfigError("the settings refer to each other in a circle. Break it.") from error
+    except (AttributeError, TypeError, KeyError, IndexError) as error:
+        if isinstance(error, OmegaConfBaseException | HydraException):
+            raise
+        raise ConfigError(f"Hydra cannot compose these settings: {brief(error)}.") from error
+
+
+@contextmanager
+def session(config_dir: str | None = None) -> Iterator[None]:
     """Initialise Hydra on our files, and restore its former state at the end.
 
     Hydra has one state for all threads, so only one of them composes at a time.
+
+    Args:
+        config_dir: the user's folder of options, searched before ours as with ``--config-dir``.
     """
     with _composing:
         former = GlobalHydra.instance().hydra
         GlobalHydra.instance().clear()
+        version.setbase(VERSION_BASE)
+        path = create_config_search_path(conf_dir())
+        if config_dir is not None:
+            place = f"file://{checked_dir(config_dir)}"
+            path.prepend("command-line", place, SearchPathQuery(provider="schema"))
         try:
-            with hydra.initialize_config_dir(conf_dir(), version_base=VERSION_BASE):
-                yield
+            Hydra.create_main_hydra2("gdexp", path)
+            OmegaConf.register_new_resolver("hydra", _of_hydra, replace=True)
+            yield
         finally:
             GlobalHydra.instance().hydra = former
 
@@ -177,6 +206,22 @@ def yaml_problem(error: YAMLError) -> ConfigError:
 PLUGINS = str(Path(__file__).resolve().parents[1] / "sweep" / "plugins")
 if PLUGINS not in sys.path:
     sys.path.append(PLUGINS)
+
+
+def _of_hydra(path: str, *, _root_: DictConfig) -> Any:
+    """Resolve ``${hydra:job.name}`` by the configuration it is in, even before Hydra's job starts.
+
+    Raises:
+        ValueError: Hydra has no such setting, or it has no value yet.
+    """
+    node: Any = _root_.hydra if "hydra" in _root_ else HydraConfig.get()
+    value = OmegaConf.select(node, path, default=_NOTHING)
+    if value is _NOTHING:
+        raise ValueError(f"hydra.{path} does not exist, or has no value in this run")
+    return value
+
+
+_NOTHING = object()
 
 
 def new_stamp() -> str:

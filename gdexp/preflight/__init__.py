@@ -20,6 +20,7 @@ from gdexp.preflight.jobs import JobCheck
 from gdexp.preflight.names import check_choice, composed, holder, key_of
 from gdexp.sweep import grids
 from gdexp.sweep.grids.axis import Overrides, check_axis
+from gdexp.sweep.sweeper import first_seed
 
 
 def check(overrides: Sequence[str], composer: Composer, *, multirun: bool) -> Job:
@@ -50,7 +51,7 @@ def check(overrides: Sequence[str], composer: Composer, *, multirun: bool) -> Jo
     own = [o for o in parsed if not _is_hydras(o)]
     texts = [str(override.input_line) for override in own]
     jobs = _jobs(own, texts, hydras, composer) if multirun else [tuple(texts)]
-    return JobCheck(composer, hydras).check(jobs)
+    return JobCheck(composer, hydras, multirun=multirun).check(jobs)
 
 
 def _check_single(parsed: Sequence[Override]) -> None:
@@ -70,7 +71,9 @@ def _jobs(
     parsed: Sequence[Override], texts: Sequence[str], hydras: Overrides, composer: Composer
 ) -> Iterable[Overrides]:
     """The jobs of a sweep; of another sweeper's, those that show each value once."""
-    cfg = composed(composer, [*hydras, *(text for text in texts if text.startswith("sweep="))])
+    groups = composer.groups()
+    chosen = [o for o in parsed if key_of(o) in groups and not o.is_sweep_override()]
+    cfg = composed(composer, [*hydras, *(str(o.input_line) for o in chosen)])
     settings = [o for o in parsed if key_of(o).startswith("sweep.")]
     for override in settings:
         holder(key_of(override), cfg)
@@ -78,16 +81,26 @@ def _jobs(
     option = cfg.hydra.runtime.choices.sweep
     if not str(cfg.hydra.sweeper._target_).endswith(".GridSweeper"):
         _check_foreign(cfg.hydra.runtime.choices["hydra/sweeper"], option, map(key_of, settings))
-        return _shown([o for o in parsed if key_of(o).partition(".")[0] != "sweep"])
-    params = [f"{key}={value}" for key, value in (cfg.hydra.sweeper.params or {}).items()]
+        space = [parse(text, composer.loader) for text in _params(cfg)]
+        own = {key_of(o): o for o in [*space, *parsed]}
+        return _shown([o for key, o in own.items() if key.partition(".")[0] != "sweep"])
+    params = _params(cfg)
     seed = _seed(parsed, cfg)
     return grids.jobs([*params, *texts], cfg.sweep, option, seed, loader=composer.loader)
 
 
-def _seed(parsed: Sequence[Override], cfg: DictConfig) -> int:
+def _params(cfg: DictConfig) -> list[str]:
+    """The values to sweep that the sweeper's own settings name, as overrides."""
+    params = (cfg.hydra.sweeper.get("params") or {}).items()
+    return [f"{key}={value}" for key, value in params if not isinstance(value, DictConfig)]
+
+
+def _seed(parsed: Sequence[Override], cfg: DictConfig) -> int | None:
     """The first seed of sweep.repeat; an invalid one is refused with the job that has it."""
     typed = [o.value() for o in parsed if key_of(o) == "seed" and not o.is_sweep_override()]
-    return typed[-1] if typed and isinstance(typed[-1], int) else int(cfg.seed)
+    if typed and "${hydra" in str(typed[-1]):
+        return None
+    return typed[-1] if typed and isinstance(typed[-1], int) else first_seed(cfg)
 
 
 def _check_foreign(sweeper: str, option: str, keys: Iterable[str]) -> None:

@@ -18,7 +18,7 @@ from gdexp.errors import ConfigError, first_line
 from gdexp.experiment import check_run
 from gdexp.preflight.names import check_option, check_value, composed, holder, key_of
 from gdexp.sweep.grids.axis import Overrides
-from gdexp.sweep.jobs import Template
+from gdexp.sweep.jobs import Template, set_folder, set_number
 
 Pair: TypeAlias = tuple[str, Any]
 
@@ -52,10 +52,11 @@ class JobCheck:
     Args:
         composer: composes each combination of options.
         hydras: the overrides of Hydra's own settings.
+        multirun: whether the jobs are those of a sweep, which have numbers.
     """
 
-    def __init__(self, composer: Composer, hydras: Overrides) -> None:
-        self._composer, self._hydras = composer, hydras
+    def __init__(self, composer: Composer, hydras: Overrides, *, multirun: bool) -> None:
+        self._composer, self._hydras, self._multirun = composer, hydras, multirun
         self._groups = frozenset(composer.groups())
         self._pairs: dict[str, Pair | None] = {}
         self._bases: dict[Overrides, Base] = {}
@@ -71,7 +72,7 @@ class JobCheck:
         first: tuple[Job, Overrides] | None = None
         for number, texts in enumerate(jobs):
             try:
-                job = self._check(texts)
+                job = self._check(texts, number if self._multirun else None)
             except ConfigError as error:
                 own = [text for text in texts if first is None or text not in first[1]]
                 keys = tuple(text.partition("=")[0].lstrip("+~") for text in own)
@@ -82,16 +83,17 @@ class JobCheck:
         assert first is not None
         return first[0]
 
-    def _check(self, texts: Overrides) -> Job:
+    def _check(self, texts: Overrides, number: int | None) -> Job:
         settings = {text: pair for text in texts if (pair := self._pair(text)) is not None}
         choices = tuple(text for text in texts if text not in settings)
         pairs, base = list(settings.values()), self._base(choices)
         for text, pair in settings.items():
             if self._is_new(choices, text):
                 _check_pair(pair, base, continues=any(key == "continue_from" for key, _ in pairs))
-        job = replace(_job(base, pairs), typed=texts)
+        job = replace(_job(base, pairs, number), typed=texts)
         continues = job.settings["continue_from"] is not None
-        if continues or self._is_new_combination(choices, pairs, base, job):
+        is_numbered = base.template.refers_to_hydra or "${hydra" in str(pairs)
+        if continues or is_numbered or self._is_new_combination(choices, pairs, base, job):
             check_run(job)
         return job
 
@@ -112,6 +114,10 @@ class JobCheck:
             cfg = composed(self._composer, [*self._hydras, *choices])
             if self._hydras:
                 _check_hydra(cfg.hydra)
+            if self._multirun:
+                set_number(cfg, 0)
+            else:
+                set_folder(cfg)
             self._bases[choices] = Base.of(cfg)
         return self._bases[choices]
 
@@ -147,12 +153,13 @@ def _check_hydra(hydra: DictConfig) -> None:
     schema.check("hydra.verbose", raw["verbose"], bool | str | list[str])
     for group, name in (("run", "dir"), ("sweep", "dir"), ("sweep", "subdir")):
         text = raw[group][name]
-        is_later = "${hydra:" in text or (name == "subdir" and "${hydra.job." in text)
+        is_later = name == "subdir" and ("${hydra:" in text or "${hydra.job." in text)
         try:
             _ = hydra[group][name]
         except OmegaConfBaseException as error:
             if not is_later:  # the number of a job is known when it runs
-                raise ConfigError(f"hydra.{group}.{name}={text}: {first_line(error)}.") from error
+                reason = first_line(error).rpartition("interpolation: ")[2]
+                raise ConfigError(f"hydra.{group}.{name}={text}: {reason}.") from error
 
 
 def _check_pair(pair: Pair, base: Base, *, continues: bool) -> None:
@@ -169,12 +176,14 @@ def _check_pair(pair: Pair, base: Base, *, continues: bool) -> None:
         check_value(*pair, base.cfg, base.template.base)
 
 
-def _job(base: Base, pairs: list[Pair]) -> Job:
+def _job(base: Base, pairs: list[Pair], number: int | None) -> Job:
     try:
         if all(base.template.has(key) for key, _ in pairs):
             with contextlib.suppress(OmegaConfBaseException):  # a reference to Hydra's settings
                 return base.template.job(pairs)
         cfg = base.cfg.copy()
+        if number is not None:
+            set_number(cfg, number)
         for key, value in pairs:
             OmegaConf.update(cfg, key, value)
         return Job.of(cfg, ())
@@ -182,10 +191,18 @@ def _job(base: Base, pairs: list[Pair]) -> Job:
         words = [f"{key}: {value}" for key, value in pairs if "${" in str(value)]
         if not words:
             raise
-        raise ConfigError(
-            f"{words[0]} refers to no setting of this run. Type a value, or refer to one of its "
-            "settings, as in ${lr}."
-        ) from error
+        raise ConfigError(f"{words[0]} {_unresolved(error)}") from error
+
+
+def _unresolved(error: Exception) -> str:
+    """Why a reference has no value, and what to type instead."""
+    _, is_resolvers, reason = first_line(error).partition("raised while resolving interpolation: ")
+    if is_resolvers:  # as of ${oc.env:HOME}
+        return f"has no value: {reason.strip(chr(34))}. Type one."
+    return (
+        "refers to no setting of this run. Type a value, or refer to one of its settings, as in "
+        "${lr}."
+    )
 
 
 def _is_bound(key: str, template: Template) -> bool:

@@ -7,13 +7,14 @@ and a job is a copy of the resulting plain values with its own keys set.
 from __future__ import annotations
 
 import functools
+import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from gdexp.config.job import Job, following
 from gdexp.config.overrides import assignment, is_hydras
@@ -102,6 +103,18 @@ def _resolved(value: Any, root: dict[str, Any]) -> Any:
     return value
 
 
+def set_number(cfg: DictConfig, number: int) -> None:
+    """Give the job of a configuration its number in the sweep, as Hydra's launchers do."""
+    with open_dict(cfg):
+        cfg.hydra.job.num, cfg.hydra.job.id = number, str(number)
+
+
+def set_folder(cfg: DictConfig) -> None:
+    """Give a single run its folder, as Hydra does when it starts it."""
+    with open_dict(cfg):
+        cfg.hydra.runtime.output_dir = os.path.abspath(cfg.hydra.run.dir)
+
+
 class Plan:
     """Builds the jobs of a sweep.
 
@@ -130,14 +143,23 @@ class Plan:
             or not all(template.has(key) for key, _ in keys)
             or any("${hydra" in str(value) for _, value in keys)
         ):
-            template, keys = self._template(tuple(overrides)), []
-        job = template.job(keys)
+            job = self._composed(overrides, number)
+        else:
+            job = template.job(keys)
         typed = tuple(text for text in overrides if not is_hydras(text))
         return replace(job, typed=typed, sweep_id=sweep_id, number=number)
 
+    def _composed(self, overrides: Sequence[str], number: int) -> Job:
+        """The job as Hydra composes it, with references to Hydra's settings."""
+        cfg = self._compose(list(overrides))
+        set_number(cfg, number)
+        return Job.of(cfg, ())
+
     def _template(self, choices: tuple[str, ...]) -> Template:
         if choices not in self._templates:
-            self._templates[choices] = Template(self._compose(list(choices)))
+            cfg = self._compose(list(choices))
+            set_number(cfg, 0)
+            self._templates[choices] = Template(cfg)
         return self._templates[choices]
 
 

@@ -102,7 +102,7 @@ class Launch:
 
     def _needs_hydra(self) -> str:
         """Why Hydra must run each job itself, or "" if it need not."""
-        callbacks = sorted(set(self._config.hydra.callbacks or {}) - {"preflight"})
+        callbacks = sorted(self._config.hydra.callbacks or {})
         if callbacks:
             return f"the callback {callbacks[0]} is called for each job"
         if self._config.hydra.job.get("chdir"):

@@ -12,6 +12,7 @@ from annotated_types import Ge
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.core.utils import JobReturn
 from omegaconf import DictConfig, OmegaConf, read_write
+from omegaconf.errors import OmegaConfBaseException
 
 from gdexp.config import schema
 from gdexp.config.job import Job
@@ -58,7 +59,7 @@ def sweep(sweeper: Any, arguments: Sequence[str]) -> list[Sequence[JobReturn]]:
     loader = sweeper.hydra_context.config_loader
     typed = [f"{key}={value}" for key, value in (sweeper.params or {}).items()] + list(arguments)
     choice = config.hydra.runtime.choices.sweep
-    overrides = grids.jobs(typed, config.sweep, choice, config.seed, loader=loader)
+    overrides = grids.jobs(typed, config.sweep, choice, first_seed(config), loader=loader)
     if config.sweep.dry_run:
         return _list(overrides)
     if config.sweep.resume:
@@ -67,6 +68,14 @@ def sweep(sweeper: Any, arguments: Sequence[str]) -> list[Sequence[JobReturn]]:
     jobs = [continued(job) for job in planned(config, loader, overrides)]
     with _exclusive_lock(absolute(config.hydra.sweep.dir)):
         return _run(sweeper.launcher, config, typed, jobs)
+
+
+def first_seed(config: DictConfig) -> int | None:
+    """The seed, from which sweep.repeat counts; None if it depends on the job's number."""
+    try:
+        return int(config.seed)
+    except OmegaConfBaseException:  # as of ${hydra:job.num}
+        return None
 
 
 def _list(overrides: Sequence[Sequence[str]]) -> list[Sequence[JobReturn]]:

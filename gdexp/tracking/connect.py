@@ -4,13 +4,10 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib.util
 import os
 import sys
-import tempfile
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +20,7 @@ from gdexp.tracking.database import Database, Postgres, Sqlite
 from gdexp.tracking.delivery import deliver_rest
 from gdexp.tracking.liveness import close_dead
 from gdexp.tracking.location import SERVERS, experiment_name, hide_password, kind_of, resolve
+from gdexp.tracking.migration import ready_for_mlflow, refuse_newer
 from gdexp.tracking.patience import patiently
 from gdexp.tracking.sql_schema import Schema, schema_of
 from gdexp.tracking.sql_store import SqlStore
@@ -93,13 +91,17 @@ def _open(uri: str, experiment: str) -> Store:
     database = _database(uri)
     if database is not None and _is_known(database, uri):
         return _sql_store(database, uri, experiment)  # the usual case needs no lock
+    if database is None:
+        ready_for_mlflow(uri)
     # Two processes that create the tables of one store at the same time break it for good.
-    with _lock(uri):
+    with location.lock(uri):
         if isinstance(database, Sqlite) and _is_missing(database.path):
             empty_store.create(database.path)
         if database is not None:
             if _schema(database, uri) == "empty":
                 client_of(uri)  # creates the tables
+            elif not _is_known(database, uri):
+                ready_for_mlflow(uri)
             if _is_known(database, uri):
                 return _sql_store(database, uri, experiment)
             print(
@@ -142,10 +144,7 @@ def _schema(database: Database, uri: str) -> Schema:
     with database.reading() as connection:
         schema = schema_of(connection, kind_of(uri))
     if schema == "newer":
-        raise StoreError(
-            f"tracking.uri: {hide_password(uri)} was made by a newer MLflow than the installed "
-            "one. Type pip install --upgrade mlflow, or name another store."
-        )
+        refuse_newer(uri)
     return schema
 
 
@@ -169,7 +168,12 @@ def _check_active(name: str, experiment_id: str, stage: str) -> None:
 
 
 def client_of(uri: str) -> MlflowClient:
-    """MLflow's own client, set up to be quiet; the tables of a database are created."""
+    """MLflow's own client, set up to be quiet; the tables of a database are created or migrated.
+
+    Raises:
+        StoreError: the database is of a newer MLflow, or cannot be migrated.
+    """
+    ready_for_mlflow(uri)
     from gdexp.tracking.client_store import quiet
 
     quiet()
@@ -191,17 +195,6 @@ def _client_store(client: MlflowClient, uri: str, name: str) -> Store:
         return ClientStore(client, uri, name, client.create_experiment(name, place))
     _check_active(name, experiment.experiment_id, experiment.lifecycle_stage)
     return ClientStore(client, uri, name, str(experiment.experiment_id))
-
-
-def _lock(uri: str) -> AbstractContextManager[Any]:
-    from filelock import FileLock
-
-    if kind_of(uri) == "sqlite":
-        path = location.sqlite_path(uri)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return FileLock(path.with_name(f".{path.name}.lock"), timeout=120)
-    digest = hashlib.sha256(uri.encode()).hexdigest()[:16]
-    return FileLock(Path(tempfile.gettempdir(), f"gdexp-{os.getuid()}-{digest}.lock"), timeout=120)
 
 
 def open_existing(uri: str | None, experiment: str | None) -> Store:
@@ -239,6 +232,9 @@ def _existing(uri: str, name: str) -> Store:
     schema = _schema(database, uri) if database is not None else "unknown"
     if schema == "empty":
         raise GdexpError(f"nothing recorded yet: the store is an empty database; {RUN_FIRST}")
+    if schema == "unknown":
+        ready_for_mlflow(uri)
+        schema = _schema(database, uri) if database is not None else "unknown"
     if database is None or schema == "unknown":
         client = client_of(uri)
         _check_experiment(name, [each.name for each in client.search_experiments()])

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import socket
 import sys
+import tempfile
 import urllib.parse
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 from gdexp.config.paths import OUTPUTS, absolute
 from gdexp.credentials import UNREADABLE, kept, with_password, without_password
@@ -217,3 +221,17 @@ def _authorization(uri: str) -> str | None:
         return f"Basic {b64encode(f'{user}:{password}'.encode()).decode()}"
     token = os.environ.get("MLFLOW_TRACKING_TOKEN")
     return f"Bearer {token}" if token else None
+
+
+def lock(uri: str) -> AbstractContextManager[Any]:
+    """The lock of a store, which a thread may take again: only one process creates its tables."""
+    from filelock import FileLock
+
+    if kind_of(uri) == "sqlite":
+        path = sqlite_path(uri)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        name = path.with_name(f".{path.name}.lock")
+    else:
+        digest = hashlib.sha256(uri.encode()).hexdigest()[:16]
+        name = Path(tempfile.gettempdir(), f"gdexp-{os.getuid()}-{digest}.lock")
+    return FileLock(name, timeout=120, is_singleton=True)

@@ -32,16 +32,23 @@ def schema_of(connection: Connection, dialect: str) -> Schema:
         "empty": it has no MLflow tables; "known": gdexp can write them; "unknown": only MLflow's
         client can; "newer": a newer MLflow made them, so the installed one must not touch them.
     """
+    versions = heads(connection, dialect)
+    if versions is None:
+        return "empty"
+    if not versions <= revisions():
+        return "newer"
+    return "known" if fingerprint(connection, dialect) in KNOWN[dialect] else "unknown"
+
+
+def heads(connection: Connection, dialect: str) -> set[str] | None:
+    """The schema revisions of a database; None if it has no tables of MLflow's."""
     if dialect == "sqlite":
         present = connection.query("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'")
     else:
         present = connection.query("SELECT 1 WHERE to_regclass('alembic_version') IS NOT NULL")
     if not present:
-        return "empty"
-    heads = {str(head) for (head,) in connection.query("SELECT version_num FROM alembic_version")}
-    if not heads <= revisions():
-        return "newer"
-    return "known" if fingerprint(connection, dialect) in KNOWN[dialect] else "unknown"
+        return None
+    return {str(head) for (head,) in connection.query("SELECT version_num FROM alembic_version")}
 
 
 def fingerprint(connection: Connection, dialect: str) -> str:
@@ -85,6 +92,17 @@ def _postgresql_facts(connection: Connection, names: str) -> list[Row]:
 def revisions() -> frozenset[str]:
     """Every schema revision that the installed MLflow knows, read without importing MLflow."""
     return frozenset(path.name.partition("_")[0] for path in _migrations().glob("[!_]*_*.py"))
+
+
+@functools.cache
+def newest_revision() -> str | None:
+    """The revision to which the installed MLflow migrates, read without importing MLflow."""
+    former: set[str] = set()
+    for path in _migrations().glob("[!_]*_*.py"):
+        below = re.search(r"^down_revision\b[^=]*=(.*)$", path.read_text(), re.MULTILINE)
+        former.update(re.findall(r"\w+", below[1]) if below else ())
+    newest = revisions() - former
+    return next(iter(newest)) if len(newest) == 1 else None
 
 
 def _migrations() -> Path:

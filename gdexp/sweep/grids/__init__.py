@@ -42,7 +42,7 @@ def jobs(
     typed: Sequence[str],
     sweep: Mapping[str, Any],
     option: str,
-    seed: int,
+    seed: int | None,
     *,
     loader: ConfigLoader | None = None,
 ) -> list[Overrides]:
@@ -54,7 +54,7 @@ def jobs(
         typed: the overrides of the command line.
         sweep: the settings of the group ``sweep``.
         option: the chosen option.
-        seed: the first seed of sweep.repeat.
+        seed: the first seed of sweep.repeat; None if it is no number before the jobs are numbered.
         loader: Hydra's, which expands globs such as ``step=glob(*)``.
 
     Raises:
@@ -67,6 +67,11 @@ def jobs(
     limit, repeat = settings["max_runs"], settings["repeat"]
     all_axes = typed_axes(typed, loader, limit) + grid_axes(settings, option)
     if repeat > 1:
+        if seed is None:
+            raise ConfigError(
+                f"sweep.repeat={repeat}: it counts from the seed, so seed must be a number, as in "
+                "seed=0."
+            )
         schema.check("seed", seed + repeat - 1, schema.HINTS["seed"])
         seeds = ((f"seed={seed + i}",) for i in range(repeat))
         all_axes = [axis for axis in all_axes if axis.is_sweep or axis.keys != ("seed",)]

@@ -130,8 +130,8 @@ def _as_typed(value: RangeSweep, key: str, text: str) -> RangeSweep:
 
 
 def _unescaped(word: str) -> str:
-    r"""A reference as it is typed: Hydra words ``${lr}`` as ``$\{lr\}``."""
-    return re.sub(r"^\$\\\{([\w.]+)\\\}$", r"${\1}", word)
+    r"""A reference as it is typed: Hydra words ``${hydra:job.num}`` as ``$\{hydra\:job.num\}``."""
+    return re.sub(r"^\$\\\{(\w+)(?:\\(:))?([\w./-]*)\\\}$", r"${\1\2\3}", word)
 
 
 def _range(bounds: RangeSweep, key: str, text: str) -> tuple[int, Iterator[str]]:

@@ -41,11 +41,14 @@ class VectorizedLauncher(BasicLauncher):
         assert self.hydra_context is not None
         if not getattr(self.task_function, "runs_a_gdexp_job", False):
             return super().launch(job_overrides, initial_job_idx)
+        from gdexp.config import validation
         from gdexp.sweep.jobs import planned
         from gdexp.sweep.progress import Tally
 
         loader = self.hydra_context.config_loader
         jobs = planned(self.config, loader, job_overrides, initial_job_idx)
+        for job in jobs:  # values that its sweeper chose, which nobody has seen before
+            validation.check(job)
         tally = Tally(len(jobs), summarised=False)
         try:
             return self.launch_jobs(jobs, tally)
