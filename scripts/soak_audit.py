@@ -163,10 +163,11 @@ def _table(row: Row) -> list[int] | None:
 def left_over(folder: Path, rows: Sequence[Row]) -> list[Problem]:
     """Files that no command should leave behind after the next one.
 
-    The folder of a run that was killed before it was recorded is not counted: nothing shows it.
+    The folder of a run that was killed before it was recorded is not counted: nothing shows it. Nor
+    is a journal that starts with a zero: SQLite does not read it, and the next writer removes it.
     """
     outputs = folder / "outputs"
-    files = {path for path in outputs.glob("*") if path.name.endswith(("-journal", "-wal", ".tmp"))}
+    files = {path for path in outputs.glob("*.db-*") if path.read_bytes()[:1] not in (b"", b"\0")}
     files |= {path for row in rows for path in row.folder.rglob("*.partial")}
     files |= {path for path in (outputs / "spool").rglob("*") if path.suffix not in (".lock", "")}
     return [Problem("left over", 0, str(path)) for path in sorted(files)]
