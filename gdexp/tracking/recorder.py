@@ -128,7 +128,7 @@ class Recorder:
             if recording.job.settings["tracking"].get("log_model"):
                 recording.keep_model(result)
         except Exception as error:
-            result.outcome, result.reason = "failed", f"the model could not be logged: {error}"
+            result.fail(error, f"the model could not be logged: {error}")
             raise
         finally:
             job, run_id = recording.job, recording.run_id
