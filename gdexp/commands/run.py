@@ -6,7 +6,6 @@ Exit codes: 0 done, 1 a run failed, 2 bad input (nothing was started), 130 or 14
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import traceback
 from argparse import Namespace
@@ -40,7 +39,7 @@ from gdexp.config.compose import (
 from gdexp.config.job import Job
 from gdexp.config.overrides import typed
 from gdexp.config.paths import absolute, check_writable, started_in
-from gdexp.descent.signals import handled
+from gdexp.descent.signals import handled, in_worker
 from gdexp.errors import GdexpError, Interrupted, RunFailedError, WriteError, first_line
 
 if TYPE_CHECKING:
@@ -76,9 +75,7 @@ def _guarded(args: Namespace) -> int:
 
                 report_sweep()
     except Interrupted as stop:
-        name = signal.Signals(stop.signum).name
-        cause = "Ctrl-C" if name == "SIGINT" else name
-        print(f"\ninterrupted by {cause}", file=sys.stderr)
+        print(f"\n{stop.message}", file=sys.stderr)
         return stop.exit_code
     except RunFailedError:
         return 1
@@ -165,6 +162,7 @@ def refuse(error: object) -> int:
     return 2
 
 
+@in_worker()
 def _run_job(cfg: DictConfig) -> float | None:
     """Run one job; returns the final loss, which a sweeper like Optuna minimises."""
     from gdexp import experiment

@@ -130,10 +130,11 @@ def end(
     result.seconds = max(0.0, time.time() - result.started)  # the clock may be set back
     result.transcript = transcript.text
     if error is not None:
-        stopped = isinstance(error, KeyboardInterrupt)
-        result.outcome = "interrupted" if stopped else "failed"
         reached = f"after epoch {result.trajectory.length} of {job.settings['iters']}"
-        result.reason = reached if stopped else f"{type(error).__name__} {reached}: {error}"
+        if isinstance(error, KeyboardInterrupt):
+            result.outcome, result.reason = "interrupted", reached
+        else:
+            result.fail(error, f"{type(error).__name__} {reached}: {error}")
 
 
 def judge(result: Result, rules: Rules | None = None) -> None:

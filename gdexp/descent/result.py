@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import traceback
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,7 @@ class Result:
         checks: how trustworthy the fit is, by metric name: see :mod:`gdexp.insight.notes`.
         started: when its first epoch began, in seconds since 1970.
         seconds: how long it took.
+        traceback: of the error with which it failed, or "".
         data: the data it was fitted to.
         fitted: the fitted predictor; None unless the run completed or converged.
     """
@@ -63,6 +65,7 @@ class Result:
     checks: dict[str, float] = field(default_factory=dict)
     started: float = 0.0
     seconds: float = 0.0
+    traceback: str = field(default="", repr=False)
     data: Prepared | None = field(default=None, repr=False)
     fitted: Fitted | None = field(default=None, repr=False)
 
@@ -81,6 +84,11 @@ class Result:
         from gdexp.descent.notebook import html
 
         return html(self)
+
+    def fail(self, error: BaseException, reason: str) -> None:
+        """Make the outcome failed, for this reason, and keep the error's traceback."""
+        self.outcome, self.reason = "failed", reason
+        self.traceback = "".join(traceback.format_exception(error))
 
     @property
     def epoch(self) -> int:
