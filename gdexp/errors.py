@@ -20,6 +20,7 @@ type instead. A notebook shows them without a traceback.
 from __future__ import annotations
 
 import difflib
+import signal
 from collections.abc import Iterable
 
 from gdexp.credentials import scrubbed
@@ -77,6 +78,15 @@ class Interrupted(KeyboardInterrupt):
     def __init__(self, signum: int) -> None:
         super().__init__(signum)
         self.signum = signum
+
+    @property
+    def message(self) -> str:
+        """What interrupted; and why the end could not be recorded, if that is the cause."""
+        name = signal.Signals(self.signum).name
+        lines = [f"interrupted by {'Ctrl-C' if name == 'SIGINT' else name}"]
+        if isinstance(self.__cause__, WriteError):
+            lines.append(f"gdexp: {self.__cause__}")
+        return "\n".join(lines)
 
     @property
     def exit_code(self) -> int:

@@ -44,6 +44,7 @@ class Ready:
     asked: Job
 
 
+@exposed()
 def prepare(job: Job) -> Ready:
     """Check and build a run, and open its store; nothing else is created.
 

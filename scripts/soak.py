@@ -85,7 +85,7 @@ def _round(
     wrong = _closing(cases, place)
     with store.query(folder) as query:
         rows = store.rows(query, folder)
-        wrong += [*problems(log.cases, rows), *left_over(folder, rows)]
+        wrong += [*problems(log.cases, rows, atomic=store.is_atomic), *left_over(folder, rows)]
         wrong += damage(query) if store.is_sqlite else []
     counts = Counter(problem.column for problem in wrong)
     counts["runs"] = sum(case.jobs for case in log.cases.values())

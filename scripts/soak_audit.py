@@ -6,6 +6,7 @@ import csv
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -40,14 +41,20 @@ class Problem(NamedTuple):
     text: str
 
 
-def problems(cases: dict[int, Case], rows: Sequence[Row], points: int = 1000) -> list[Problem]:
+def problems(
+    cases: dict[int, Case], rows: Sequence[Row], *, points: int = 1000, atomic: bool = True
+) -> list[Problem]:
     """What is wrong with the rows of a store in which all commands have ended.
 
     Args:
         cases: what was started, by seed.
         rows: all runs of the store.
         points: the setting ``tracking.max_points`` of the runs.
+        atomic: whether the end of a run is one transaction; on a server, it may lack the last
+            request, after which it has no owner any more.
     """
+    if not atomic:
+        rows = [row if row.status == "RUNNING" else _unowned(row) for row in rows]
     runs: dict[int, list[Row]] = defaultdict(list)
     summaries: dict[str, list[Row]] = defaultdict(list)
     found: list[Problem] = []
@@ -69,6 +76,10 @@ def problems(cases: dict[int, Case], rows: Sequence[Row], points: int = 1000) ->
             told += _of_summary(case, summaries[case.sweep_id])
         found += [Problem(column, seed, text) for column, text in [*case.problems, *told]]
     return found
+
+
+def _unowned(row: Row) -> Row:
+    return replace(row, tags={key: v for key, v in row.tags.items() if key != "gdexp.process"})
 
 
 def _seed(row: Row) -> int:
@@ -152,10 +163,11 @@ def _table(row: Row) -> list[int] | None:
 def left_over(folder: Path, rows: Sequence[Row]) -> list[Problem]:
     """Files that no command should leave behind after the next one.
 
-    The folder of a run that was killed before it was recorded is not counted: nothing shows it.
+    The folder of a run that was killed before it was recorded is not counted: nothing shows it. Nor
+    is a journal that starts with a zero: SQLite does not read it, and the next writer removes it.
     """
     outputs = folder / "outputs"
-    files = {path for path in outputs.glob("*") if path.name.endswith(("-journal", "-wal", ".tmp"))}
+    files = {path for path in outputs.glob("*.db-*") if path.read_bytes()[:1] not in (b"", b"\0")}
     files |= {path for row in rows for path in row.folder.rglob("*.partial")}
     files |= {path for path in (outputs / "spool").rglob("*") if path.suffix not in (".lock", "")}
     return [Problem("left over", 0, str(path)) for path in sorted(files)]

@@ -26,7 +26,7 @@ QUIET: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVN
 class Store:
     """The SQLite file that gdexp makes in the working folder."""
 
-    is_sqlite = True
+    is_sqlite = is_atomic = True
 
     def prepare(self, folder: Path) -> dict[str, str]:
         """Set up the store of a round; returns the environment that names it."""
@@ -77,7 +77,7 @@ class Served(Store):
         servers: what ends the servers.
     """
 
-    is_sqlite = True
+    is_atomic = False
 
     def __init__(self, servers: contextlib.ExitStack) -> None:
         self._servers = servers

@@ -6,7 +6,6 @@ Exit codes: 0 done, 1 a run failed, 2 bad input (nothing was started), 130 or 14
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
@@ -60,9 +59,7 @@ def _guarded(args: Namespace) -> int:
 
                 report_sweep()
     except Interrupted as stop:
-        name = signal.Signals(stop.signum).name
-        cause = "Ctrl-C" if name == "SIGINT" else name
-        print(f"\ninterrupted by {cause}", file=sys.stderr)
+        print(f"\n{stop.message}", file=sys.stderr)
         return stop.exit_code
     except RunFailedError:
         return 1

@@ -25,6 +25,7 @@ from gdexp.config.compose import ROOT, Composer, composing, session
 from gdexp.config.job import Job
 from gdexp.config.overrides import typed
 from gdexp.config.paths import absolute, check_writable, started_in
+from gdexp.descent.signals import in_worker
 from gdexp.errors import GdexpError, RunFailedError
 from gdexp.sweep.jobs import set_folder
 
@@ -173,6 +174,7 @@ def run_sweep(config: DictConfig, callbacks: Callbacks) -> None:
         sweeper.sweep(typed(config))
 
 
+@in_worker()
 def run_checked(cfg: DictConfig, checked: Ready | None = None) -> float | None:
     """Run one job, as Hydra's task function.
 

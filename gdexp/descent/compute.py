@@ -131,11 +131,12 @@ def end(
     result.seconds = max(0.0, time.time() - result.started)  # the clock may be set back
     result.transcript = transcript.text
     if error is not None:
-        stopped = isinstance(error, KeyboardInterrupt)
-        result.outcome = "interrupted" if stopped else "failed"
         reached = f"after epoch {result.trajectory.length} of {job.settings['iters']}"
-        failure = f"{type(error).__name__} {reached}: {scrubbed(str(error))}"
-        result.reason = reached if stopped else failure
+        if isinstance(error, KeyboardInterrupt):
+            result.outcome, result.reason = "interrupted", reached
+        else:
+            failure = f"{type(error).__name__} {reached}: {scrubbed(str(error))}"
+            result.fail(error, failure)
 
 
 def judge(result: Result, rules: Rules | None = None) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from gdexp.descent.numbers import short
 from gdexp.descent.trajectory import Trajectory
 from gdexp.descent.transcript import FEW
-from gdexp.errors import counted
+from gdexp.errors import counted, full_traceback
 
 if TYPE_CHECKING:
     from gdexp.data.preparation import Prepared
@@ -43,6 +43,7 @@ class Result:
         checks: how trustworthy the fit is, by metric name: see :mod:`gdexp.insight.notes`.
         started: when its first epoch began, in seconds since 1970.
         seconds: how long it took.
+        traceback: of the error with which it failed, or "".
         data: the data it was fitted to.
         fitted: the fitted predictor; None unless the run completed or converged.
         together: the number of runs that were computed as one program; None: it was alone.
@@ -66,6 +67,7 @@ class Result:
     checks: dict[str, float] = field(default_factory=dict)
     started: float = 0.0
     seconds: float = 0.0
+    traceback: str = field(default="", repr=False)
     data: Prepared | None = field(default=None, repr=False)
     fitted: Fitted | None = field(default=None, repr=False)
     together: int | None = None
@@ -86,6 +88,11 @@ class Result:
         from gdexp.descent.notebook import html
 
         return html(self)
+
+    def fail(self, error: BaseException, reason: str) -> None:
+        """Make the outcome failed, for this reason, and keep the error's traceback."""
+        self.outcome, self.reason = "failed", reason
+        self.traceback = full_traceback(error)
 
     @property
     def epoch(self) -> int:

@@ -1,61 +1,102 @@
-"""Turn Ctrl-C, SIGTERM and SIGHUP into one exception, raised only where it does no harm."""
+"""Turn Ctrl-C, SIGTERM and SIGHUP into one exception, raised only where it does no harm.
+
+Within :func:`handled`, the first signal raises :class:`gdexp.errors.Interrupted`: at once, or at
+the end of a block that is :func:`shielded`. What follows can be relied on:
+
+- *Nothing is broken.* A shielded block is completed, and shields are put up and taken down.
+- *Nothing is lost.* Libraries and destructors may swallow the exception, so it is raised again
+  every second; and however :func:`handled` ends after a signal, it ends with the exception.
+- *Nobody has to wait.* A second signal ends the process at once, even while the main thread waits
+  in C code, where Python runs no signal handlers: another thread reads the signals.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
 import signal
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from types import FrameType
 
 from gdexp.errors import Interrupted
 
+AGAIN = 1.0  # seconds after which the exception is raised again, in case it was swallowed
+MACHINERY = (__file__, contextlib.__file__)  # never interrupted: it enters and leaves blocks
+STOP = b"\0"  # no signal has this number
+
+_is_handling = False
 _shielded = False
-_received: int | None = None  # the first signal; a second one ends the process
-_raised = False
-_resent = False  # whether the first signal is about to arrive again
+_received: int | None = None  # the first signal
+_pass_on: Callable[[], None] | None = None
 
 
 def _on_signal(signum: int, frame: FrameType | None) -> None:
-    global _received, _resent
-    if _resent:
-        _resent = False
-    elif _received is not None:
-        _end_at_once(signum)
-    _received = signum
-    if not _shielded:
-        _raise()
+    global _received
+    if _received is None:
+        _received = signum
+        if _pass_on is not None:
+            _pass_on()
+    if frame is None or frame.f_code.co_filename not in MACHINERY:
+        _raise_if_received()
 
 
-def _raise() -> None:
-    """Raise Interrupted, once."""
-    global _raised
-    if _received is not None and not _raised:
-        _raised = True
+def _raise_if_received() -> None:
+    if _received is not None and not _shielded:
         raise Interrupted(_received)
 
 
-def _on_unraisable(unraisable: sys.UnraisableHookArgs) -> None:
-    """An exception raised in a destructor is lost: send the signal again a moment later.
-
-    On a busy machine that moment may be long, so the next shield looks for the signal as well.
-    """
-    global _raised, _resent
+def _ignore_lost(unraisable: sys.UnraisableHookArgs) -> None:
+    """Say nothing of an Interrupted that was raised in a destructor: it is raised again."""
     if not isinstance(unraisable.exc_value, Interrupted):
         sys.__unraisablehook__(unraisable)
-        return
-    signum, _raised, _resent = unraisable.exc_value.signum, False, True
-    again = threading.Timer(0.01, os.kill, (os.getpid(), signum))
-    again.daemon = True
-    again.start()
 
 
-def _end_at_once(signum: int) -> None:
-    with suppress(Exception):
-        sys.stdout.flush()
-    os._exit(128 + signum)
+def _watch(signals: int) -> None:
+    """Read the numbers of the signals that arrive, until STOP; a thread's target.
+
+    A second signal ends the process, but a second SIGHUP does not: when a terminal is closed, the
+    kernel and the shell may both send one.
+    """
+    first = repeated = 0
+    poll = select.poll()
+    poll.register(signals, select.POLLIN)
+    while True:
+        if not poll.poll(AGAIN * 1000 if first else None):
+            repeated += 1  # it arrives here, too
+            signal.pthread_kill(threading.main_thread().ident or 0, first)
+            continue
+        number = os.read(signals, 1)[0]
+        if number == STOP[0]:
+            return
+        if signal.getsignal(number) is not _on_signal:  # a library's own, as of MLflow's server
+            continue
+        if number == first and repeated:
+            repeated -= 1
+        elif first and number != signal.SIGHUP:
+            os._exit(128 + number)
+        first = first or number
+
+
+@contextmanager
+def _watched() -> Iterator[None]:
+    """Have a thread read the signals that arrive within this block."""
+    signals, arrivals = os.pipe()
+    os.set_blocking(arrivals, False)
+    former = signal.set_wakeup_fd(arrivals, warn_on_full_buffer=False)
+    thread = threading.Thread(target=_watch, args=(signals,), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        os.write(arrivals, STOP)
+        thread.join()
+        signal.set_wakeup_fd(former)
+        os.close(signals)
+        os.close(arrivals)
 
 
 def signalled() -> bool:
@@ -70,35 +111,95 @@ def ending() -> None:
     nothing to save.
     """
     for signum in _signums():
-        signal.signal(signum, lambda number, frame: _end_at_once(number))
+        signal.signal(signum, _end_at_once)
+
+
+def _end_at_once(signum: int, frame: FrameType | None) -> None:
+    with suppress(Exception):
+        sys.stdout.flush()
+    os._exit(128 + signum)
 
 
 def _signums() -> list[signal.Signals]:
-    ignores_hangup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-    return [signal.SIGINT, signal.SIGTERM] + [signal.SIGHUP] * (not ignores_hangup)
+    """The signals to handle; one that is ignored stays so: SIGHUP under nohup, SIGINT after &."""
+    known = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    return [signum for signum in known if signal.getsignal(signum) is not signal.SIG_IGN]
 
 
 @contextmanager
-def handled() -> Iterator[None]:
+def handled(*, watched: bool = True) -> Iterator[None]:
     """Raise Interrupted when a signal arrives; a second signal ends the process at once.
 
-    Restores the former handlers at the end. SIGHUP stays ignored if it is, as under nohup. Does
-    nothing outside the main thread, which alone may set signal handlers.
+    If a signal has arrived, the block ends with Interrupted, whatever else it raises; that is then
+    the cause. Restores the former handlers at the end. Does nothing within another such block, or
+    outside the main thread, which alone may set signal handlers.
+
+    Args:
+        watched: False: nothing but the first signal matters.
+
+    Raises:
+        Interrupted: a signal arrived.
     """
-    global _received, _raised, _resent
-    if not _is_main_thread():
+    global _is_handling, _shielded, _received
+    if _is_handling or not _is_main_thread():
         yield
         return
-    _received, _raised, _resent = None, False, False
-    hook, sys.unraisablehook = sys.unraisablehook, _on_unraisable
+    _is_handling, _shielded, _received = True, True, None
+    error: BaseException | None = None
+    hook, sys.unraisablehook = sys.unraisablehook, _ignore_lost
     former = {signum: signal.signal(signum, _on_signal) for signum in _signums()}
     try:
+        with _watched() if watched else nullcontext(), exposed():
+            yield
+    except BaseException as raised:
+        error = raised
+    for signum, handler in former.items():
+        signal.signal(signum, handler)
+    sys.unraisablehook = hook
+    _is_handling = _shielded = False
+    if _received is not None:
+        raise Interrupted(_received) from (None if isinstance(error, Interrupted) else error)
+    if error is not None:
+        raise error
+
+
+@contextmanager
+def in_worker() -> Iterator[None]:
+    """In a process of another launcher: end the process when a signal has ended this block.
+
+    The signal may come from the terminal and from the main process, which waits for the end.
+    """
+    if _is_handling or not _is_main_thread():
         yield
-        _raise()
+        return
+    try:
+        with handled(watched=False):
+            yield
+    except Interrupted as stop:
+        os._exit(stop.exit_code)
+
+
+@contextmanager
+def passing_on(interrupt: Callable[[], None]) -> Iterator[None]:
+    """Call a function at the first signal, before Interrupted is raised, within this block."""
+    global _pass_on
+    former, _pass_on = _pass_on, interrupt
+    try:
+        yield
     finally:
-        for signum, handler in former.items():
-            signal.signal(signum, handler)
-        sys.unraisablehook = hook
+        _pass_on = former
+
+
+def _in_fork() -> None:
+    """A forked process has no thread that watches, and ends at the first signal."""
+    global _is_handling
+    if _is_handling:
+        _is_handling = False
+        signal.set_wakeup_fd(-1)
+        ending()
+
+
+os.register_at_fork(after_in_child=_in_fork)
 
 
 def _is_main_thread() -> bool:
@@ -121,8 +222,7 @@ def shielded() -> Iterator[None]:
         yield
     finally:
         _shielded = former
-        if not _shielded:
-            _raise()
+    _raise_if_received()
 
 
 @contextmanager
@@ -130,6 +230,9 @@ def exposed() -> Iterator[None]:
     """Within a shielded block, allow signals again; a delayed one is raised here.
 
     The code around this block, still shielded, is sure to run.
+
+    Raises:
+        Interrupted: a signal arrived, whatever else the block raises.
     """
     global _shielded
     if not _is_main_thread():
@@ -137,7 +240,12 @@ def exposed() -> Iterator[None]:
         return
     former, _shielded = _shielded, False
     try:
-        _raise()
+        _raise_if_received()
         yield
+        _raise_if_received()  # it may have arrived while this block was left
+    except Exception as error:
+        if _received is None:
+            raise
+        raise Interrupted(_received) from error  # what it interrupted may fail in any way
     finally:
         _shielded = former

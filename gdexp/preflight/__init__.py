@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from gdexp.config.compose import Composer
 from gdexp.config.job import Job
 from gdexp.config.overrides import as_sweep, is_hydras, parse
+from gdexp.descent.signals import exposed
 from gdexp.errors import ConfigError
 from gdexp.preflight.jobs import JobCheck
 from gdexp.preflight.names import check_choice, composed, holder, key_of
@@ -23,6 +24,7 @@ from gdexp.sweep.grids.axis import Overrides, check_axis
 from gdexp.sweep.sweeper import first_seed
 
 
+@exposed()
 def check(overrides: Sequence[str], composer: Composer, *, multirun: bool) -> Job:
     """Refuse the first job that has an unknown name, a value out of range, or does not build.
 

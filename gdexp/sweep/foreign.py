@@ -7,7 +7,7 @@ summary is opened before the sweeper starts, and closed when the block around it
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
@@ -16,11 +16,13 @@ from gdexp.console import say
 from gdexp.descent.signals import exposed, shielded
 from gdexp.sweep import best
 from gdexp.sweep.ending import ending
+from gdexp.sweep.workers.launched import ended
 
 if TYPE_CHECKING:
     from gdexp.sweep.open_summary import OpenSummary
 
 _opened: OpenSummary | None = None
+_stack = ExitStack()  # what to leave at the end of the block
 
 
 def open_summary(config: DictConfig) -> None:
@@ -36,6 +38,7 @@ def open_summary(config: DictConfig) -> None:
     global _opened
     if str(config.hydra.sweeper._target_).endswith(".GridSweeper"):
         return  # it opens its own
+    _stack.enter_context(ended())
     if config.tracking.enabled:
         from gdexp.sweep.open_summary import OpenSummary
 
@@ -47,7 +50,8 @@ def open_summary(config: DictConfig) -> None:
 @contextmanager
 def summarised() -> Iterator[None]:
     """Close the summary that was opened within this block, however the block ends."""
-    with ending(_close), exposed():
+    global _stack
+    with ending(_close), ExitStack() as _stack, exposed():
         yield
 
 

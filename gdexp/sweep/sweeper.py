@@ -25,6 +25,7 @@ from gdexp.sweep import grids
 from gdexp.sweep.ending import ending
 from gdexp.sweep.jobs import planned
 from gdexp.sweep.progress import Tally
+from gdexp.sweep.workers.launched import ended
 
 if TYPE_CHECKING:
     from gdexp.sweep.summary import Summary
@@ -214,7 +215,8 @@ def _launch(
                 returns.append(launcher.launch_jobs(jobs, tally))
             else:
                 first = jobs[0].number or 0
-                returned = launcher.launch([list(job.typed) for job in jobs], first)
+                with ended():
+                    returned = launcher.launch([list(job.typed) for job in jobs], first)
                 returns.append(returned)
                 for job, one in zip(jobs, returned, strict=False):
                     tally.ended(job, one)

@@ -42,9 +42,10 @@ def _log_artifacts(client: MlflowClient, run_id: str, files: Mapping[str, bytes]
 
 
 def _end(client: MlflowClient, run_id: str, record: RunRecord) -> None:
+    client.set_terminated(run_id, record.status, record.end_ms)
+    # only now: a RUNNING run without its owner could never be closed
     with contextlib.suppress(Exception):  # it may not exist
         client.delete_tag(run_id, PROCESS)
-    client.set_terminated(run_id, record.status, record.end_ms)
 
 
 def _log_dataset(client: MlflowClient, run_id: str, record: DatasetRecord) -> None:

@@ -254,6 +254,8 @@ def files(job: Job, result: Result) -> dict[str, bytes]:
         "transcript.txt": result.transcript.encode(),
         "trajectory.parquet": parquet(result.trajectory),
     }
+    if result.traceback:
+        contents["traceback.txt"] = result.traceback.encode(errors="backslashreplace")
     if result.fitted is not None and not is_rebuildable(job.settings):
         contents[FILE] = result.fitted.packed()
     if job.settings["tracking"].get("git_diff") and (diff := environment.uncommitted()):

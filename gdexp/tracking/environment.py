@@ -171,25 +171,50 @@ def identity() -> dict[str, Any]:
     }
 
 
+GONE = ("Z", "X", "x")  # states of a process that has ended
+
+
 class Stat(NamedTuple):
-    """What Linux knows of a process: its state in a letter, and its start in ticks since boot."""
+    """What Linux knows of a process.
+
+    Attributes:
+        state: a letter.
+        parent: the number of its parent.
+        started: when it started, in ticks since boot.
+    """
 
     state: str
+    parent: int
     started: str
+
+    def is_alive(self, started: str) -> bool:
+        """Whether this is the process that started then, and not another of the same number."""
+        return self.started == started and self.state not in GONE
 
 
 def process_stat(pid: int | str) -> Stat | None:
     """The state and start of a process; None if it cannot be read."""
     fields = _text(f"/proc/{pid}/stat").rpartition(")")[2].split()  # a name may contain spaces
-    return Stat(fields[0], fields[19]) if len(fields) > 19 else None
+    return Stat(fields[0], int(fields[1]), fields[19]) if len(fields) > 19 else None
 
 
 def innermost_pid(entry: str) -> int | None:
     """The number of a process in the innermost of its containers; None if it cannot be read."""
-    for line in _text(f"/proc/{entry}/status").splitlines():
-        if line.startswith("NSpid:"):
-            return int(line.split()[-1])
-    return None
+    numbers = _status(entry, "NSpid").split()
+    return int(numbers[-1]) if numbers else None
+
+
+def ignores(pid: int, signum: int) -> bool:
+    """Whether a process ignores a signal; False if this cannot be read."""
+    return bool(int(_status(pid, "SigIgn") or "0", 16) >> (signum - 1) & 1)
+
+
+def _status(pid: int | str, key: str) -> str:
+    """One line of what Linux tells of a process, or ""."""
+    for line in _text(f"/proc/{pid}/status").splitlines():
+        if line.startswith(f"{key}:"):
+            return line.partition(":")[2].strip()
+    return ""
 
 
 def _namespaces() -> str:

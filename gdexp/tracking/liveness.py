@@ -24,7 +24,6 @@ AnyStore = TypeVar("AnyStore", bound=Store)
 
 INITIAL = "pid:[4026531836] time:[4026531834]"  # of Linux: the namespaces outside all containers
 LATEST = 253_402_300_799  # the last second that a datetime can show
-GONE = ("Z", "X", "x")  # states of a process that has ended
 
 
 def state(owner: str | None) -> State:
@@ -79,14 +78,14 @@ def _state_of(pid: int, started: str) -> State:
     stat = environment.process_stat(pid)
     if stat is None:  # hidden, or it has just ended
         return "unknown"
-    return "dead" if stat.state in GONE or stat.started != started else "alive"
+    return "alive" if stat.is_alive(started) else "dead"
 
 
 def _all_started(pid: int, started: str) -> Iterator[bool]:
     """For each process in a container that started then: whether this is its number there."""
     for entry in filter(str.isdecimal, os.listdir("/proc")):
         stat = environment.process_stat(entry)
-        if stat is not None and stat.started == started and stat.state not in GONE:
+        if stat is not None and stat.is_alive(started):
             yield environment.innermost_pid(entry) in (pid, None)
 
 

@@ -142,7 +142,7 @@ class Recorder:
             if recording.job.settings["tracking"].get("log_model"):
                 recording.keep_model(result)
         except Exception as error:
-            result.outcome, result.reason = "failed", f"the model could not be logged: {error}"
+            result.fail(error, f"the model could not be logged: {error}")
             raise
         finally:
             job, key = recording.job, recording.key

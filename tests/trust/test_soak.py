@@ -1,4 +1,4 @@
-"""A tenth of the soak, and proof that its audit sees what it is there to see."""
+"""A short soak, and proof that its audit sees what it is there to see."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ Rows = Sequence[Row]
 
 
 @pytest.mark.slow
-def test_a_hundred_kills_lose_double_and_invent_nothing(tmp_path: Path) -> None:
-    words = ("--kills", "100", "--minutes", "60", "--seed", "9", "--forks", "--jobs", "1")
+def test_a_short_soak_loses_doubles_and_invents_nothing(tmp_path: Path) -> None:
+    words = ("--kills", "20", "--minutes", "60", "--seed", "9", "--forks", "--jobs", "1")
     ended = python(str(CHECKOUT / "scripts" / "soak.py"), *words, TMPDIR=str(tmp_path))
     assert ended.code == 0, ended.err
     lines = [line.split() for line in ended.out.splitlines()]
     counts = {name: int(line[-1]) for line, name in _counted(lines)}
-    assert counts["kills"] >= 100
+    assert counts["kills"] >= 20
     assert counts["acknowledged"] > 0
     assert {name: counts[name] for name in COLUMNS} == dict.fromkeys(COLUMNS, 0)
 
@@ -60,7 +60,7 @@ def ended(tmp_path_factory: pytest.TempPathFactory, migrated: Path) -> tuple[Log
 def rows_in(folder: Path) -> list[Row]:
     """The runs, without that of the template."""
     with soak_store.sqlite(folder / "outputs" / "mlflow.db") as query:
-        return [row for row in soak_store.rows(query) if row.params.get("seed") != "0"]
+        return [row for row in soak_store.rows(query) if row.tags["gdexp.overrides"] != "iters=1"]
 
 
 def test_what_is_sound_has_no_problems(ended: tuple[Log, Path]) -> None:
@@ -195,7 +195,7 @@ def test_the_audit_sees_files_that_are_left(ended: tuple[Log, Path], tmp_path: P
     left = ("mlflow.db-journal", "spool/1.run", "artifacts/a/.trajectory.parquet.partial")
     for name in left:
         (copied / "outputs" / name).parent.mkdir(parents=True, exist_ok=True)
-        (copied / "outputs" / name).touch()
+        (copied / "outputs" / name).write_bytes(b"\xd9\xd5")
     assert {problem.text for problem in left_over(copied, rows)} == {
         str(copied / "outputs" / name) for name in left
     }
