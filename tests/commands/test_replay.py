@@ -9,9 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 import shutil
-import sqlite3
 import sys
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +20,10 @@ import pytest
 from helpers import CLI
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from store_helpers import artifact, newest, rows, set_tag, tags
 
 from gdexp import __version__
 from gdexp.commands.conditions import Conditions
-from gdexp.tracking.artifacts import local_path
 from gdexp.tracking.run_record import RecordedRun
 
 DIABETES = ("data=diabetes", "data.standardize=true", "step=model", "lr=0.1", "iters=12")
@@ -45,36 +43,9 @@ class Loss:
 EQUAL = "nothing differs around it: the versions, the machine and the data are the same\n"
 
 
-def rows(folder: Path, query: str, *values: str) -> list[tuple[str, ...]]:
-    """What the store answers; MLflow's client takes much longer."""
-    with closing(sqlite3.connect(folder / "outputs" / "mlflow.db")) as database, database:
-        return database.execute(query, values).fetchall()
-
-
-def newest(folder: Path) -> str:
-    return rows(folder, "SELECT run_uuid FROM runs ORDER BY start_time DESC LIMIT 1")[0][0]
-
-
-def tag(folder: Path, key: str) -> str:
-    query = "SELECT value FROM tags WHERE key = ? AND run_uuid = ?"
-    return rows(folder, query, key, newest(folder))[0][0]
-
-
-def set_tag(folder: Path, key: str, value: str) -> None:
-    query = "UPDATE tags SET value = ? WHERE key = ? AND run_uuid = ?"
-    rows(folder, query, value, key, newest(folder))
-
-
 def environment(folder: Path) -> dict[str, Any]:
-    told: dict[str, Any] = json.loads(tag(folder, "gdexp.environment"))
+    told: dict[str, Any] = json.loads(tags(folder)["gdexp.environment"])
     return told
-
-
-def artifact(folder: Path, name: str) -> Path:
-    uri = "SELECT artifact_uri FROM runs WHERE run_uuid = ?"
-    place = local_path(rows(folder, uri, newest(folder))[0][0])
-    assert place is not None
-    return place / name
 
 
 def column(folder: Path, name: str) -> list[float]:
@@ -118,15 +89,15 @@ def identical(folder: Path, cut: str = "") -> str:
           "checkpoint.every=5", "tracking.max_points=3"), "completed"),
         ((*DIABETES, "data.validation=0.3", "stop.patience=2", "data.standardize_target=true",
           "scheduler=StepLR", "lr=0.9"), "converged"),
-        ((*DIABETES, "data.compress=true", "dtype=float64", "stop.tolerance=2e4", "predictor.bias=true", "stop.every=5",
-          "checkpoint.every=3"), "converged"),
+        ((*DIABETES, "data.compress=true", "dtype=float64", "stop.tolerance=2e4", "stop.every=5",
+          "predictor.bias=true", "checkpoint.every=3"), "converged"),
     ],
 )  # fmt: skip
 def test_a_run_is_identical_and_leaves_nothing(
     words: tuple[str, ...], outcome: str, store: Path, cli: CLI
 ) -> None:
     assert cli(*words).code == 0
-    assert tag(store, "gdexp.outcome") == outcome
+    assert tags(store)["gdexp.outcome"] == outcome
     before = written(store)
     assert cli("replay", newest(store)) == (0, identical(store), "")
     assert written(store) == before
