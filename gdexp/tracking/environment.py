@@ -60,7 +60,7 @@ def _git(folder: str) -> dict[str, str]:
         return {}
     dirty = any(not line.startswith("#") for line in lines)
     tags = {COMMIT: commits[0], DIRTY: str(dirty).lower()}
-    if dirty and (diff := _uncommitted(folder)) is not None:
+    if dirty and (diff := _uncommitted(folder)):  # outputs/ alone is none
         tags[DIFF] = hashlib.sha256(diff).hexdigest()[:16]
     return tags
 
