@@ -12,7 +12,8 @@ from gdexp.config.job import Job
 from gdexp.descent.result import Result
 from gdexp.tracking import environment
 from gdexp.tracking.describe import TOGETHER
-from gdexp.tracking.environment import COMMIT, DIFF, ENVIRONMENT, VARIABLES
+from gdexp.tracking.environment import COMMIT, DIFF
+from gdexp.tracking.facts import ENVIRONMENT, VARIABLES, environment_tag
 from gdexp.tracking.run_record import RecordedRun
 
 HASH, VERSION = "gdexp.config_hash", "gdexp.version"
@@ -58,7 +59,7 @@ class Conditions:
     def of(cls, job: Job, result: Result) -> Conditions:
         """Those of a run that this process has just computed."""
         assert result.data is not None
-        known = json.loads(environment.tag(job, result.data)[ENVIRONMENT])
+        known = json.loads(environment_tag(job, result.data)[ENVIRONMENT])
         tags = {VERSION: __version__, HASH: job.config_hash, **environment.git()}
         return cls._of(known, tags, result.together)
 

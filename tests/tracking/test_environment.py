@@ -190,7 +190,7 @@ def test_the_threads_are_those_of_the_process_that_computed_it(store: Path) -> N
 
 def test_numpy_alone_asks_for_nothing_slow() -> None:
     code = (
-        "import sys; from gdexp.tracking import environment as e; e.facts(torch=False); "
+        "import sys; from gdexp.tracking import facts as e; e.facts(torch=False); "
         "assert 'torch' not in sys.modules and 'importlib.metadata' not in sys.modules"
     )
     assert python("-c", code).code == 0
