@@ -185,13 +185,17 @@ def _is_torch(target: str) -> bool:
     import torch
 
     node: Any = torch
+    path = "torch"
     for name in target.split(".")[1:]:
-        node = getattr(node, name, None)
+        path = f"{path}.{name}"
+        node = getattr(node, name, sys.modules.get(path))  # torch.optim hides its modules
     if not inspect.isclass(node):
         return False
+    home = f"{node.__module__}."
+    if issubclass(node, torch.nn.Module):
+        return home.startswith("torch.nn.modules.")
     kinds = (torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler)
-    is_module = issubclass(node, torch.nn.Module) and node.__module__.startswith("torch.nn.modules")
-    return is_module or (issubclass(node, kinds) and node.__module__.startswith("torch.optim."))
+    return issubclass(node, kinds) and home.startswith("torch.optim.")
 
 
 def _resolved(place: str, target: str) -> Any:

@@ -54,7 +54,7 @@ def contents(
             "epoch": trajectory.length,
             "table": trajectory.table,
             "state": state,
-            "settings": job.settings,
+            "settings": {key: value for key, value in job.settings.items() if key != "trust"},
             "digest": built.data.digest,
             "choices": job.choices,
             "following": job.following,

@@ -90,14 +90,14 @@ def read_last_epoch(content: bytes, iters: int) -> dict[str, float]:
     Raises:
         ValueError: if the content is damaged, is not a trajectory, or has more than iters epochs.
     """
-    columns, epochs, last = _last_row(content)
+    file = open_trajectory(content, iters)
+    columns, epochs = file.schema_arrow.names, file.metadata.num_rows
     names = [name for name in columns if name.startswith(PREFIX)]
     if not names or "epoch" not in columns:
         raise ValueError(f"it has no column {PREFIX + 'w' if 'epoch' in columns else 'epoch'}")
-    if epochs > iters:
-        raise ValueError(f"it has {epochs} epochs, more than iters={iters}")
     if epochs == 0:
         return {}
+    last = _last_row(file, ["epoch", *names])
     if last["epoch"] != epochs:
         raise ValueError(f"its last epoch is not {epochs}, the number of its rows")
     for name in names:
@@ -106,24 +106,38 @@ def read_last_epoch(content: bytes, iters: int) -> dict[str, float]:
     return {name.removeprefix(PREFIX): last[name] for name in names}
 
 
-def _last_row(parquet: bytes) -> tuple[list[str], int, dict[str, Any]]:
-    """The columns of a Parquet file, its number of rows, and the last row's epoch and parameters.
+def open_trajectory(content: bytes, iters: int) -> Any:
+    """Open a ``trajectory.parquet``; returns pyarrow's ParquetFile, of which no row has been read.
 
-    Only the last group of rows is read, in this thread: one of Arrow's may be the last to hold the
-    bytes, and aborts the process if it lets go of them while the interpreter exits.
+    Raises:
+        ValueError: if the content is damaged, or has more than iters epochs: a few bytes may stand
+            for any number of rows.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        file = pq.ParquetFile(pa.BufferReader(parquet))
-        columns, rows = file.schema_arrow.names, file.metadata.num_rows
-        wanted = [name for name in columns if name == "epoch" or name.startswith(PREFIX)]
-        if rows == 0 or not wanted:
-            return columns, rows, {}
-        last = file.num_row_groups - 1
-        group = file.read_row_group(last, columns=wanted, use_threads=False)
-        return columns, rows, {name: group[name][-1].as_py() for name in wanted}
+        file = pq.ParquetFile(pa.BufferReader(content))
+        data = file.metadata
+        rows = max(
+            data.num_rows, sum(data.row_group(i).num_rows for i in range(data.num_row_groups))
+        )
+    except Exception as error:  # a damaged file may raise anything
+        raise ValueError(f"it cannot be read as Parquet ({first_line(error)})") from error
+    if rows > iters:
+        raise ValueError(f"it has {rows} epochs, more than iters={iters}")
+    return file
+
+
+def _last_row(file: Any, wanted: list[str]) -> dict[str, Any]:
+    """The last row of some columns.
+
+    Only the last group of rows is read, in this thread: one of Arrow's may be the last to hold the
+    bytes, and aborts the process if it lets go of them while the interpreter exits.
+    """
+    try:
+        group = file.read_row_group(file.num_row_groups - 1, columns=wanted, use_threads=False)
+        return {name: group[name][-1].as_py() for name in wanted}
     except Exception as error:  # a damaged file may raise anything
         raise ValueError(f"it cannot be read as Parquet ({first_line(error)})") from error
 

@@ -82,12 +82,12 @@ def _definition(store: Store, summary: RecordedRun) -> list[tuple[str, str]] | N
         return None
     try:
         described = json.loads(store.read(summary, DEFINITION))
-    except (OSError, ValueError) as error:
+        return [(job["overrides"], job["config_hash"]) for job in described]
+    except Exception as error:  # a damaged file may raise anything
         raise ConfigError(
             f"sweep.resume: the jobs of {summary.tags[SWEEP]} cannot be read: {brief(error)}. "
             "Start a new sweep."
         ) from error
-    return [(job["overrides"], job["config_hash"]) for job in described]
 
 
 def runs_of(store: Store, sweep_id: str) -> list[RecordedRun]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gdexp.descent.fitted_files import open_trajectory
 from gdexp.descent.trajectory import Trajectory
 
 
@@ -46,16 +47,22 @@ def parquet(trajectory: Trajectory) -> bytes:
     return _file(arrays)
 
 
-def read_parquet(content: bytes) -> Trajectory:
+def read_parquet(content: bytes, iters: int) -> Trajectory:
     """The trajectory in the content of a file that :func:`parquet` wrote.
+
+    Args:
+        content: the file's, which may be damaged.
+        iters: the epochs that it has at most.
 
     Raises:
         ValueError: it is damaged, or holds something else.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    columns = pq.read_table(pa.BufferReader(content), use_threads=False)
+    file = open_trajectory(content, iters)
+    if not {*file.schema_arrow.types} <= {pa.int64(), pa.float64()}:
+        raise ValueError("it has columns that are not numbers")
+    columns = file.read(use_threads=False)
     names = [name for name in columns.column_names if name != "epoch"]
     parameters = tuple(n.removeprefix("param/") for n in names if n.startswith("param/"))
     expected = [f"{kind}/{name}" for kind in ("param", "grad") for name in parameters]

@@ -105,8 +105,9 @@ def params(job: Job) -> dict[str, str]:
 
 
 def config_text(job: Job) -> str:
-    """The resolved configuration as YAML."""
-    return "".join(_yaml(key, json.dumps(value)) for key, value in job.settings.items())
+    """The resolved configuration as YAML, without whom its user trusts: a record cannot say so."""
+    recorded = {key: value for key, value in job.settings.items() if key != "trust"}
+    return "".join(_yaml(key, json.dumps(value)) for key, value in recorded.items())
 
 
 @functools.lru_cache(maxsize=10_000)

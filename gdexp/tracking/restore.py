@@ -30,7 +30,7 @@ REASON = "gdexp.reason"
 GROUPS = ("data", *FAMILIES, "scheduler")
 LOSSES = ("final/loss", "final/log10_loss", "best/loss", "best/epoch")  # known by the trajectory
 RESTORED, PREDICTION = "final/epoch", "final/prediction"
-_AT = re.compile(r"training: f\((.+)\) = ")
+_AT = re.compile(r"training: f\(([^()\n]{1,99})\) = ")
 
 
 def newest_checkpoint(store: Store, run_id: str) -> tuple[str, bytes]:
@@ -69,7 +69,7 @@ def trajectory_of(store: Store, run: RecordedRun) -> Trajectory:
         GdexpError: the artifact is missing or damaged.
     """
     with _reading(TRAJECTORY, run.run_id):
-        trajectory = read_parquet(store.read(run, TRAJECTORY))
+        trajectory = read_parquet(store.read(run, TRAJECTORY), int(run.params["iters"]))
     trajectory.diverged = run.tags.get(REASON, "").startswith("a value was not finite")
     return trajectory
 

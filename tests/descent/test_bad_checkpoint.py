@@ -157,7 +157,7 @@ def test_a_checkpoint_whose_state_cannot_be_loaded_is_refused(
 def test_a_pickle_in_an_array_is_not_loaded(workdir: Path) -> None:
     tree = {"dict": [["state", {"array": "a0"}]]}
     content = archive(json=array(json.dumps(tree)), a0=array(Runs()))
-    with pytest.raises(ValueError, match="its member 'a0.npy' holds neither numbers nor text"):
+    with pytest.raises(ValueError, match=r"its member 'a0\.npy' holds neither numbers nor text"):
         unpack(content)
     assert not Path("ran").exists()
 

@@ -284,8 +284,8 @@ def test_what_is_wrong_with_a_predictor_is_named(name: str, workdir: Path) -> No
 
 def test_a_class_that_is_gone_is_no_damage() -> None:
     sentence = "predictor: no_such_module.Net cannot be imported: No module named 'no_such_module'"
+    gone = with_settings(predictor={"_target_": "no_such_module.Net"})
     with pytest.raises(ConfigError, match=re.escape(sentence)):
-        gone = with_settings(predictor={"_target_": "no_such_module.Net"})
         read_fitted(gone, Trust(("no_such_module.*",)))
     with pytest.raises(ConfigError, match="unexpected keyword argument 'depth'"):
         read_fitted(with_settings(predictor={"_target_": MANUAL, "depth": 3}))
