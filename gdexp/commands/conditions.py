@@ -12,7 +12,8 @@ from gdexp.config.job import Job
 from gdexp.descent.result import Result
 from gdexp.tracking import environment
 from gdexp.tracking.describe import TOGETHER
-from gdexp.tracking.environment import COMMIT, DIFF, ENVIRONMENT, VARIABLES
+from gdexp.tracking.environment import COMMIT, DIFF
+from gdexp.tracking.facts import ENVIRONMENT, VARIABLES, environment_tag
 from gdexp.tracking.run_record import RecordedRun
 
 HASH, VERSION = "gdexp.config_hash", "gdexp.version"
@@ -44,20 +45,21 @@ class Conditions:
     @classmethod
     def recorded(cls, run: RecordedRun) -> Conditions:
         """Those of a recorded run, as far as its version of gdexp recorded them."""
-        tags = run.tags
         try:
-            known = dict(json.loads(tags.get(ENVIRONMENT, "{}")))
-        except (TypeError, ValueError):  # edited by hand
+            known = json.loads(run.tags.get(ENVIRONMENT, ""))
+        except ValueError:  # an older version, or edited by hand
             known = {}
-        together = tags.get(TOGETHER, "")
+        if not (isinstance(known, dict) and isinstance(known.get("variables"), dict)):
+            known = {}
+        together = run.tags.get(TOGETHER, "")
         number = int(together) if together.isdecimal() else None
-        return cls._of(known, tags, number)
+        return cls._of(known, run.tags, number)
 
     @classmethod
     def of(cls, job: Job, result: Result) -> Conditions:
         """Those of a run that this process has just computed."""
         assert result.data is not None
-        known = json.loads(environment.tag(job, result.data)[ENVIRONMENT])
+        known = json.loads(environment_tag(job, result.data)[ENVIRONMENT])
         tags = {VERSION: __version__, HASH: job.config_hash, **environment.git()}
         return cls._of(known, tags, result.together)
 
@@ -68,9 +70,9 @@ class Conditions:
         folder = str(known.pop("folder", ""))
         facts: dict[str, Any] = {name: tags.get(tag) for tag, name in TAGS.items()}
         if known:
-            variables = known.pop("variables", {})
+            variables = known.pop("variables")
             facts |= {CALLED.get(name, name): value for name, value in known.items()}
-            facts |= {name: dict(variables).get(name) for name in VARIABLES}
+            facts |= {name: variables.get(name) for name in VARIABLES}
         return cls(facts, folder, together, bool(known))
 
     @property

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from gdexp.commands import common
 from gdexp.config.paths import started_in
+from gdexp.config.trust import BUILT, Trust, targets
 from gdexp.errors import ConfigError, GdexpError, UntrustedError, counted, first_line
 
 if TYPE_CHECKING:
@@ -41,7 +42,6 @@ def main(argv: Sequence[str]) -> int:
 
 def _replay(args: argparse.Namespace) -> int:
     from gdexp.commands.conditions import Conditions
-    from gdexp.config.trust import Trust
     from gdexp.insight.difference import difference
     from gdexp.tracking.connect import open_existing
     from gdexp.tracking.query import select
@@ -62,8 +62,8 @@ def _replay(args: argparse.Namespace) -> int:
                 common.show(_identical(run, before))
                 return 0
         assert differs is not None
-        lines = [*_different(differs, before, result), *_around(then, Conditions.of(job, result))]
-    common.show("\n".join(lines))
+        now = Conditions.of(job, result)
+    common.show("\n".join([*_different(differs, before, result), *_around(then, now, job)]))
     return 1
 
 
@@ -99,10 +99,14 @@ def _trajectory(store: Store, run: RecordedRun) -> Trajectory:
 
 
 def _shortened(job: Job, run: RecordedRun, before: Trajectory) -> Job:
-    """The job, or of a run that did not end by itself, that of its recorded epochs."""
-    if run.outcome not in CUT or before.diverged:
-        return job
-    return replace(job, settings=job.settings | {"iters": before.length})
+    """The job with no more epochs than it takes to tell whether it differs.
+
+    Of a run that was cut short, these are the recorded ones; of another one, one more, since it may
+    go on where the recorded one ended.
+    """
+    more = run.outcome not in CUT or before.diverged
+    iters = min(job.settings["iters"], before.length + more)
+    return replace(job, settings=job.settings | {"iters": iters})
 
 
 def _computed(store: Store, job: Job, *, together: bool) -> Result:
@@ -144,8 +148,10 @@ def _different(differs: Difference, before: Trajectory, result: Result) -> Itera
         yield f"it fails now: {result.reason}"
     yield f"different from epoch {first.epoch} on:"
     yield f"  {first.words(THEN, NOW)}"
-    if before.length != after.length:
-        yield f"  epochs: {THEN} {before.length}, {NOW} {after.length}"
+    if before.length < after.length:
+        yield f"  the recorded run ended after epoch {before.length}, and goes on now"
+    elif before.length > after.length:
+        yield f"  the recorded run went on, and ends now after epoch {after.length}"
     if alone := before.columns().keys() ^ after.columns().keys():
         yield f"  only one of them has {', '.join(sorted(alone))}"
     if differs.last_epoch > first.epoch:
@@ -157,7 +163,7 @@ def _different(differs: Difference, before: Trajectory, result: Result) -> Itera
             yield "  everything is equal again"
 
 
-def _around(then: Conditions, now: Conditions) -> Iterator[str]:
+def _around(then: Conditions, now: Conditions, job: Job) -> Iterator[str]:
     """What differs around the run, and what is not known of it."""
     lines = [
         f"  {name}: {THEN} {_shown(value)}, {NOW} {_shown(other)}"
@@ -170,11 +176,17 @@ def _around(then: Conditions, now: Conditions) -> Iterator[str]:
         yield "nothing differs around it: the versions, the machine and the data are the same"
     if not then.is_known:
         yield "not recorded: the versions of libraries, the machine and the digest of the data"
-    if not then.has_commit:
+    if not then.has_commit and _has_own_code(job):
         yield "not recorded: your own code, which was not in a git repository"
     if now.together and "torch" in now.facts:
         others = f"with {then.together - 1} others" if then.together else "with others"
         yield f"it was computed together {others}, and now alone: torch may round differently"
+
+
+def _has_own_code(job: Job) -> bool:
+    """Whether a component is neither of gdexp nor of torch."""
+    named = (target for group in BUILT for _, target in targets(job.settings[group], group))
+    return any(target and not str(target).startswith(("gdexp.", "torch.")) for target in named)
 
 
 def _shown(value: object) -> str:

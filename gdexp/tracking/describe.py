@@ -26,6 +26,7 @@ from gdexp.descent.trajectory import Trajectory
 from gdexp.tracking import environment
 from gdexp.tracking.curves import curve_epochs, epoch_times, parquet
 from gdexp.tracking.dataset_record import dataset_record
+from gdexp.tracking.facts import environment_tag
 from gdexp.tracking.metric_names import curve_name, metric_name
 from gdexp.tracking.run_record import PROCESS, Curve, RunRecord
 
@@ -83,7 +84,7 @@ def opening(job: Job, data: Prepared, started: float) -> RunRecord:
         status="RUNNING",
         start_ms=int(started * 1000),
         params=params(job),
-        tags=tags(job) | environment.tag(job, data) | {PROCESS: environment.process()},
+        tags=tags(job) | environment_tag(job, data) | {PROCESS: environment.process()},
         dataset=dataset_record(job, data),
         artifacts={"config.yaml": config_text(job).encode()},
     )
@@ -153,7 +154,7 @@ def final_tags(job: Job, result: Result) -> dict[str, str]:
         "gdexp.outcome": result.outcome,
         "gdexp.reason": result.reason,
         "mlflow.note.content": note(job, result),
-        **environment.tag(job, result.data, result.computed_on),
+        **environment_tag(job, result.data, result.computed_on),
     }
     if result.data.fitted.classes:
         texts["gdexp.classes"] = numbered(result.data.fitted.classes)

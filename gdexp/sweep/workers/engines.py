@@ -21,7 +21,7 @@ from gdexp.descent.signals import shielded
 from gdexp.errors import ConfigError, counted, did_you_mean
 from gdexp.sweep.vectorized.loop import run_program
 from gdexp.sweep.vectorized.program import Program, ProgramResult
-from gdexp.tracking.environment import facts
+from gdexp.tracking.facts import facts
 
 Progress: TypeAlias = Callable[[int], None]
 Timed: TypeAlias = tuple[ProgramResult, float, dict[str, Any]]
