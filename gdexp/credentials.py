@@ -131,8 +131,16 @@ def kept(text: str) -> str:
 
 
 def with_password(uri: str) -> str:
-    """The URI with the password that was kept for it, if any."""
-    return _known().get(uri, uri)
+    """The URI, or URIs separated by commas, with the passwords that were kept for them."""
+    known = _known()
+    if uri in known:
+        return known[uri]
+    return ",".join(known.get(part, part) for part in uri.split(","))
+
+
+def forget(uri: str) -> None:
+    """Keep no password for a URI, as it was refused."""
+    os.environ[VARIABLE] = json.dumps({k: v for k, v in _known().items() if k != uri})
 
 
 def scrubbed(message: str) -> str:

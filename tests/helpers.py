@@ -47,8 +47,8 @@ def required(what: str) -> NoReturn:
 
 
 def clean_environment() -> dict[str, str]:
-    """The environment without MLflow's, Hydra's and OpenMP's settings."""
-    others = ("MLFLOW_", "HYDRA_", "OMP_")
+    """The environment without the settings of MLflow, Hydra and OpenMP, and without passwords."""
+    others = ("MLFLOW_", "HYDRA_", "OMP_", "GDEXP_CREDENTIALS")
     return {k: v for k, v in os.environ.items() if not k.startswith(others)}
 
 

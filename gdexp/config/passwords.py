@@ -68,8 +68,8 @@ def _nested(word: str) -> str:
             return word
         message = f"{key}: the value cannot be read. Put single quotes around the URI."
         raise ConfigError(message) from None
-    for text in sorted(filter(_has_uri, texts), key=len, reverse=True):
-        public = _kept(text, key)
+    for text in sorted(filter(_has_uri, set(texts)), key=len, reverse=True):
+        public = _public(text, key)
         forms = (text, text.replace("'", r"\'"), text.replace('"', r"\""))
         typed = next((form for form in forms if form in word), None)
         if public != text and typed is None:

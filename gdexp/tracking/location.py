@@ -14,17 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from gdexp.config.paths import OUTPUTS, absolute
-from gdexp.credentials import UNREADABLE, kept, with_password, without_password
+from gdexp.credentials import UNREADABLE, forget, kept, with_password, without_password
 from gdexp.errors import StoreError, did_you_mean
 
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 SERVERS = ("http", "https")
 PATIENCE = 5.0  # seconds to wait for a server to answer
 QUESTION = "api/2.0/mlflow/experiments/search?max_results=1"  # needs a user, unlike /health
-UNAUTHORIZED = {
-    401: "does not accept the user name and password, or none was given",
-    403: "does not allow this user in",
-}
 PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433, "http": 80, "https": 443}
 
 
@@ -172,11 +168,12 @@ def check_reachable(uri: str) -> None:
             f"tracking.uri: {uri} does not answer ({_reason(error)}). Start the server, name "
             "another store, or type tracking=off."
         ) from error
-    if status in UNAUTHORIZED:
+    if status == 401:
+        verb = "does not accept this" if _authorization(uri) else "asks for a"
+        forget(uri)
         raise StoreError(
-            f"tracking.uri: {uri} {UNAUTHORIZED[status]} ({status}). Set MLFLOW_TRACKING_USERNAME "
-            "and MLFLOW_TRACKING_PASSWORD, or type "
-            f"{uri.replace('://', '://USER:PASSWORD@')}."
+            f"tracking.uri: {uri} {verb} user name and password. Set MLFLOW_TRACKING_USERNAME and "
+            f"MLFLOW_TRACKING_PASSWORD, or type {uri.replace('://', '://USER:PASSWORD@')}"
         )
 
 

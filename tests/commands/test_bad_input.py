@@ -101,8 +101,8 @@ REFUSED = {
     "sqlite:///runs.db, postgresql://user@host/name or http://host:5000. Did you mean sqlite?",
     "tracking.uri=http://127.0.0.1:9": "tracking.uri: http://127.0.0.1:9 does not answer "
     "(Connection refused). Start the server, name another store, or type tracking=off.",
-    "tracking.uri=http://127.0.0.1:x": "tracking.uri: http://127.0.0.1 is malformed: after the host "
-    "and a colon, a port from 0 to 65535 is expected, and a password ends with @.",
+    "tracking.uri=http://127.0.0.1:x": "tracking.uri: http://127.0.0.1 is malformed: after the "
+    "host and a colon, a port from 0 to 65535 is expected, and a password ends with @.",
     "tracking.uri=postgresql://me:secret@127.0.0.1:9/runs": "tracking.uri: "
     "postgresql://me@127.0.0.1:9/runs does not answer (Connection refused). Start the "
     "server, name another store, or type tracking=off.",
