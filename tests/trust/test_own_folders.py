@@ -40,7 +40,7 @@ def test_only_one_process_gets_a_folder(workdir: Path, monkeypatch: pytest.Monke
     files = workdir / "mine" / ".hydra"
     folders.check_unused(files, "hydra.run.dir")
     folders.claim(files, "hydra.run.dir")
-    with pytest.raises(ConfigError, match="mine has the files of a run already, in .hydra"):
+    with pytest.raises(ConfigError, match=r"mine has the files of a run already, in \.hydra"):
         folders.claim(files, "hydra.run.dir")
 
 
