@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import sys
 from argparse import Namespace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hydra._internal.callbacks import Callbacks
@@ -27,6 +28,7 @@ from gdexp.config.overrides import typed
 from gdexp.config.paths import absolute, check_writable, started_in
 from gdexp.descent.signals import in_worker
 from gdexp.errors import GdexpError, RunFailedError
+from gdexp.sweep import folders
 from gdexp.sweep.jobs import set_folder
 
 if TYPE_CHECKING:
@@ -74,6 +76,8 @@ def _composed(args: Namespace) -> DictConfig:
 
 def _run(config: DictConfig) -> None:
     ready = _checked(config)
+    if config.hydra.output_subdir is not None:
+        folders.claim(_files(config), "hydra.run.dir")
     callbacks, root = Callbacks(config), config.hydra.job.config_name
     callbacks.on_run_start(config=config, config_name=root)
     loader = GlobalHydra.instance().config_loader()
@@ -102,7 +106,14 @@ def _checked(config: DictConfig) -> Ready:
         check(config, multirun=False)
         job = Job.of(config, typed(config))
     check_writable(absolute(config.hydra.run.dir), "outputs")
+    if config.hydra.output_subdir is not None:
+        folders.check_unused(_files(config), "hydra.run.dir")
     return experiment.prepare(job)
+
+
+def _files(config: DictConfig) -> Path:
+    """The folder of the files that Hydra writes for a run."""
+    return absolute(config.hydra.run.dir) / config.hydra.output_subdir
 
 
 def _sweep(config: DictConfig) -> bool:
@@ -139,7 +150,7 @@ def check_sweep(config: DictConfig) -> None:
     """Check the settings of the sweeper, the launcher and the sweep's folder.
 
     Raises:
-        ConfigError: one of them is out of range.
+        ConfigError: one of them is out of range, or the folder is another sweep's.
         StoreError: the folder cannot be written.
     """
     from gdexp.sweep.sweeper import check_sweeper
@@ -148,6 +159,7 @@ def check_sweep(config: DictConfig) -> None:
     check_sweeper(config.hydra.sweeper)
     check_engine(config.hydra.launcher)
     check_writable(absolute(config.hydra.sweep.dir), "outputs")
+    folders.check_sweep(config)
 
 
 def run_sweep(config: DictConfig, callbacks: Callbacks) -> None:
@@ -170,6 +182,8 @@ def run_sweep(config: DictConfig, callbacks: Callbacks) -> None:
         config=config,
     )
     with foreign.summarised():
+        if not str(config.hydra.sweeper._target_).endswith(".GridSweeper"):
+            folders.claim_sweep(config)  # that one does so itself, under a lock
         foreign.open_summary(config)
         sweeper.sweep(typed(config))
 

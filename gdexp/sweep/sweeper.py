@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from annotated_types import Ge
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.core.utils import JobReturn
-from omegaconf import DictConfig, OmegaConf, read_write
+from omegaconf import DictConfig, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from gdexp.config import schema
@@ -23,6 +23,7 @@ from gdexp.errors import ConfigError, RunFailedError, counted
 from gdexp.experiment import continued
 from gdexp.sweep import grids
 from gdexp.sweep.ending import ending
+from gdexp.sweep.folders import claim_sweep
 from gdexp.sweep.jobs import planned
 from gdexp.sweep.progress import Tally
 from gdexp.sweep.workers.launched import ended
@@ -132,7 +133,7 @@ def _run(
 ) -> list[Sequence[JobReturn]]:
     """Run the jobs; if they are recorded, open the summary run before and close it after."""
     if not config.tracking.enabled:
-        _save(config)
+        claim_sweep(config)
         return _launch(launcher, config, jobs, Tally(len(jobs), summarised=False))
     from gdexp.sweep.summary import Summary
     from gdexp.tracking.connect import connect
@@ -150,7 +151,7 @@ def _run(
         todo = _open(store, config, summary)
         tally = Tally(len(todo))
         with exposed():
-            _save(config)
+            claim_sweep(config)
             return _launch(launcher, config, todo, tally)
 
 
@@ -174,14 +175,6 @@ def _open(store: Store, config: DictConfig, summary: Summary) -> Sequence[Job]:
         say(f"{len(todo) - len(kept)} taken over from finished runs, {len(kept)} to run")
         todo = kept
     return todo
-
-
-def _save(config: DictConfig) -> None:
-    """Write Hydra's multirun.yaml; a resumed sweep keeps its first one."""
-    folder = absolute(config.hydra.sweep.dir)
-    folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / "multirun.yaml").exists():
-        OmegaConf.save(config, folder / "multirun.yaml")
 
 
 def _stretches(

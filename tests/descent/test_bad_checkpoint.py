@@ -219,7 +219,7 @@ def test_an_updater_that_keeps_its_state_to_itself(
     Path("mine/updater/secretive.yaml").write_text("_target_: secretive.Updater\n")
     typed = ("--config-dir=mine", "tracking=off", "updater=secretive")
     for step in ("manual", "autograd"):
-        assert cli(*typed, f"step={step}", "hydra.run.dir=.").code == 0
+        assert cli(*typed, f"step={step}", f"hydra.run.dir={step}").code == 0
         assert refuse(cli, *typed, f"step={step}", "checkpoint.every=5") == (
             "checkpoint.every: updater=secretive has no state() and load(), so its runs cannot be "
             "continued. Give it both, or type checkpoint.every=null."

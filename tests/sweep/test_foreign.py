@@ -52,7 +52,7 @@ def test_it_cannot_be_resumed(store: Path) -> None:
         "gdexp: sweep.resume: here had its jobs chosen by another sweeper, so it cannot be "
         "resumed. Name another sweep.\n",
     )
-    ended = gd(*BASIC, "lr=0.01,0.02", "iters=1", "hydra.sweep.dir=outputs/here")
+    ended = gd(*BASIC, "lr=0.01,0.02", "iters=1", "hydra.sweep.dir=outputs/other/here")
     assert (ended.code, ended.err) == (
         2,
         "gdexp: hydra.sweep.dir: a sweep 'here' is recorded already. Name another folder.\n",

@@ -147,7 +147,7 @@ def test_an_unknown_sweep_and_one_that_runs_are_refused(copied: Path) -> None:
         ended = gd("-m", *TYPED, "sweep.resume=last")
     assert ended.code == 2
     assert ended.err == f"gdexp: sweep.resume: {folder.name} is still running.\n"
-    ended = gd("-m", *TYPED, f"hydra.sweep.dir=outputs/sweeps/{folder.name}")
+    ended = gd("-m", *TYPED, f"hydra.sweep.dir=outputs/others/{folder.name}")
     assert ended.code == 2
     assert f"hydra.sweep.dir: a sweep {folder.name!r} is recorded already." in ended.err
 
