@@ -113,7 +113,7 @@ def _checked(config: DictConfig) -> Ready:
 
 def _files(config: DictConfig) -> Path:
     """The folder of the files that Hydra writes for a run."""
-    return absolute(config.hydra.run.dir) / config.hydra.output_subdir
+    return Path(absolute(config.hydra.run.dir), config.hydra.output_subdir)
 
 
 def _sweep(config: DictConfig) -> bool:
