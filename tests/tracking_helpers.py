@@ -15,7 +15,7 @@ from mlflow.entities import Run
 
 from gdexp.tracking.client_store import ClientStore
 from gdexp.tracking.connect import client_of
-from gdexp.tracking.run_record import Curve, DatasetRecord, RunRecord
+from gdexp.tracking.run_record import RUN_KEY, Curve, DatasetRecord, RunRecord
 from gdexp.tracking.store import Store
 
 DATASET = DatasetRecord("tutorial", "e8dd970f", "code", "{}", '{"schema": 1}', '{"shape": [4]}')
@@ -134,7 +134,9 @@ def tables_at(uri: str) -> dict[str, list[tuple[Any, ...]]]:
         for name in sa.inspect(engine).get_table_names():
             table = sa.Table(name, sa.MetaData(), autoload_with=engine)
             rows = connection.execute(sa.select(table)).mappings().all()
-            rows_of[name] = sorted((masked(row, names) for row in rows), key=repr)
+            # a client's runs have a key besides the client's id
+            kept = (row for row in rows if row.get("key") != RUN_KEY)
+            rows_of[name] = sorted((masked(row, names) for row in kept), key=repr)
     engine.dispose()
     return rows_of
 
@@ -168,5 +170,7 @@ def read_back(store: Store) -> dict[str, Any]:
 
 
 def plain(run: Run) -> str:
-    """Everything MLflow tells of a run, NaN as a word."""
-    return json.dumps(run.to_dictionary(), sort_keys=True).replace(run.info.run_id, "RUN")
+    """Everything MLflow tells of a run but the key that a client gives it, NaN as a word."""
+    told = run.to_dictionary()
+    told["data"]["tags"].pop(RUN_KEY, None)
+    return json.dumps(told, sort_keys=True).replace(run.info.run_id, "RUN")

@@ -17,7 +17,7 @@ from helpers import CLI, PATIENCE, clean_environment, eventually, process
 from test_signals import left_in, new_store
 
 from gdexp.errors import WriteError
-from gdexp.tracking import artifacts, recorder
+from gdexp.tracking import artifacts, recorder, spool
 from gdexp.tracking.connect import connect
 
 SMALL = 3 * 2**20
@@ -134,9 +134,13 @@ def test_a_file_that_is_not_synced_is_not_reported(
 ) -> None:
     before = left_in(store)
     monkeypatch.setattr(artifacts, "sync", full)
+    monkeypatch.setattr(spool, "sync", full)
     ended = cli("iters=5", "tracking.experiment=mine")
     assert ended.code == 1
-    assert ended.err.endswith("mlflow.db: [Errno 28] No space left on device.\n")
+    assert ended.err.endswith(
+        "mlflow.db: [Errno 28] No space left on device, and outputs/spool cannot be written "
+        "either: No space left on device.\n"
+    )
     assert left_in(store) == before
     assert not any((store / "outputs" / "artifacts").iterdir())
 
@@ -153,6 +157,7 @@ def test_a_run_whose_end_cannot_be_written_is_failed(
         write(folders)
 
     monkeypatch.setattr(artifacts, "write_files", late)
+    monkeypatch.setattr(spool, "sync", full)
     ended = cli("iters=5")
     assert ended.code == 1
     assert "No space left on device" in ended.err

@@ -17,7 +17,7 @@ import pytest
 from helpers import PATIENCE, clean_environment, eventually
 from tracking_helpers import DATASET, client, curve, finished, lived, names, tables
 
-from gdexp.errors import WriteError
+from gdexp.errors import RefusedError, WriteError
 from gdexp.tracking import database, recorder, sql_store
 from gdexp.tracking.connect import connect
 from gdexp.tracking.recorder import Recorder
@@ -137,6 +137,7 @@ def test_a_run_whose_end_is_not_written_is_never_finished(
     ended = replace(ended, status="FINISHED", tags={"gdexp.outcome": "completed"})
     with broken(monkeypatch, committed=committed), pytest.raises(WriteError, match="closed"):
         sqlite.write([ended])
+    sqlite.give_up([ended])
     (run,) = sqlite.runs()
     assert "gdexp.process" not in run.tags
     assert (run.status, run.outcome) == (
@@ -149,8 +150,10 @@ def test_a_run_whose_end_is_not_written_is_never_finished(
 def test_an_opening_whose_answer_gets_lost_does_not_stay_running(
     sqlite: SqlStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    ((opened,), *_) = lived()
     with broken(monkeypatch, committed=True), pytest.raises(WriteError, match="closed"):
-        sqlite.write(lived()[0])
+        sqlite.write([opened])
+    sqlite.give_up([opened])
     (run,) = sqlite.runs()
     assert (run.status, run.outcome) == ("FAILED", "failed")
     assert "gdexp.process" not in run.tags
@@ -207,15 +210,20 @@ def test_what_a_record_must_have() -> None:
 class Notebook:
     """A store that notes how many runs each write has, and whether they were told of before."""
 
+    uri = "sqlite:///notebook.db"
+
     def __init__(self, told: list[int], *, atomic: bool = True) -> None:
         self.atomic, self.told, self.writes = atomic, told, list[int]()
 
     def write(self, records: Sequence[RunRecord]) -> list[str]:
         assert len(self.told) == sum(self.writes), "told of a run before it was written"
         if any(record.name == "bad" for record in records):
-            raise WriteError("no")
+            raise RefusedError("no")
         self.writes.append(len(records))
         return [record.run_id for record in records]
+
+    def give_up(self, records: Sequence[RunRecord]) -> None:
+        pass
 
 
 def recorded(
@@ -263,7 +271,7 @@ def test_a_server_gets_runs_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_nothing_is_told_of_runs_that_were_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recorder, "DELAY", 1e9)
-    with pytest.raises(WriteError, match=r"^no$"):
+    with pytest.raises(RefusedError, match=r"^no$"):
         recorded(monkeypatch, [*SEVEN, finished(name="bad")])
 
 
@@ -289,7 +297,7 @@ def test_what_cannot_be_written_late_is_raised_where_runs_are_computed(
 ) -> None:
     _, writer = late(monkeypatch, finished(name="bad"))
     eventually(lambda: writer._error is not None)
-    with pytest.raises(WriteError, match=r"^no$"):
+    with pytest.raises(RefusedError, match=r"^no$"):
         writer.flush()
     writer.flush()
 
