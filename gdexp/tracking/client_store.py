@@ -80,7 +80,7 @@ class ClientStore:
             if is_abandoned():
                 raise TimeoutError("the server has taken too long")
             action()
-        if again:
+        if again and not (record.is_open and record.status == "RUNNING"):
             for double in self._keyed(key)[1:]:
                 self.client.delete_run(double.info.run_id)
         return self._ids[key]
