@@ -67,7 +67,8 @@ class Summary:
         Raises:
             ConfigError: the store already has a sweep of this name; their runs would be mixed.
         """
-        if resume.summaries_of(self.store, self.sweep_id):
+        # A store that does not answer is not asked: the name of a new folder is unique.
+        if self._delivery.read(lambda: resume.summaries_of(self.store, self.sweep_id)):
             raise ConfigError(
                 f"hydra.sweep.dir: a sweep {self.sweep_id!r} is recorded already. Name another "
                 f"folder{self._or_resume}."

@@ -17,6 +17,7 @@ from gdexp.tracking.client_write import actions
 from gdexp.tracking.location import hide_password
 from gdexp.tracking.patience import is_abandoned
 from gdexp.tracking.run_record import PROCESS, RUN_KEY, RecordedRun, RunRecord
+from gdexp.tracking.store import reading, writing
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -132,6 +133,7 @@ class ClientStore:
         if PROCESS in record.tags:  # it had ended, and is resumed
             self.client.update_run(run_id, status=record.status)
 
+    @reading
     def runs(
         self,
         tags: Mapping[str, str | None] | None = None,
@@ -168,11 +170,13 @@ class ClientStore:
             if not token:
                 return
 
+    @writing
     def delete(self, run_ids: Sequence[str]) -> None:
         """Mark runs as deleted; see :class:`gdexp.tracking.store.Store`."""
         for run_id in run_ids:
             self.client.delete_run(run_id)
 
+    @writing
     def fail(self, run_ids: Mapping[str, str]) -> None:
         """Mark runs as FAILED; see :class:`gdexp.tracking.store.Store`."""
         for run_id, reason in run_ids.items():
@@ -201,11 +205,13 @@ class ClientStore:
                 f"{hide_password(self.uri)} cannot be written: {brief(error)}."
             ) from error
 
+    @reading
     def files(self, run: RecordedRun, below: str = "") -> list[str]:
         """The files of a run; see :class:`gdexp.tracking.store.Store`."""
         entries = self.client.list_artifacts(run.run_id, below or None)
         return sorted(entry.path for entry in entries)
 
+    @reading
     def read(self, run: RecordedRun, name: str) -> bytes:
         """The content of one file."""
         with tempfile.TemporaryDirectory() as folder:
