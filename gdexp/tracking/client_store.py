@@ -11,8 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gdexp.errors import RefusedError, StoreError, WriteError, brief, cause
+from gdexp.errors import RefusedError, WriteError, brief, cause
 from gdexp.tracking import environment
+from gdexp.tracking.client_query import quoted, recorded_run
 from gdexp.tracking.client_write import actions
 from gdexp.tracking.location import hide_password
 from gdexp.tracking.patience import is_abandoned
@@ -155,7 +156,7 @@ class ClientStore:
         if everywhere:
             experiments = [each.experiment_id for each in self.client.search_experiments()]
         pages = self._pages(experiments, " AND ".join(conditions), limit)
-        return [_recorded(run) for run in pages]
+        return [recorded_run(run) for run in pages]
 
     def _pages(self, experiments: list[str], condition: str, limit: int | None) -> Iterator[Run]:
         token, count = None, 0
@@ -186,7 +187,7 @@ class ClientStore:
 
     def interrupt(self, run: RecordedRun, end_ms: int, tags: Mapping[str, str]) -> bool:
         """Mark a run as KILLED; see :class:`gdexp.tracking.store.Store`."""
-        now = _recorded(self.client.get_run(run.run_id))
+        now = recorded_run(self.client.get_run(run.run_id))
         if (now.status, now.tags.get(PROCESS)) != (run.status, run.tags.get(PROCESS)):
             return False
         end = RunRecord("KILLED", "KILLED", run.start_ms, end_ms, tags=tags)
@@ -231,35 +232,6 @@ def _is_refusal(error: Exception) -> bool:
     """Whether the run itself is refused, as for a key that MLflow does not allow."""
     code = getattr(error, "error_code", "")
     return code == "INVALID_PARAMETER_VALUE" or type(error) in (TypeError, ValueError)
-
-
-def _recorded(run: Run) -> RecordedRun:
-    points = run.data._metric_objs  # the public dictionary has no times
-    start = run.info.start_time or 0
-    return RecordedRun(
-        run_id=run.info.run_id,
-        experiment_id=run.info.experiment_id,
-        name=run.info.run_name or "",
-        status=run.info.status,
-        start_ms=start,
-        artifact_uri=run.info.artifact_uri or "",
-        params=dict(run.data.params),
-        tags=dict(run.data.tags),
-        metrics=dict(run.data.metrics),
-        heard_ms=max([start, *(point.timestamp for point in points)]),
-        epoch=max([0, *(point.step for point in points)]),
-    )
-
-
-def quoted(text: str) -> str:
-    """A string quoted for MLflow's filter syntax.
-
-    Raises:
-        StoreError: it contains both kinds of quotes, which that syntax cannot express.
-    """
-    if "'" in text and '"' in text:
-        raise StoreError(f"{text!r} contains both kinds of quotes: MLflow cannot search for it.")
-    return f'"{text}"' if "'" in text else f"'{text}'"
 
 
 def quiet() -> None:
