@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 OPENING = 120.0  # seconds that creating the tables of a store may take
+ATTEMPTS = 4  # of MLflow to connect to a database: a second, where its own take two minutes
 RUN_FIRST = "run python -m gdexp first."
 
 
@@ -70,9 +71,11 @@ def opened(uri: str, experiment: str) -> Store:
         location.check_reachable(uri)
     if kind not in SERVERS:
         check_writable(absolute(OUTPUTS), "outputs")
-        absolute(OUTPUTS).mkdir(parents=True, exist_ok=True)
     try:
-        return patiently(partial(_open, uri, experiment), uri, OPENING)
+        store = patiently(partial(_open, uri, experiment), uri, OPENING)
+        if kind not in SERVERS:
+            absolute(OUTPUTS).mkdir(parents=True, exist_ok=True)
+        return store
     except StoreError:
         raise
     except ModuleNotFoundError as error:
@@ -173,6 +176,10 @@ def client_of(uri: str) -> MlflowClient:
     quiet()
     from mlflow import MlflowClient
 
+    if kind_of(uri) not in SERVERS:
+        from mlflow.store.db import utils
+
+        utils.MAX_RETRY_COUNT = min(utils.MAX_RETRY_COUNT, ATTEMPTS)
     client = MlflowClient(tracking_uri=uri)
     client.search_experiments(max_results=1)  # creates the tables
     return client
