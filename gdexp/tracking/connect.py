@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 OPENING = 120.0  # seconds that creating the tables of a store may take
-ATTEMPTS = 4  # of MLflow to connect to a database: a second, where its own take two minutes
 RUN_FIRST = "run python -m gdexp first."
 
 
@@ -179,7 +178,7 @@ def client_of(uri: str) -> MlflowClient:
     if kind_of(uri) not in SERVERS:
         from mlflow.store.db import utils
 
-        utils.MAX_RETRY_COUNT = min(utils.MAX_RETRY_COUNT, ATTEMPTS)
+        utils.MAX_RETRY_COUNT = 4  # attempts to connect: a second, not two minutes
     client = MlflowClient(tracking_uri=uri)
     client.search_experiments(max_results=1)  # creates the tables
     return client
@@ -224,8 +223,7 @@ def open_existing(uri: str | None, experiment: str | None) -> Store:
     if kind_of(uri) != "sqlite":
         location.check_reachable(uri)
     try:
-        store = patiently(partial(_existing, uri, name), uri, OPENING)
-        deliver_rest(store)
+        deliver_rest(store := patiently(partial(_existing, uri, name), uri, OPENING))
         return store
     except GdexpError:
         raise
