@@ -9,6 +9,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
+from gdexp.errors import StoreError
+
 Row: TypeAlias = tuple[Any, ...]
 
 PATIENCE = 60.0  # seconds to wait for other writers of a SQLite file
@@ -54,9 +56,21 @@ class Sqlite:
         """A connection outside a transaction.
 
         It must be able to write: after a crash, SQLite first rolls back the unfinished transaction.
+
+        Raises:
+            StoreError: this is needed, but the user may not write there.
         """
         with closing(self._connect()) as connection:
-            yield _SqliteConnection(connection)
+            try:
+                yield _SqliteConnection(connection)
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_READONLY:
+                    raise
+                raise StoreError(
+                    f"{self.path} cannot be read: before, SQLite has to write beside it, to undo "
+                    f"what a killed process left unfinished, but {self.path.parent} is read-only. "
+                    "Type the command as a user who may write there."
+                ) from error
 
     @contextmanager
     def transaction(self) -> Iterator[_SqliteConnection]:
