@@ -85,7 +85,7 @@ class Served(Store):
     def prepare(self, folder: Path) -> dict[str, str]:
         """Start the round's server."""
         self._servers.close()  # the former round's
-        port = self._servers.enter_context(_mlflow(folder))
+        port = self._servers.enter_context(mlflow_server(folder))
         return {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}"}
 
     def query(self, folder: Path) -> AbstractContextManager[Query]:
@@ -134,7 +134,8 @@ def postgresql_server() -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def _mlflow(folder: Path) -> Iterator[int]:
+def mlflow_server(folder: Path) -> Iterator[int]:
+    """MLflow's own server on loopback, by its port; its files are in this folder."""
     port = free_port()
     words = ["mlflow", "server", "--backend-store-uri", f"sqlite:///{folder}/server.db"]
     words += ["--artifacts-destination", str(folder / "mlartifacts")]

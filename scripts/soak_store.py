@@ -107,8 +107,14 @@ def sqlite(path: Path) -> Iterator[Query]:
 
 @contextlib.contextmanager
 def postgresql(uri: str) -> Iterator[Query]:
-    """Queries of a PostgreSQL database."""
+    """Queries of a PostgreSQL database; of tables that do not exist yet, no rows."""
     import psycopg
 
-    with psycopg.connect(uri) as connection:
-        yield lambda sql: connection.execute(sql.encode()).fetchall()
+    with psycopg.connect(uri, autocommit=True) as connection:
+
+        def query(sql: str) -> Sequence[Sequence[Any]]:
+            with contextlib.suppress(psycopg.errors.UndefinedTable):
+                return connection.execute(sql.encode()).fetchall()
+            return []
+
+        yield query

@@ -44,7 +44,6 @@ def main(argv: Sequence[str]) -> int:
 
 def _sync(uri: str | None) -> int:
     from gdexp.tracking import spool
-    from gdexp.tracking.delivery import left_sentence
     from gdexp.tracking.location import resolve
 
     place = spool.folder()
@@ -61,18 +60,19 @@ def _sync(uri: str | None) -> int:
         try:
             done = _deliver(known.get(address, address), experiment)
         except GdexpError as error:
-            left += [left_sentence(path, error) for path in paths]
+            left |= dict.fromkeys(paths, brief(error))
             continue
         where = f"experiment {experiment} of {address}"
         for key, run_id in done.ids.items():
             common.show(f"{done.names[key]}: run {run_id} in {where}")
         count += len(done.ids)
-        left += done.left
+        left |= done.left
         if done.is_busy:
-            left += [f"{spool.shown(path)}: another process is delivering it." for path in paths]
-    left = list(dict.fromkeys(left))  # a damaged file is seen twice
-    for sentence in left:
-        print(f"gdexp: {sentence}", file=sys.stderr)
+            left |= dict.fromkeys(paths, "another process is delivering it")
+    for reason in dict.fromkeys(left.values()):
+        alike = [path for path, why in left.items() if why == reason]
+        which = f"{spool.shown(alike[0])} is" if len(alike) == 1 else f"{len(alike)} files are"
+        print(f"gdexp: {which} left: {reason}.", file=sys.stderr)
     rest = f"; {counted(len(left), 'file')} left" if left else ""
     print(f"delivered {counted(count, 'run')}{rest}", file=sys.stderr)
     return 2 if left and not count else 0
@@ -87,19 +87,18 @@ def _known_stores(uri: str | None) -> Mapping[str, str]:
     return {spool.address_of(each): each for each in sorted(uris, key=lambda u: u == resolve(uri))}
 
 
-def _grouped(paths: Iterable[Path]) -> tuple[dict[tuple[str, str], list[Path]], list[str]]:
-    """The files for each experiment of a store, and a sentence about each that is damaged."""
+def _grouped(paths: Iterable[Path]) -> tuple[dict[tuple[str, str], list[Path]], dict[Path, str]]:
+    """The files for each experiment of a store; and those that are damaged, and why."""
     from gdexp.tracking import spool
-    from gdexp.tracking.delivery import left_sentence
 
     groups: dict[tuple[str, str], list[Path]] = defaultdict(list)
-    left = []
+    left = {}
     for path in paths:
         try:
             content = spool.read(path)
         except ValueError as error:
             if path.exists():  # else it has just been delivered
-                left.append(left_sentence(path, error))
+                left[path] = brief(error)
         else:
             groups[content.address, content.experiment].append(path)
     return groups, left

@@ -158,7 +158,8 @@ def handled(*, watched: bool = True) -> Iterator[None]:
     sys.unraisablehook = hook
     _is_handling = _shielded = False
     if _received is not None:
-        raise Interrupted(_received) from (None if isinstance(error, Interrupted) else error)
+        cause = error.__cause__ if isinstance(error, Interrupted) else error
+        raise Interrupted(_received) from cause
     if error is not None:
         raise error
 

@@ -47,6 +47,7 @@ class Summary:
     run_id: str | None = None
     _key: str | None = None  # of its records
     _started: float = field(default_factory=time.time)
+    _is_unread: bool = False  # whether runs are missing from the table as the store did not answer
 
     @property
     def sweep_id(self) -> str:
@@ -67,7 +68,8 @@ class Summary:
         Raises:
             ConfigError: the store already has a sweep of this name; their runs would be mixed.
         """
-        if resume.summaries_of(self.store, self.sweep_id):
+        # A store that does not answer is not asked: the name of a new folder is unique.
+        if self._delivery.read(lambda: resume.summaries_of(self.store, self.sweep_id)):
             raise ConfigError(
                 f"hydra.sweep.dir: a sweep {self.sweep_id!r} is recorded already. Name another "
                 f"folder{self._or_resume}."
@@ -105,6 +107,9 @@ class Summary:
         missing = len(table) < len(self.jobs)  # refused, or not begun: they leave no record
         count = counted(max(len(self.jobs), len(table)), "run")
         count = f"{len(table)} of {count} recorded" if missing else count
+        if self._is_unread:
+            count = f"{counted(len(self.jobs), 'run')}, which cannot be read from the store now"
+            count += self._or_resume.replace("run its missing jobs", "complete this table")
         sentence = count + (": " if parts else "") + ", ".join(parts)
         now = time.time()
         seconds = now - self._started
@@ -178,7 +183,10 @@ class Summary:
         return [rows[number] for number in sorted(rows)]
 
     def _recorded(self) -> list[RecordedRun]:
-        return self._delivery.read(lambda: resume.runs_of(self.store, self.sweep_id)) or []
+        self._delivery.finish()  # what is spooled is not in the store yet
+        recorded = self._delivery.read(lambda: resume.runs_of(self.store, self.sweep_id))
+        self._is_unread = recorded is None
+        return recorded or []
 
 
 def _files(table: Sequence[Row]) -> dict[str, bytes]:

@@ -11,12 +11,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gdexp.errors import RefusedError, StoreError, WriteError, brief, cause
+from gdexp.errors import RefusedError, WriteError, brief, cause
 from gdexp.tracking import environment
+from gdexp.tracking.client_query import quoted, recorded_run
 from gdexp.tracking.client_write import actions
 from gdexp.tracking.location import hide_password
 from gdexp.tracking.patience import is_abandoned
 from gdexp.tracking.run_record import PROCESS, RUN_KEY, RecordedRun, RunRecord
+from gdexp.tracking.store import reading, writing
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -80,7 +82,7 @@ class ClientStore:
             if is_abandoned():
                 raise TimeoutError("the server has taken too long")
             action()
-        if again:
+        if again and not (record.is_open and record.status == "RUNNING"):
             for double in self._keyed(key)[1:]:
                 self.client.delete_run(double.info.run_id)
         return self._ids[key]
@@ -132,6 +134,7 @@ class ClientStore:
         if PROCESS in record.tags:  # it had ended, and is resumed
             self.client.update_run(run_id, status=record.status)
 
+    @reading
     def runs(
         self,
         tags: Mapping[str, str | None] | None = None,
@@ -153,7 +156,7 @@ class ClientStore:
         if everywhere:
             experiments = [each.experiment_id for each in self.client.search_experiments()]
         pages = self._pages(experiments, " AND ".join(conditions), limit)
-        return [_recorded(run) for run in pages]
+        return [recorded_run(run) for run in pages]
 
     def _pages(self, experiments: list[str], condition: str, limit: int | None) -> Iterator[Run]:
         token, count = None, 0
@@ -168,11 +171,13 @@ class ClientStore:
             if not token:
                 return
 
+    @writing
     def delete(self, run_ids: Sequence[str]) -> None:
         """Mark runs as deleted; see :class:`gdexp.tracking.store.Store`."""
         for run_id in run_ids:
             self.client.delete_run(run_id)
 
+    @writing
     def fail(self, run_ids: Mapping[str, str]) -> None:
         """Mark runs as FAILED; see :class:`gdexp.tracking.store.Store`."""
         for run_id, reason in run_ids.items():
@@ -182,7 +187,7 @@ class ClientStore:
 
     def interrupt(self, run: RecordedRun, end_ms: int, tags: Mapping[str, str]) -> bool:
         """Mark a run as KILLED; see :class:`gdexp.tracking.store.Store`."""
-        now = _recorded(self.client.get_run(run.run_id))
+        now = recorded_run(self.client.get_run(run.run_id))
         if (now.status, now.tags.get(PROCESS)) != (run.status, run.tags.get(PROCESS)):
             return False
         end = RunRecord("KILLED", "KILLED", run.start_ms, end_ms, tags=tags)
@@ -201,11 +206,13 @@ class ClientStore:
                 f"{hide_password(self.uri)} cannot be written: {brief(error)}."
             ) from error
 
+    @reading
     def files(self, run: RecordedRun, below: str = "") -> list[str]:
         """The files of a run; see :class:`gdexp.tracking.store.Store`."""
         entries = self.client.list_artifacts(run.run_id, below or None)
         return sorted(entry.path for entry in entries)
 
+    @reading
     def read(self, run: RecordedRun, name: str) -> bytes:
         """The content of one file."""
         with tempfile.TemporaryDirectory() as folder:
@@ -227,35 +234,6 @@ def _is_refusal(error: Exception) -> bool:
     return code == "INVALID_PARAMETER_VALUE" or type(error) in (TypeError, ValueError)
 
 
-def _recorded(run: Run) -> RecordedRun:
-    points = run.data._metric_objs  # the public dictionary has no times
-    start = run.info.start_time or 0
-    return RecordedRun(
-        run_id=run.info.run_id,
-        experiment_id=run.info.experiment_id,
-        name=run.info.run_name or "",
-        status=run.info.status,
-        start_ms=start,
-        artifact_uri=run.info.artifact_uri or "",
-        params=dict(run.data.params),
-        tags=dict(run.data.tags),
-        metrics=dict(run.data.metrics),
-        heard_ms=max([start, *(point.timestamp for point in points)]),
-        epoch=max([0, *(point.step for point in points)]),
-    )
-
-
-def quoted(text: str) -> str:
-    """A string quoted for MLflow's filter syntax.
-
-    Raises:
-        StoreError: it contains both kinds of quotes, which that syntax cannot express.
-    """
-    if "'" in text and '"' in text:
-        raise StoreError(f"{text!r} contains both kinds of quotes: MLflow cannot search for it.")
-    return f'"{text}"' if "'" in text else f"'{text}'"
-
-
 def quiet() -> None:
     """Turn off telemetry and logs on stderr, and make retries end within seconds."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -268,3 +246,4 @@ def quiet() -> None:
 
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.ERROR)  # it tries again, aloud

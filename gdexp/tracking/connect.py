@@ -70,9 +70,11 @@ def opened(uri: str, experiment: str) -> Store:
         location.check_reachable(uri)
     if kind not in SERVERS:
         check_writable(absolute(OUTPUTS), "outputs")
-        absolute(OUTPUTS).mkdir(parents=True, exist_ok=True)
     try:
-        return patiently(partial(_open, uri, experiment), uri, OPENING)
+        store = patiently(partial(_open, uri, experiment), uri, OPENING)
+        if kind not in SERVERS:
+            absolute(OUTPUTS).mkdir(parents=True, exist_ok=True)
+        return store
     except StoreError:
         raise
     except ModuleNotFoundError as error:
@@ -179,6 +181,10 @@ def client_of(uri: str) -> MlflowClient:
     quiet()
     from mlflow import MlflowClient
 
+    if kind_of(uri) not in SERVERS:
+        from mlflow.store.db import utils
+
+        utils.MAX_RETRY_COUNT = 4  # attempts to connect: a second, not two minutes
     client = MlflowClient(tracking_uri=with_password(uri))
     client.search_experiments(max_results=1)  # creates the tables
     return client
@@ -212,8 +218,7 @@ def open_existing(uri: str | None, experiment: str | None) -> Store:
     if kind_of(uri) != "sqlite":
         location.check_reachable(uri)
     try:
-        store = patiently(partial(_existing, uri, name), uri, OPENING)
-        deliver_rest(store)
+        deliver_rest(store := patiently(partial(_existing, uri, name), uri, OPENING))
         return close_dead(store)
     except GdexpError:
         raise

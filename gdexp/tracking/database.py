@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 from gdexp.descent.signals import signalled
+from gdexp.errors import StoreError
 
 Row: TypeAlias = tuple[Any, ...]
 
@@ -59,9 +60,21 @@ class Sqlite:
         """A connection outside a transaction.
 
         It must be able to write: after a crash, SQLite first rolls back the unfinished transaction.
+
+        Raises:
+            StoreError: this is needed, but the user may not write there.
         """
         with closing(self._connect()) as connection:
-            yield _SqliteConnection(connection, self.path)
+            try:
+                yield _SqliteConnection(connection, self.path)
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_READONLY:
+                    raise
+                raise StoreError(
+                    f"{self.path} cannot be read: before, SQLite has to write beside it, to undo "
+                    f"what a killed process left unfinished, but {self.path.parent} is read-only. "
+                    "Type the command as a user who may write there."
+                ) from error
 
     @contextmanager
     def transaction(self) -> Iterator[_SqliteConnection]:

@@ -32,13 +32,13 @@ class Delivered:
     Attributes:
         ids: the store's id of each run that was delivered, by its key.
         names: the names of these runs.
-        left: a sentence about each file that is still in the spool.
+        left: the files that are still in the spool, and why.
         is_busy: whether another process is delivering them.
     """
 
     ids: dict[str, str] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
-    left: list[str] = field(default_factory=list)
+    left: dict[Path, str] = field(default_factory=dict)
     is_busy: bool = False
 
 
@@ -66,18 +66,11 @@ def deliver(store: Store, place: Path, seconds: float = 0.0) -> Delivered:
                     _write_again(store, records, stuck, done)
                     path.unlink()
             except (ValueError, RefusedError) as error:
-                done.left.append(left_sentence(path, error))
+                done.left[path] = brief(error)
             except Exception as error:
-                done.left += [
-                    f"{spool.shown(each)} is left: {brief(error)}." for each in paths[number:]
-                ]
+                done.left |= dict.fromkeys(paths[number:], brief(error))
                 break
     return done
-
-
-def left_sentence(path: Path, error: Exception) -> str:
-    """Which file stays in the spool, and why."""
-    return f"{spool.shown(path)} is left: {brief(error)}."
 
 
 def _readable(path: Path, stuck: set[str]) -> Sequence[RunRecord] | None:
@@ -233,7 +226,7 @@ class Delivery:
             if time.monotonic() < self._failed + RECENT:
                 return
             attempt = self._attempt = Attempt(self._deliver, self._store.uri)
-        with suppress(TimeoutError):
+        with suppress(Exception):  # what is not delivered stays in the spool
             attempt.wait()
 
     def read(self, action: Callable[[], T]) -> T | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import threading
 import time
 from collections.abc import Callable
 from typing import Generic, TypeVar, cast
 
 from gdexp.descent.signals import signalled
+from gdexp.errors import cause
 from gdexp.tracking.database import Postgres
 from gdexp.tracking.location import check_reachable, kind_of
 
@@ -51,24 +53,26 @@ class Attempt(threading.Thread, Generic[T]):
         Raises:
             TimeoutError: the store does not answer, or the action takes too long.
         """
-        start = time.monotonic()
+        start, reason = time.monotonic(), ""
         if not (self._is_done(SILENCE) or signalled()):
             while time.monotonic() < start + longest and not self._done.is_set():
-                probe = Attempt(lambda: _answers(self._uri), self._uri)
+                probe = Attempt(lambda: _ask(self._uri), self._uri)
                 self._is_done(ANSWER, probe)
-                if not (probe._result or self._done.is_set()) or signalled():
+                reason = cause(probe._error) if probe._error is not None else ""
+                if reason or not (probe._done.is_set() or self._done.is_set()) or signalled():
                     break
                 self._is_done(SILENCE)
         if signalled():
             self._done.wait(HURRY)
         if not self._done.is_set():
             self.is_abandoned = True
-            raise TimeoutError(f"no answer within {time.monotonic() - start:.0f} seconds")
+            seconds = time.monotonic() - start
+            raise TimeoutError(reason or f"no answer within {seconds:.0f} seconds")
         if self._error is not None:
             raise self._error
         return cast(T, self._result)
 
-    def _is_done(self, seconds: float, probe: Attempt[bool] | None = None) -> bool:
+    def _is_done(self, seconds: float, probe: Attempt[None] | None = None) -> bool:
         """Whether the action is done before these seconds, a signal or the end of the probe."""
         deadline = time.monotonic() + seconds
         while not self._done.wait(SLICE) and time.monotonic() < deadline:
@@ -93,13 +97,11 @@ def is_abandoned() -> bool:
     return bool(getattr(threading.current_thread(), "is_abandoned", False))
 
 
-def _answers(uri: str) -> bool:
-    try:
-        if kind_of(uri) == "postgresql":
-            with Postgres(uri).reading() as connection:
-                connection.query("SELECT 1")
-        elif kind_of(uri) != "sqlite":
-            check_reachable(uri)
-    except Exception:
-        return False
-    return True
+def _ask(uri: str) -> None:
+    """Raise an exception if the store does not answer, or refuses the user."""
+    kind = kind_of(uri)
+    if kind == "postgresql" and importlib.util.find_spec("psycopg"):
+        with Postgres(uri).reading() as connection:
+            connection.query("SELECT 1")
+    elif kind != "sqlite":
+        check_reachable(uri)

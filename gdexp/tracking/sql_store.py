@@ -21,6 +21,7 @@ from gdexp.tracking.run_record import RecordedRun, RunRecord
 from gdexp.tracking.sql_query import is_as_read, matching_ids, recorded_runs
 from gdexp.tracking.sql_rows import COLUMNS, Rows, rows_of
 from gdexp.tracking.sql_write import ENDINGS, insert, set_status, tag_failed
+from gdexp.tracking.store import reading, writing
 
 MANY = 1000  # runs above which a database without statistics picks slow plans
 
@@ -117,6 +118,7 @@ class SqlStore:
                     reason = "its last rows could not be written"
                     tag_failed(connection, {record.run_id: reason})
 
+    @reading
     def runs(
         self,
         tags: Mapping[str, str | None] | None = None,
@@ -131,6 +133,7 @@ class SqlStore:
             ids = matching_ids(connection, tags or {}, experiment, limit, id_prefix)
             return recorded_runs(connection, ids)
 
+    @writing
     def delete(self, run_ids: Sequence[str]) -> None:
         """Mark runs as deleted; see :class:`gdexp.tracking.store.Store`."""
         with self._database.transaction() as connection:
@@ -141,6 +144,7 @@ class SqlStore:
                     (int(time.time() * 1000), run_id),
                 )
 
+    @writing
     def fail(self, run_ids: Mapping[str, str]) -> None:
         """Mark runs as FAILED; see :class:`gdexp.tracking.store.Store`."""
         with self._database.transaction() as connection:
@@ -173,6 +177,7 @@ class SqlStore:
                 f"{hide_password(self.uri)} cannot be written: {brief(error)}."
             ) from error
 
+    @reading
     def files(self, run: RecordedRun, below: str = "") -> list[str]:
         """The files of a run; see :class:`gdexp.tracking.store.Store`."""
         folder = artifacts.local_path(run.artifact_uri)
@@ -182,6 +187,7 @@ class SqlStore:
 
         return mlflow_files.listed(run.artifact_uri, below)
 
+    @reading
     def read(self, run: RecordedRun, name: str) -> bytes:
         """The content of one file."""
         folder = artifacts.local_path(run.artifact_uri)

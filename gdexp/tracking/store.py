@@ -2,10 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ParamSpec, Protocol, TypeVar
 
+from gdexp.errors import GdexpError, StoreError, WriteError, cause
+from gdexp.tracking.location import hide_password
 from gdexp.tracking.run_record import RecordedRun, RunRecord
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _raising(kind: type[StoreError], what: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    def decorated(method: Callable[P, T]) -> Callable[P, T]:
+        @functools.wraps(method)
+        def called(*args: P.args, **settings: P.kwargs) -> T:
+            try:
+                return method(*args, **settings)
+            except (GdexpError, OSError):
+                raise
+            except Exception as error:
+                store: Any = args[0]
+                shown = hide_password(store.uri)
+                raise kind(f"{shown} {what}: {cause(error).replace(store.uri, shown)}.") from error
+
+        return called
+
+    return decorated
+
+
+reading = _raising(StoreError, "cannot be read")
+"""Lets a method of a store raise StoreError, whatever its library raises."""
+
+writing = _raising(WriteError, "cannot be written")
+"""Lets a method of a store raise WriteError, whatever its library raises."""
 
 
 class Store(Protocol):

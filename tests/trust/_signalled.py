@@ -2,10 +2,10 @@
 
 The plan is JSON: ``words`` of the command line, ``signum``, ``source`` (a folder to start from, of
 which every process gets a copy), ``target`` (where the copies go), ``moments`` and ``patches``
-(values for names of modules). A moment is a number of profiler events in gdexp's own code, calls
-of C functions included; the process of moment 0 gets no signal. Every moment has a process, forked
-from this one, so that importing is paid once. On stdout: for every moment the exit code, how many
-events there were, and the first and last event of each function that writes.
+(values for names of modules). A moment is a number of lines that gdexp's own code has executed; the
+process of moment 0 gets no signal. Every moment has a process, forked from this one, so that
+importing is paid once. On stdout: for every moment the exit code, how many lines there were, and of
+each line of code the first and the last moment.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import json
 import os
 import pkgutil
 import shutil
+import signal
 import sys
 from pathlib import Path
 from types import FrameType
@@ -23,7 +24,6 @@ from typing import Any, NoReturn
 import gdexp
 
 PACKAGE = str(Path(gdexp.__file__).parent)
-WRITING = ("_open", "_feed", "keep", "end", "flush", "write", "open", "close", "transaction")
 
 
 def preload() -> None:
@@ -34,23 +34,32 @@ def preload() -> None:
 
 
 class Watch:
-    """Counts events and sends the signal."""
+    """Counts lines of gdexp's code, and has the signal arrive before one of them.
+
+    The handler is called as Python calls it between two instructions, so that every line of every
+    file can be such a moment, also those in which a real signal seldom arrives.
+    """
 
     def __init__(self, signum: int, moment: int) -> None:
         self.signum, self.moment, self.count = signum, moment, 0
-        self.spans: dict[str, tuple[int, int]] = {}
+        self.lines: dict[tuple[str, int], list[int]] = {}
 
-    def __call__(self, frame: FrameType, event: str, arg: Any) -> None:
-        code = frame.f_code
-        if not code.co_filename.startswith(PACKAGE):
-            return
+    def __call__(self, frame: FrameType, event: str, arg: Any) -> Any:
+        return self.step if frame.f_code.co_filename.startswith(PACKAGE) else None
+
+    def step(self, frame: FrameType, event: str, arg: Any) -> Any:
+        if event != "line":
+            return self.step
         self.count += 1
-        if event in ("call", "return") and code.co_name in WRITING:
-            name = f"{Path(code.co_filename).stem}.{code.co_name}"
-            self.spans[name] = (self.spans.get(name, (self.count,))[0], self.count)
-        if self.count == self.moment:
-            sys.setprofile(None)
-            os.kill(os.getpid(), self.signum)
+        if not self.moment:
+            seen = self.lines.setdefault((frame.f_code.co_filename, frame.f_lineno), [])
+            seen[1:] = [self.count]  # the first time and the last
+        elif self.count == self.moment:
+            sys.settrace(None)
+            handler = signal.getsignal(self.signum)
+            assert callable(handler)
+            handler(self.signum, frame)
+        return self.step
 
 
 def child(plan: dict[str, Any], moment: int, folder: Path) -> NoReturn:
@@ -65,14 +74,14 @@ def child(plan: dict[str, Any], moment: int, folder: Path) -> NoReturn:
 
     sys.argv = ["gdexp", *plan["words"]]
     watch, code = Watch(plan["signum"], moment), -1
-    sys.setprofile(watch)
+    sys.settrace(watch)
     try:
         main()
     except SystemExit as ended:
         code = int(ended.code or 0)
     finally:
-        sys.setprofile(None)
-        Path("told").write_text(json.dumps([watch.count, watch.spans]))
+        sys.settrace(None)
+        Path("told").write_text(json.dumps([watch.count, [*watch.lines.values()]]))
         sys.stdout.flush()
         sys.excepthook(*sys.exc_info()) if code < 0 else None  # type: ignore[arg-type]
         os._exit(code if code >= 0 else 99)
@@ -90,6 +99,6 @@ if __name__ == "__main__":
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         ended = folder / "told"  # missing where the process has ended at once
         told.append(
-            [moment, code, *(json.loads(ended.read_text()) if ended.exists() else [None, {}])]
+            [moment, code, *(json.loads(ended.read_text()) if ended.exists() else [None, []])]
         )
     json.dump(told, sys.stdout)

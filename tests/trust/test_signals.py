@@ -17,13 +17,13 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 from helpers import PATIENCE, clean_environment, eventually, python
+from server_helpers import tracking_server
 
 from gdexp.descent.signals import handled
 from gdexp.errors import Interrupted
@@ -307,43 +307,10 @@ def test_a_second_ctrl_c_does_not_wait_for_postgresql(workdir: Path, postgres: A
             ended_by_two(started)
 
 
-@contextlib.contextmanager
-def tracking_server(folder: Path) -> Iterator[int]:
-    """MLflow's own server, by its port."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = int(free.getsockname()[1])
-    words = ["mlflow", "server", "--backend-store-uri", f"sqlite:///{folder}/server.db"]
-    words += ["--port", str(port), "--host", "127.0.0.1", "--workers", "1"]
-    server = subprocess.Popen(
-        [sys.executable, "-m", *words],
-        cwd=folder,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env=clean_environment() | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-        start_new_session=True,
-    )
-
-    def answers() -> bool:
-        with (
-            contextlib.suppress(OSError),
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/health"),
-        ):
-            return True
-        return False
-
-    try:
-        eventually(answers)
-        yield port
-    finally:
-        os.killpg(server.pid, signal.SIGKILL)
-        server.wait()
-
-
 @pytest.mark.slow
 def test_a_second_ctrl_c_does_not_wait_for_a_server(workdir: Path) -> None:
     with contextlib.ExitStack() as stack:
-        port = stack.enter_context(tracking_server(workdir))
+        port, _ = stack.enter_context(tracking_server(workdir))
         near, hung = stack.enter_context(forgetful_proxy(port))
         words = (*LONG, f"tracking.uri=http://127.0.0.1:{near}")
         started = stack.enter_context(running(workdir, *words))

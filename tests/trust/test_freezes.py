@@ -1,0 +1,120 @@
+"""A sweep whose store freezes and thaws, and which is killed and resumed: all of it is there.
+
+SIGSTOP freezes every process of a real PostgreSQL or MLflow server, so that connections are taken
+and nothing is answered; the sweep is one whose runs last, so that some are spooled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import CHECKOUT, PATIENCE, children, clean_environment, eventually, process
+
+sys.path.append(str(CHECKOUT / "scripts"))
+
+import soak_store
+from soak_audit import Problem, problems
+from soak_log import Case, Log
+from soak_servers import mlflow_server, postgresql_server
+
+JOBS = 4
+WORDS = ("-m", "hydra/launcher=basic", "lr=1e-6,2e-6", "iters=60000,60001")
+
+
+@contextlib.contextmanager
+def frozen(pids: set[int]) -> Iterator[None]:
+    """Stop processes for the length of a block."""
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
+class Store:
+    """A store whose server can be frozen."""
+
+    def __init__(self, uri: str, folder: Path, opened: Any, root: Path | None) -> None:
+        self.uri, self.folder = uri, folder
+        self._opened, self._root = opened, root
+
+    def wrong(self, log: Log) -> list[Problem]:
+        """What is wrong with its rows."""
+        with self._opened() as query:
+            rows = soak_store.rows(query, self._root)
+        return problems(log.cases, rows, atomic=self._root is None)
+
+    def has(self, sweep_id: str) -> bool:
+        """Whether the sweep's summary is there."""
+        with self._opened() as query:
+            return bool(query(f"SELECT 1 FROM tags WHERE value = '{sweep_id}'"))
+
+
+@pytest.fixture(params=["postgresql", "server"])
+def store(request: pytest.FixtureRequest, workdir: Path) -> Iterator[tuple[Store, set[int]]]:
+    """A store and the processes of its server."""
+    before = children()
+    if request.param == "postgresql":
+        with postgresql_server() as port:
+            uri = f"postgresql://gdexp@127.0.0.1:{port}/postgres"
+            opened: Any = lambda: soak_store.postgresql(uri)  # noqa: E731
+            yield Store(uri, workdir, opened, None), children() - before
+    else:
+        with mlflow_server(workdir) as port:
+            opened = lambda: soak_store.sqlite(workdir / "server.db")  # noqa: E731
+            uri = f"http://127.0.0.1:{port}"
+            yield Store(uri, workdir, opened, workdir / "mlartifacts"), children() - before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dies", ["frozen", "thawed", "never"])
+def test_a_sweep_whose_store_freezes_and_which_is_killed_is_resumed_whole(
+    dies: str, store: tuple[Store, set[int]], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    place, pids = store
+    env = {"MLFLOW_TRACKING_URI": place.uri}
+    case = Case("", 7, (*WORDS, "seed=7", "hydra.sweep.dir=s7"), JOBS, "s7")
+    log = Log(tmp_path / "log")
+    log.started(case)
+    err = place.folder / "err"
+    with err.open("w") as stream:
+        sweep = subprocess.Popen(
+            [sys.executable, "-m", "gdexp", *case.words],
+            cwd=place.folder,
+            env=clean_environment() | env,
+            stdout=subprocess.DEVNULL,
+            stderr=stream,
+        )
+    request.addfinalizer(sweep.kill)
+    eventually(lambda: "#0" in err.read_text() or sweep.poll() is not None)
+    with frozen(pids):
+        eventually(lambda: "cannot be written" in err.read_text() or sweep.poll() is not None)
+        assert [*place.folder.glob("outputs/spool/*.npz")], err.read_text()
+        if dies == "frozen":
+            sweep.kill()
+            sweep.wait()
+    if dies == "thawed":
+        sweep.kill()
+    sweep.wait(timeout=PATIENCE)
+    log.ended(case, sweep.returncode, "", err.read_text())
+    assert "Traceback" not in err.read_text()
+    assert sweep.returncode == (0 if dies == "never" else -signal.SIGKILL), err.read_text()
+    if dies != "never":
+        resumed = process(*case.words, "sweep.resume=s7", cwd=place.folder, **env)
+        assert resumed.code == 0, resumed.err
+        log.ended(case, resumed.code, resumed.out, resumed.err)
+    synced = process("sync", cwd=place.folder, **env)
+    assert synced.code == 0, synced.err
+    assert place.wrong(log) == [], (err.read_text(), synced.err)
+    assert [*place.folder.glob("outputs/spool/*.npz")] == []
+    assert case.members == set(range(JOBS))
