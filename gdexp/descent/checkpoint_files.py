@@ -14,7 +14,7 @@ from gdexp.config.settings import SECTIONS
 from gdexp.config.trust import BUILT
 from gdexp.descent.archive import check_mapping, unpack_parts
 from gdexp.descent.trajectory import FloatArray
-from gdexp.errors import ConfigError
+from gdexp.errors import ConfigError, excerpt
 
 Fetch: TypeAlias = Callable[[str], tuple[str, bytes]]
 """Reads the newest checkpoint of a recorded run; returns (label, content)."""
@@ -78,7 +78,7 @@ def _check_parts(checkpoint: Checkpoint) -> None:
     for section in SECTIONS:
         check_mapping(settings.get(section, {}), section)
     if type(settings.get("iters")) is not int:
-        raise ValueError(f"its iters is {settings.get('iters')!r:.80}")
+        raise ValueError(f"its iters is {excerpt(settings.get('iters'))}")
     choices = check_mapping(checkpoint.choices or {}, "its choices")
     if not all(isinstance(text, str) for pair in choices.items() for text in pair):
         raise ValueError("its choices are not names")

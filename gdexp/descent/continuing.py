@@ -11,10 +11,12 @@ from gdexp.config.overrides import assignment, parse
 from gdexp.config.schema import FAMILIES, HINTS, shown
 from gdexp.config.settings import SECTIONS, Stop, default_of
 from gdexp.config.trust import Trust, check, named_in
+from gdexp.descent.archive import check_mapping
 from gdexp.descent.build import Components
 from gdexp.descent.checkpoint import Saved
 from gdexp.descent.checkpoint_files import Checkpoint
 from gdexp.descent.compute import new_trajectory
+from gdexp.descent.sizes import check_sizes
 from gdexp.descent.stopping import Rules
 from gdexp.errors import ConfigError, UntrustedError
 
@@ -72,6 +74,7 @@ def _check_trusted(job: Job, checkpoint: Checkpoint) -> None:
     trust = Trust(tuple(job.settings["trust"]), typed="'trust=[{}]'", own=named_in(job.folders))
     try:
         check(taken, trust, job.settings)
+        check_sizes(taken, check_mapping(checkpoint.state, "its state").get("predictor", {}))
     except UntrustedError as error:
         raise UntrustedError(f"continue_from: {checkpoint.label}: {error}") from error
     except ValueError as error:

@@ -75,11 +75,14 @@ class Linear(Module):
     ) -> None:
         self.init = init
         super().__init__(torch.nn.Linear(features, outputs, bias=bias))
-        self.to(torch.float32, torch.device("cpu"))
+        self._reset()
 
     def to(self, dtype: torch.dtype, device: torch.device) -> None:
         """Move the parameters to this precision and device, and reset them to ``init``."""
         super().to(dtype, device)
+        self._reset()
+
+    def _reset(self) -> None:
         if self.init != "torch":
             for parameter in self.module.parameters():
                 torch.nn.init.constant_(parameter, float(self.init))

@@ -1,0 +1,281 @@
+"""Damaged and hostile files: a sentence, and nothing runs, is imported or written meanwhile."""
+
+from __future__ import annotations
+
+import copy
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from gdexp import run
+from gdexp.config.compose import Composer, session
+from gdexp.config.job import Job
+from gdexp.descent.archive import pack, unpack
+from gdexp.descent.build import build
+from gdexp.descent.fitted import Fitted
+from gdexp.descent.fitted_files import read_config, read_fitted, read_last_epoch
+from gdexp.experiment import prepare
+from gdexp.tracking.curves import parquet, read_parquet
+
+# What the hook sees. It cannot be removed, so it is switched.
+STARTS = ("os.system", "os.exec", "os.fork", "os.posix_spawn", "os.spawn", "subprocess.Popen")
+CHANGES = ("os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.chmod", "shutil.rmtree")
+REACHES = ("socket.connect", "socket.bind", "urllib.Request", "pickle.find_class", "ctypes.dlopen")
+LIBRARIES = {*sys.stdlib_module_names, "gdexp", "torch", "numpy", "pyarrow", "yaml", "omegaconf"}
+_seen: list[str] = []
+_watching = False
+
+
+def _hook(event: str, arguments: tuple[Any, ...]) -> None:
+    if not _watching:
+        return
+    if event in (*STARTS, *CHANGES, *REACHES):
+        _seen.append(f"{event} {arguments[0]}")
+    elif event == "open" and isinstance(arguments[1], str) and {*"wax+"} & {*arguments[1]}:
+        _seen.append(f"writes {arguments[0]}")
+    elif event == "import" and arguments[0].partition(".")[0] not in LIBRARIES:
+        _seen.append(f"imports {arguments[0]}")
+
+
+sys.addaudithook(_hook)
+
+
+@contextmanager
+def watched() -> Iterator[None]:
+    """Fail if a process starts, a file changes, or a module of nobody's is imported."""
+    global _watching
+    _seen.clear()
+    _watching = True
+    try:
+        yield
+    finally:
+        _watching = False
+    assert _seen == []
+
+
+def outcome(read: Callable[[], Any]) -> Any:
+    """What was read, or the sentence of its refusal."""
+    with watched():
+        try:
+            return read()
+        except ValueError as error:
+            text = str(error)
+            assert text.strip(), repr(error)
+            assert "\n" not in text
+            assert len(text) < 1000
+            return text
+
+
+def composed(*typed: str) -> Job:
+    with session():
+        return Job.of(Composer().compose(typed), typed)
+
+
+def fitted_of(*typed: str) -> Fitted:
+    job = composed(*typed, "data=synthetic", "data.features=2", "data.rows=8")
+    return Fitted.of(job, build(job))
+
+
+PREDICTORS = {
+    "manual": fitted_of("step=manual", "predictor.bias=true").packed(),
+    "mlp": fitted_of("step=model", "predictor=mlp", "predictor.sizes=[3]").packed(),
+}
+EVIL = [
+    {"_target_": target, "_args_": ["touch ran"]}
+    for target in ("os.system", "stranger.Net", "pandas.read_pickle", "gdexp.manual.np.load")
+]
+values = st.one_of(
+    st.sampled_from([None, True, 0, -1, 10**400, 2**31, 1e308, float("nan"), float("-inf")]),
+    st.sampled_from(["", "x", "${oc.env:HOME}", "???", "torch", "\x1b[31m\n", "a" * 5000]),
+    st.sampled_from([[], {}, (), [[]], {"_target_": 3}, {"": ""}, {"_target_": "torch.nn.ReLU"}]),
+    st.sampled_from(EVIL),
+    st.sampled_from(
+        [np.zeros(0), np.ones((2, 2), np.float32), np.array("x"), np.array(1j), np.bool_(True)]
+    ),
+    st.sampled_from([torch.ones(3), torch.zeros(2, 2, dtype=torch.int64), torch.ones(())]),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=9),
+)
+
+
+def places(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The path of every node."""
+    yield path
+    if isinstance(node, dict | list | tuple):
+        for key, inner in node.items() if isinstance(node, dict) else enumerate(node):
+            yield from places(inner, (*path, key))
+
+
+def replaced(node: Any, path: tuple[Any, ...], change: Callable[[Any], Any]) -> Any:
+    """The tree with one node changed; ... removes it."""
+    if not path:
+        return change(node)
+    inner = replaced(node[path[0]], path[1:], change)
+    if isinstance(node, dict):
+        rest = {key: value for key, value in node.items() if key != path[0]}
+        return rest if inner is ... else rest | {path[0]: inner}
+    items = [inner if i == path[0] else item for i, item in enumerate(node)]
+    return type(node)(item for item in items if item is not ...)
+
+
+@st.composite
+def changes(draw: st.DrawFn) -> Callable[[Any], Any]:
+    """Replace, remove or wrap one or two nodes of a tree."""
+    steps = draw(
+        st.lists(
+            st.tuples(st.floats(0, 1, exclude_max=True), st.sampled_from("rrrdwk"), values),
+            min_size=1,
+            max_size=2,
+        )
+    )
+
+    def change(tree: Any) -> Any:
+        tree = copy.deepcopy(tree)
+        for where, kind, value in steps:
+            paths = list(places(tree))
+            path = paths[int(where * len(paths))]
+            effects: dict[str, Callable[[Any], Any]] = {
+                "r": lambda old, new=value: new,
+                "d": lambda old: ... if path else {},
+                "w": lambda old: [old],
+                "k": lambda old, new=value: (
+                    {**old, "_target_": new} if isinstance(old, dict) else new
+                ),
+            }
+            tree = replaced(tree, path, effects[kind])
+        return tree
+
+    return change
+
+
+@st.composite
+def mutations(draw: st.DrawFn) -> Callable[[bytes], bytes]:
+    """Cut, flip, replace, insert or repeat bytes; where is a share of the length."""
+    kind = draw(st.sampled_from(["cut", "flip", "replace", "insert", "repeat"]))
+    where, other = draw(st.floats(0, 1, exclude_max=True)), draw(st.binary(min_size=1, max_size=9))
+
+    def mutate(content: bytes) -> bytes:
+        i = int(where * len(content))
+        before, after = content[:i], content[i:]
+        return {
+            "cut": before,
+            "flip": before + bytes([after[0] ^ other[0]]) + after[1:],
+            "replace": before + other + after[len(other) :],
+            "insert": before + other + after,
+            "repeat": before + after + after,
+        }[kind]
+
+    return mutate
+
+
+many = settings(
+    max_examples=int(os.environ.get("N", "40")),
+    phases=(Phase.generate,),
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
+X = np.array([[1.0, -2.0]])
+
+
+@pytest.fixture(autouse=True)
+def stranger(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module that may not be imported."""
+    Path("stranger.py").write_text("class Net:\n    def __init__(self, *args): ...\n")
+    monkeypatch.syspath_prepend(str(workdir))
+
+
+@pytest.mark.parametrize("kind", PREDICTORS)
+@many
+@given(change=changes())
+def test_a_predictor_of_other_parts(kind: str, change: Callable[[Any], Any]) -> None:
+    content = pack(change(unpack(PREDICTORS[kind])))
+    result = outcome(lambda: read_fitted(content)(X))
+    assert isinstance(result, str) or result.shape[0] == 1
+
+
+@pytest.mark.parametrize("kind", PREDICTORS)
+@many
+@given(mutate=mutations())
+def test_a_predictor_of_other_bytes(kind: str, mutate: Callable[[bytes], bytes]) -> None:
+    outcome(lambda: read_fitted(mutate(PREDICTORS[kind]))(X))
+
+
+CHECKPOINTS = {
+    "manual": ("step=manual", "gradient=manual", "updater=manual_adam", "predictor.bias=true"),
+    "adam": ("step=model", "updater=Adam", "data.y=[0,1,0,1]", "scheduler=StepLR"),
+    "best": ("step=model", "predictor=mlp", "predictor.sizes=[2]", "data.validation=0.25"),
+}
+
+
+def checkpoint(*typed: str) -> bytes:
+    run(*typed, "tracking=off", "iters=3", "checkpoint.every=3")
+    (path,) = Path("outputs/checkpoints").glob("*/*.npz")
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("kind", CHECKPOINTS)
+def test_a_checkpoint_of_other_parts(kind: str, workdir: Path) -> None:
+    extra = ("stop.patience=9",) if kind == "best" else ()
+    whole = unpack(checkpoint(*CHECKPOINTS[kind], *extra))
+    job = composed("tracking=off", "iters=5", "continue_from=odd.npz")
+
+    @many
+    @given(change=changes())
+    def attempt(change: Callable[[Any], Any]) -> None:
+        Path("odd.npz").write_bytes(pack(change(whole)))
+        outcome(lambda: prepare(job))
+
+    attempt()
+
+
+@pytest.mark.parametrize("kind", ["adam"])
+def test_a_checkpoint_of_other_bytes(kind: str, workdir: Path) -> None:
+    whole = checkpoint(*CHECKPOINTS[kind])
+    job = composed("tracking=off", "iters=5", "continue_from=odd.npz")
+
+    @many
+    @given(mutate=mutations())
+    def attempt(mutate: Callable[[bytes], bytes]) -> None:
+        Path("odd.npz").write_bytes(mutate(whole))
+        outcome(lambda: prepare(job))
+
+    attempt()
+
+
+def test_other_bytes_of_a_trajectory(workdir: Path) -> None:
+    whole = parquet(run("iters=20", "tracking=off").trajectory)
+
+    @many
+    @given(mutate=mutations())
+    def attempt(mutate: Callable[[bytes], bytes]) -> None:
+        outcome(lambda: read_parquet(mutate(whole), 20))
+        outcome(lambda: read_last_epoch(mutate(whole), 20))
+
+    attempt()
+
+
+SETTINGS = composed("step=manual").settings
+
+
+@many
+@given(change=changes())
+def test_a_configuration_of_other_parts(change: Callable[[Any], Any]) -> None:
+    import yaml
+
+    tree = change(SETTINGS)
+    try:
+        content = yaml.safe_dump(tree).encode()
+    except yaml.YAMLError:
+        return  # arrays
+    result = outcome(lambda: Fitted.rebuilt(read_config(content), {"w": 1.0}))
+    assert isinstance(result, str | Fitted)
