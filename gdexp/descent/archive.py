@@ -125,9 +125,7 @@ def _array(name: str, content: bytes) -> NDArray[Any]:
     if dtype.kind not in _KINDS or dtype.itemsize == 0:
         raise ValueError(f"its member {excerpt(name)} holds neither numbers nor text")
     if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != len(content) - file.tell():
-        raise ValueError(
-            f"its member {excerpt(name)} does not have the size that its header states"
-        )
+        raise ValueError(f"its member {excerpt(name)} does not have the size it states")
     flat = np.frombuffer(content, dtype, offset=file.tell()).copy()
     return flat.reshape(shape, order="F" if is_transposed else "C")
 
