@@ -79,10 +79,11 @@ def _check_parts(checkpoint: Checkpoint) -> None:
         check_mapping(settings.get(section, {}), section)
     if type(settings.get("iters")) is not int:
         raise ValueError(f"its iters is {excerpt(settings.get('iters'))}")
-    choices = check_mapping(checkpoint.choices or {}, "its choices")
+    choices = {} if checkpoint.choices is None else checkpoint.choices
+    choices = check_mapping(choices, "its choices")
     if not all(isinstance(text, str) for pair in choices.items() for text in pair):
         raise ValueError("its choices are not names")
-    following = checkpoint.following or ()
+    following = () if checkpoint.following is None else checkpoint.following
     known = [f"scheduler.{name}" for name in settings["scheduler"]]
     if not (isinstance(following, tuple) and all(key in known for key in following)):
         raise ValueError("the settings that follow iters are not those of a scheduler")

@@ -40,7 +40,7 @@ def read_fitted(content: bytes, trust: Trust = ONLY_OURS) -> Fitted:
     parts = unpack(content)
     settings, features, outputs, scaling, state = take(parts, PARTS)
     _check_settings(check_mapping(settings, "settings"), NEEDED, trust)
-    if not (features and _are_names(features)):
+    if not (_are_names(features) and features):
         raise ValueError("its features are not a list of names")
     if type(outputs) is not int or outputs < 1:
         raise ValueError(f"its number of outputs is {excerpt(outputs)}")
@@ -150,6 +150,7 @@ def _last_row(file: Any, wanted: list[str]) -> dict[str, Any]:
 
 def _check_settings(settings: Mapping[str, Any], needed: tuple[str, ...], trust: Trust) -> None:
     """Raise ValueError if a setting is missing, out of its range, or names untrusted code."""
+    check(settings, trust)
     for key in needed:
         if key not in settings:
             raise ValueError(f"it has no setting {key!r}")
@@ -160,7 +161,6 @@ def _check_settings(settings: Mapping[str, Any], needed: tuple[str, ...], trust:
                 raise ValueError(str(error).partition(". ")[0].rstrip(".")) from error
         elif not isinstance(check_mapping(settings[key], key).get("_target_"), str):
             raise ValueError(f"{key} has no _target_")
-    check(settings, trust)
 
 
 def _check_predictions(fitted: Fitted) -> None:

@@ -6,6 +6,7 @@ and the state is no larger than the record.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -18,7 +19,7 @@ from gdexp.descent.instantiation import option
 SPARE = 1000  # for settings that are not sizes
 
 
-def check_sizes(settings: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+def check_sizes(settings: Mapping[str, Any], state: Any) -> None:
     """Refuse whole numbers in a predictor's settings that are larger than any size can be.
 
     What the user's own classes do with a number is not known, so theirs are not checked.
@@ -62,8 +63,10 @@ def _is_known(node: Mapping[str, Any]) -> bool:
     return all(is_ours(target) for _, target in targets(node, ""))
 
 
-def _numbers(state: Mapping[str, Any]) -> int:
-    return sum(int(np.prod(np.shape(value))) for value in state.values())
+def _numbers(state: Any) -> int:
+    if isinstance(state, Mapping | list | tuple):
+        return sum(map(_numbers, state.values() if isinstance(state, Mapping) else state))
+    return math.prod(np.shape(state))
 
 
 def _whole_numbers(node: Any) -> Iterator[int]:

@@ -12,7 +12,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
@@ -28,7 +28,10 @@ from gdexp.descent.build import build
 from gdexp.descent.fitted import Fitted
 from gdexp.descent.fitted_files import read_config, read_fitted, read_last_epoch
 from gdexp.experiment import prepare
+from gdexp.experiment import run as computed
 from gdexp.tracking.curves import parquet, read_parquet
+
+Explore: TypeAlias = Callable[[st.SearchStrategy[Any], Callable[[Any], None]], None]
 
 # What the hook sees. It cannot be removed, so it is switched.
 STARTS = ("os.system", "os.exec", "os.fork", "os.posix_spawn", "os.spawn", "subprocess.Popen")
@@ -186,12 +189,22 @@ def mutations(draw: st.DrawFn) -> Callable[[bytes], bytes]:
     return mutate
 
 
-many = settings(
-    max_examples=20,
-    phases=(Phase.explicit, Phase.generate),  # to shrink a case takes minutes
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-)
+@pytest.fixture(params=[8, pytest.param(600, marks=pytest.mark.slow)])
+def explore(request: pytest.FixtureRequest) -> Explore:
+    """Try a function on a few drawn values; the slow tests try many."""
+    many = settings(
+        max_examples=request.param,
+        phases=(Phase.explicit, Phase.generate),  # to shrink a case takes minutes
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+
+    def tried(values: st.SearchStrategy[Any], attempt: Callable[[Any], None]) -> None:
+        many(given(values)(attempt))()
+
+    return tried
+
+
 X = np.array([[1.0, -2.0]])
 
 
@@ -203,19 +216,23 @@ def stranger(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("kind", PREDICTORS)
-@many
-@given(change=changes())
-def test_a_predictor_of_other_parts(kind: str, change: Callable[[Any], Any]) -> None:
-    content = pack(change(unpack(PREDICTORS[kind])))
-    result = outcome(lambda: read_fitted(content)(X))
-    assert isinstance(result, str) or result.shape[0] == 1
+def test_a_predictor_of_other_parts(kind: str, explore: Explore) -> None:
+    whole = unpack(PREDICTORS[kind])
+
+    def attempt(change: Callable[[Any], Any]) -> None:
+        content = pack(change(whole))
+        result = outcome(lambda: read_fitted(content)(X))
+        assert isinstance(result, str) or result.shape[0] == 1
+
+    explore(changes(), attempt)
 
 
 @pytest.mark.parametrize("kind", PREDICTORS)
-@many
-@given(mutate=mutations())
-def test_a_predictor_of_other_bytes(kind: str, mutate: Callable[[bytes], bytes]) -> None:
-    outcome(lambda: read_fitted(mutate(PREDICTORS[kind]))(X))
+def test_a_predictor_of_other_bytes(kind: str, explore: Explore) -> None:
+    def attempt(mutate: Callable[[bytes], bytes]) -> None:
+        outcome(lambda: read_fitted(mutate(PREDICTORS[kind]))(X))
+
+    explore(mutations(), attempt)
 
 
 CHECKPOINTS = {
@@ -231,62 +248,52 @@ def checkpoint(*typed: str) -> bytes:
     return path.read_bytes()
 
 
+def go_on(job: Job, content: bytes) -> None:
+    """Continue a checkpoint; if it is not refused, the run comes to an end."""
+    Path("odd.npz").write_bytes(content)
+    ready = outcome(lambda: prepare(job))
+    if not isinstance(ready, str):
+        assert computed(ready).trajectory.length > 0
+
+
 @pytest.mark.parametrize("kind", CHECKPOINTS)
-def test_a_checkpoint_of_other_parts(kind: str, workdir: Path) -> None:
+def test_a_checkpoint_of_other_parts(kind: str, explore: Explore) -> None:
     extra = ("stop.patience=9",) if kind == "best" else ()
     whole = unpack(checkpoint(*CHECKPOINTS[kind], *extra))
     job = composed("tracking=off", "iters=5", "continue_from=odd.npz")
-
-    @many
-    @given(change=changes())
-    def attempt(change: Callable[[Any], Any]) -> None:
-        Path("odd.npz").write_bytes(pack(change(whole)))
-        outcome(lambda: prepare(job))
-
-    attempt()
+    explore(changes(), lambda change: go_on(job, pack(change(whole))))
 
 
-@pytest.mark.parametrize("kind", ["adam"])
-def test_a_checkpoint_of_other_bytes(kind: str, workdir: Path) -> None:
-    whole = checkpoint(*CHECKPOINTS[kind])
+def test_a_checkpoint_of_other_bytes(explore: Explore) -> None:
+    whole = checkpoint(*CHECKPOINTS["adam"])
     job = composed("tracking=off", "iters=5", "continue_from=odd.npz")
-
-    @many
-    @given(mutate=mutations())
-    def attempt(mutate: Callable[[bytes], bytes]) -> None:
-        Path("odd.npz").write_bytes(mutate(whole))
-        outcome(lambda: prepare(job))
-
-    attempt()
+    explore(mutations(), lambda mutate: go_on(job, mutate(whole)))
 
 
-def test_other_bytes_of_a_trajectory(workdir: Path) -> None:
+def test_a_trajectory_of_other_bytes(explore: Explore) -> None:
     whole = parquet(run("iters=20", "tracking=off").trajectory)
 
-    @many
-    @given(mutate=mutations())
     def attempt(mutate: Callable[[bytes], bytes]) -> None:
         outcome(lambda: read_parquet(mutate(whole), 20))
         outcome(lambda: read_last_epoch(mutate(whole), 20))
 
-    attempt()
+    explore(mutations(), attempt)
 
 
-SETTINGS = composed("step=manual").settings
-
-
-@many
-@given(change=changes())
-def test_a_configuration_of_other_parts(change: Callable[[Any], Any]) -> None:
+def test_a_configuration_of_other_parts(explore: Explore) -> None:
     import yaml
 
-    tree = change(SETTINGS)
-    try:
-        content = yaml.safe_dump(tree).encode()
-    except yaml.YAMLError:
-        return  # arrays
-    result = outcome(lambda: Fitted.rebuilt(read_config(content), {"w": 1.0}))
-    assert isinstance(result, str | Fitted)
+    whole = composed("step=manual").settings
+
+    def attempt(change: Callable[[Any], Any]) -> None:
+        try:
+            content = yaml.safe_dump(change(whole)).encode()
+        except yaml.YAMLError:
+            return  # arrays
+        result = outcome(lambda: Fitted.rebuilt(read_config(content), {"w": 1.0}))
+        assert isinstance(result, str | Fitted)
+
+    explore(changes(), attempt)
 
 
 SIZED = {
