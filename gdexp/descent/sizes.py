@@ -15,6 +15,7 @@ import numpy as np
 from gdexp.config.job import Job
 from gdexp.config.trust import is_ours, targets
 from gdexp.descent.instantiation import option
+from gdexp.errors import excerpt
 
 SPARE = 1000  # for settings that are not sizes
 
@@ -32,7 +33,7 @@ def check_sizes(settings: Mapping[str, Any], state: Any) -> None:
         most = _numbers(state) + SPARE
         for value in _whole_numbers(node):
             if abs(value) > most:
-                raise ValueError(f"predictor has a size of {value:.3g}, more than its state has")
+                raise ValueError(f"predictor has a size of {excerpt(value)}, more than its state has")
 
 
 def check_parameters(
