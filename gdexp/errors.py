@@ -85,6 +85,16 @@ def brief(error: BaseException) -> str:
     return first_line(error)[:300].rstrip(".")
 
 
+def excerpt(value: object) -> str:
+    """A value from a file for use inside a sentence: its repr on one line, at most 80 characters.
+
+    >>> excerpt("a" * 200) == repr("a" * 200)[:79] + "…"
+    True
+    """
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 80 else text[:79] + "…"
+
+
 def did_you_mean(given: str, known: Iterable[str], *, prefix: str = "") -> str:
     """The end of an error sentence: the nearest valid name, or nothing if none is similar.
 

@@ -16,6 +16,7 @@ from annotated_types import Ge, Gt, Le, Lt, Predicate
 from gdexp.config.settings import FAMILIES, HINTS, TRACKING, default_of
 from gdexp.errors import ConfigError
 
+LONGEST = 100  # characters of a value in a sentence
 __all__ = ["FAMILIES", "HINTS", "TRACKING"]
 
 
@@ -43,7 +44,9 @@ def check(key: str, value: Any, hint: Any, example: str = "") -> None:
     hinted = f" Type for example {example}." if example else ""
     if isinstance(value, float) and value.is_integer() and _accepts(hint, int(value)):
         hinted = f" Did you mean {key}={int(value)}?"
-    raise ConfigError(f"{key}: {typed(value)} is not {describe(hint)}.{hinted}")
+    text = " ".join(typed(value).split())
+    text = text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+    raise ConfigError(f"{key}: {text} is not {describe(hint)}.{hinted}")
 
 
 def describe(hint: Any) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 from gdexp.config.paths import absolute
 from gdexp.config.schema import FAMILIES
 from gdexp.config.settings import is_trustable
-from gdexp.errors import ConfigError, UntrustedError, first_line
+from gdexp.errors import ConfigError, UntrustedError, excerpt, first_line
 
 BUILT = ("data", *FAMILIES, "scheduler")
 COMPONENTS = {
@@ -95,6 +95,11 @@ def check(settings: Mapping[str, Any], trust: Trust, own: Mapping[str, Any] | No
                 _check_target(place, target, trust)
 
 
+def is_ours(target: str) -> bool:
+    """Whether a target is a component of gdexp or torch, apart from the data sources."""
+    return target in OURS or _is_torch(target)
+
+
 def named_in(folders: Iterable[str]) -> frozenset[str]:
     """Every ``_target_`` in the YAML files of the user's folders of options."""
     import yaml
@@ -126,7 +131,7 @@ def _check_plain(node: Any, place: str, depth: int = 1) -> None:
             _check_plain(inner, f"{place}[{i}]", depth + 1)
     elif isinstance(node, str):
         if "${" in node or node == "???":
-            raise ValueError(f"{place} is {node!r:.80}, a reference instead of a value")
+            raise ValueError(f"{place} is {excerpt(node)}, a reference instead of a value")
     elif not (node is None or type(node) in (bool, int, float)):
         raise ValueError(f"{place} is not a plain value")
 
@@ -144,22 +149,22 @@ def targets(node: Any, place: str) -> Iterator[tuple[str, Any]]:
 
 
 def _inside(place: str, key: Any) -> str:
-    return f"{place}.{key}" if str(key).isidentifier() else f"{place}[{key!r:.80}]"
+    return f"{place}.{key}" if str(key).isidentifier() else f"{place}[{excerpt(key)}]"
 
 
 def _check_target(place: str, target: Any, trust: Trust) -> None:
     if isinstance(target, str) and target in trust.own:
         return
     if not (isinstance(target, str) and NAME.fullmatch(target)):
-        raise UntrustedError(f"{place} names {target!r:.80}, which is not the name of a class.")
+        raise UntrustedError(f"{place} names {excerpt(target)}, which is not the name of a class.")
     if place == "data" and target in {f"gdexp.data.{name}" for name in SOURCES}:
         return
-    if target in OURS or _is_torch(target):
+    if is_ours(target):
         return
     if not trust.includes(target):
         raise UntrustedError(f"{place} names {target}. {_refusal(target, trust)}")
     name = _name(_resolved(place, target))
-    if not (trust.includes(name) or name in OURS or _is_torch(name)):
+    if not (trust.includes(name) or is_ours(name)):
         raise UntrustedError(f"{place} names {target}, which is {name}. {_refusal(name, trust)}")
 
 

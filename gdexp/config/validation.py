@@ -33,7 +33,7 @@ def check(job: Job) -> None:
                 continue
             if not is_torch(job, group):
                 _target(group, str(node["_target_"]))
-        if not isinstance(node, dict):
+        if group in schema.HINTS or not isinstance(node, dict):
             check_setting(job, group, node)
             continue
         for name, value in node.items():

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gdexp.data.categories import Categories, Encoding
-from gdexp.errors import ConfigError
+from gdexp.errors import ConfigError, excerpt
 
 CHUNK = 65536  # rows: a few MB, so little memory and few calls
 
@@ -75,10 +75,12 @@ def points(x: Sequence[float], y: Sequence[float], name: str) -> Dataset:
     """
     for key, values in (("data.x", x), ("data.y", y)):
         if not isinstance(values, Sequence) or isinstance(values, str) or not values:
-            raise ConfigError(f"{key}: {values!r} is not a list of numbers. Type {key}=[1,2,3].")
+            raise ConfigError(
+                f"{key}: {excerpt(values)} is not a list of numbers. Type {key}=[1,2,3]."
+            )
         for value in values:
             if isinstance(value, bool) or not isinstance(value, int | float):
-                raise ConfigError(f"{key}: {value!r} is not a number. Type {key}=[1,2,3].")
+                raise ConfigError(f"{key}: {excerpt(value)} is not a number. Type {key}=[1,2,3].")
             if not math.isfinite(value):
                 raise ConfigError(f"{key}: {value} is not a finite number.")
     if len(x) != len(y):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gdexp.errors import first_line
+from gdexp.errors import brief, excerpt, first_line
 
 DEEPEST = 40  # levels of nesting; a configuration has up to 30
 _KINDS = "biufcU"  # of the dtypes: numbers and text
@@ -57,13 +57,13 @@ def unpack(content: bytes) -> Any:
             raise ValueError("it has no member 'json'")
         return _decode(json.loads(str(arrays.pop("json"))), arrays)
     except zipfile.BadZipFile as error:
-        raise ValueError(f"it is not a whole .npz archive ({first_line(error)})") from error
+        raise ValueError(f"it is not a whole .npz archive ({brief(error)})") from error
     except json.JSONDecodeError as error:
         raise ValueError(f"its JSON cannot be read ({first_line(error)})") from error
     except RecursionError as error:
         raise ValueError(_TOO_DEEP) from error
     except Exception as error:  # a damaged file may raise anything
-        raise ValueError(first_line(error)) from error
+        raise ValueError(brief(error)) from error
 
 
 def unpack_parts(content: bytes, names: Sequence[str], optional: Sequence[str] = ()) -> list[Any]:
@@ -119,13 +119,13 @@ def _array(name: str, content: bytes) -> NDArray[Any]:
     """The array in a member, whose header must describe exactly the bytes that follow."""
     file = io.BytesIO(content)
     if not content.startswith(np.lib.format.MAGIC_PREFIX + b"\x01\x00"):
-        raise ValueError(f"its member {name!r:.80} is not an array")
+        raise ValueError(f"its member {excerpt(name)} is not an array")
     np.lib.format.read_magic(file)
     shape, is_transposed, dtype = np.lib.format.read_array_header_1_0(file)
     if dtype.kind not in _KINDS or dtype.itemsize == 0:
-        raise ValueError(f"its member {name!r:.80} holds neither numbers nor text")
+        raise ValueError(f"its member {excerpt(name)} holds neither numbers nor text")
     if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != len(content) - file.tell():
-        raise ValueError(f"its member {name!r:.80} does not have the size that its header states")
+        raise ValueError(f"its member {excerpt(name)} does not have the size it states")
     flat = np.frombuffer(content, dtype, offset=file.tell()).copy()
     return flat.reshape(shape, order="F" if is_transposed else "C")
 
@@ -150,9 +150,9 @@ def _decode(node: Any, arrays: dict[str, NDArray[Any]], depth: int = 1) -> Any:
         case "tuple":
             return tuple(_decode(item, arrays, depth + 1) for item in inner)
     if kind not in ("array", "number", "tensor"):
-        raise ValueError(f"its JSON has a node of the unknown kind {kind!r:.80}")
+        raise ValueError(f"its JSON has a node of the unknown kind {excerpt(kind)}")
     if inner not in arrays:
-        raise ValueError(f"it has no member {inner!r:.80}")
+        raise ValueError(f"it has no member {excerpt(inner)}")
     array = arrays.pop(inner)
     if kind == "tensor":
         import torch

@@ -21,7 +21,7 @@ from gdexp.descent.best import Best
 from gdexp.descent.build import Components
 from gdexp.descent.checkpoint_files import Checkpoint
 from gdexp.descent.trajectory import FloatArray, Trajectory
-from gdexp.errors import ConfigError, brief
+from gdexp.errors import ConfigError, brief, excerpt
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def _check_table(saved: Saved, built: Components) -> None:
     curves = 1 + 2 * len(Trajectory(built.predictor.parameters, 0).names)
     curves += (built.kept is not None) + (built.scheduler is not None)
     if type(saved.epoch) is not int or saved.epoch < 1:
-        raise ValueError(f"its epoch is {saved.epoch!r:.80}")
+        raise ValueError(f"its epoch is {excerpt(saved.epoch)}")
     shape = np.shape(saved.table)
     if shape != (curves, saved.epoch):
         raise ValueError(f"its table has shape {shape}, not {(curves, saved.epoch)}")

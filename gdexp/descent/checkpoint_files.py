@@ -14,7 +14,7 @@ from gdexp.config.settings import SECTIONS
 from gdexp.config.trust import BUILT
 from gdexp.descent.archive import check_mapping, unpack_parts
 from gdexp.descent.trajectory import FloatArray
-from gdexp.errors import ConfigError
+from gdexp.errors import ConfigError, excerpt
 
 Fetch: TypeAlias = Callable[[str], tuple[str, bytes]]
 """Reads the newest checkpoint of a recorded run; returns (label, content)."""
@@ -78,11 +78,12 @@ def _check_parts(checkpoint: Checkpoint) -> None:
     for section in SECTIONS:
         check_mapping(settings.get(section, {}), section)
     if type(settings.get("iters")) is not int:
-        raise ValueError(f"its iters is {settings.get('iters')!r:.80}")
-    choices = check_mapping(checkpoint.choices or {}, "its choices")
+        raise ValueError(f"its iters is {excerpt(settings.get('iters'))}")
+    choices = {} if checkpoint.choices is None else checkpoint.choices
+    choices = check_mapping(choices, "its choices")
     if not all(isinstance(text, str) for pair in choices.items() for text in pair):
         raise ValueError("its choices are not names")
-    following = checkpoint.following or ()
+    following = () if checkpoint.following is None else checkpoint.following
     known = [f"scheduler.{name}" for name in settings["scheduler"]]
     if not (isinstance(following, tuple) and all(key in known for key in following)):
         raise ValueError("the settings that follow iters are not those of a scheduler")

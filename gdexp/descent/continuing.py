@@ -9,12 +9,14 @@ from typing import Any
 from gdexp.config.job import Job
 from gdexp.config.overrides import assignment, parse
 from gdexp.config.schema import FAMILIES, HINTS, shown
-from gdexp.config.settings import SECTIONS, Stop, default_of
+from gdexp.config.settings import SECTIONS, Stop, default_of, is_float
 from gdexp.config.trust import Trust, check, named_in
+from gdexp.descent.archive import check_mapping
 from gdexp.descent.build import Components
 from gdexp.descent.checkpoint import Saved
 from gdexp.descent.checkpoint_files import Checkpoint
 from gdexp.descent.compute import new_trajectory
+from gdexp.descent.sizes import check_sizes
 from gdexp.descent.stopping import Rules
 from gdexp.errors import ConfigError, UntrustedError
 
@@ -72,6 +74,7 @@ def _check_trusted(job: Job, checkpoint: Checkpoint) -> None:
     trust = Trust(tuple(job.settings["trust"]), typed="'trust=[{}]'", own=named_in(job.folders))
     try:
         check(taken, trust, job.settings)
+        check_sizes(taken, check_mapping(checkpoint.state, "its state").get("predictor"))
     except UntrustedError as error:
         raise UntrustedError(f"continue_from: {checkpoint.label}: {error}") from error
     except ValueError as error:
@@ -133,7 +136,9 @@ def _merged(key: str, value: Any, before: Mapping[str, Any]) -> Any:
     """A setting or section of the checkpoint; what an older checkpoint lacks has its default."""
     if key in SECTIONS:
         return asdict(SECTIONS[key]()) | before.get(key, {})
-    return before.get(key, default_of(key) if key in HINTS else value)
+    value = before.get(key, default_of(key) if key in HINTS else value)
+    is_whole = type(value) is int and abs(value) < 2**1000  # within the range of floats
+    return float(value) if is_whole and is_float(key) else value
 
 
 def _get(settings: Mapping[str, Any], key: str, default: Any = None) -> Any:

@@ -19,11 +19,13 @@ from gdexp.data.categories import Categories, Encoding
 from gdexp.data.transforms import Scaling, TargetScaling
 from gdexp.descent.archive import check_mapping, take, unpack
 from gdexp.descent.fitted import NEEDED, Fitted
-from gdexp.errors import ConfigError, first_line
+from gdexp.descent.sizes import check_parameters, check_sizes
+from gdexp.errors import ConfigError, excerpt, first_line
 from gdexp.types import Task
 
 PARTS = ("settings", "features", "outputs", "scaling", "state")
 DEEPEST = 30  # levels of a configuration
+LARGEST = 2**22  # bytes of a configuration
 PREFIX = "param/"  # of the trajectory's columns that hold parameters
 
 
@@ -38,18 +40,20 @@ def read_fitted(content: bytes, trust: Trust = ONLY_OURS) -> Fitted:
     parts = unpack(content)
     settings, features, outputs, scaling, state = take(parts, PARTS)
     _check_settings(check_mapping(settings, "settings"), NEEDED, trust)
-    if not (features and _are_names(features)):
+    if not (_are_names(features) and features):
         raise ValueError("its features are not a list of names")
     if type(outputs) is not int or outputs < 1:
-        raise ValueError(f"its number of outputs is {outputs!r}")
+        raise ValueError(f"its number of outputs is {excerpt(outputs)}")
     if scaling is not None:
         scaling = _scaling(scaling, features)
+    check_sizes(settings, check_mapping(state, "its state"))
+    check_parameters(settings, state, len(features), outputs)
     fitted = Fitted(
         settings,
         features,
         outputs,
         scaling,
-        check_mapping(state, "its state"),
+        state,
         _target_scaling(parts.get("target_scaling")),
         _encoding(parts, features),
         _classes(parts.get("classes", ()), outputs, task_of(settings)),
@@ -68,6 +72,8 @@ def read_config(content: bytes, trust: Trust = ONLY_OURS) -> dict[str, Any]:
     import yaml
 
     try:
+        if len(content) > LARGEST:
+            raise ValueError(f"it has {len(content)} bytes, too many to be a run's")
         text = content.decode()
         depth = 0
         for event in yaml.parse(text, yaml.SafeLoader):
@@ -102,7 +108,7 @@ def read_last_epoch(content: bytes, iters: int) -> dict[str, float]:
         raise ValueError(f"its last epoch is not {epochs}, the number of its rows")
     for name in names:
         if not isinstance(last[name], float) or not math.isfinite(last[name]):
-            raise ValueError(f"the last value of its column {name!r} is {last[name]!r}")
+            raise ValueError(f"the last value of its column {name!r} is {excerpt(last[name])}")
     return {name.removeprefix(PREFIX): last[name] for name in names}
 
 
@@ -144,6 +150,7 @@ def _last_row(file: Any, wanted: list[str]) -> dict[str, Any]:
 
 def _check_settings(settings: Mapping[str, Any], needed: tuple[str, ...], trust: Trust) -> None:
     """Raise ValueError if a setting is missing, out of its range, or names untrusted code."""
+    check(settings, trust)
     for key in needed:
         if key not in settings:
             raise ValueError(f"it has no setting {key!r}")
@@ -154,7 +161,6 @@ def _check_settings(settings: Mapping[str, Any], needed: tuple[str, ...], trust:
                 raise ValueError(str(error).partition(". ")[0].rstrip(".")) from error
         elif not isinstance(check_mapping(settings[key], key).get("_target_"), str):
             raise ValueError(f"{key} has no _target_")
-    check(settings, trust)
 
 
 def _check_predictions(fitted: Fitted) -> None:

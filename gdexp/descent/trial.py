@@ -74,7 +74,7 @@ def check(job: Job, built: Components) -> None:
 
 
 def check_state(job: Job, state: Mapping[str, Any]) -> None:
-    """Make one update from the state of a checkpoint, by a second set of components.
+    """Make two updates from the state of a checkpoint, by a second set of components.
 
     Raises:
         Exception: whatever the components raise if the state is damaged.
@@ -85,10 +85,14 @@ def check_state(job: Job, state: Mapping[str, Any]) -> None:
             predictors.load_state(built.predictor, state["best"])
         built.load(state)
         size = built.batch_size or len(built.y)
-        _update(job, built, min(size, len(built.y)))
-        if built.scheduler is not None:
-            built.scheduler.step(0.0)
+        for _ in range(2):  # the second uses what the first and its scheduler have changed
+            _update(job, built, min(size, len(built.y)))
+            if built.scheduler is not None:
+                built.scheduler.step(0.0)
         built.state()
+        for name, parameter in built.predictor.parameters.items():
+            if predictors.to_numpy(parameter).dtype.kind not in "fiu":
+                raise ValueError(f"{name} does not hold numbers")
 
 
 def _key(job: Job, built: Components) -> Any:

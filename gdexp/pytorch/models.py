@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from gdexp.errors import ConfigError, did_you_mean
+from gdexp.errors import ConfigError, did_you_mean, excerpt
 from gdexp.pytorch.tensors import seeded
 from gdexp.types import Array, Parameters, Predictor, Start
 
@@ -75,11 +75,14 @@ class Linear(Module):
     ) -> None:
         self.init = init
         super().__init__(torch.nn.Linear(features, outputs, bias=bias))
-        self.to(torch.float32, torch.device("cpu"))
+        self._reset()
 
     def to(self, dtype: torch.dtype, device: torch.device) -> None:
         """Move the parameters to this precision and device, and reset them to ``init``."""
         super().to(dtype, device)
+        self._reset()
+
+    def _reset(self) -> None:
         if self.init != "torch":
             for parameter in self.module.parameters():
                 torch.nn.init.constant_(parameter, float(self.init))
@@ -109,19 +112,19 @@ class MLP(Module):
     ) -> None:
         if isinstance(sizes, str) or not isinstance(sizes, Sequence):
             raise ConfigError(
-                f"predictor.sizes: {sizes!r} is not a list of widths. Type predictor.sizes=[16,16]."
+                f"predictor.sizes: {excerpt(sizes)} is not a list of widths. Type predictor.sizes=[16,16]."
             )
         for size in sizes:
             if type(size) is not int or size < 1:
                 raise ConfigError(
-                    f"predictor.sizes: {size!r} is not a whole number >= 1. "
+                    f"predictor.sizes: {excerpt(size)} is not a whole number >= 1. "
                     "Type predictor.sizes=[16,16]."
                 )
         known = torch.nn.modules.activation.__all__
-        if activation not in known:
+        if not isinstance(activation, str) or activation not in known:
             raise ConfigError(
-                f"predictor.activation: torch.nn has no activation {activation!r}."
-                f"{did_you_mean(activation, known, prefix='predictor.activation=')}"
+                f"predictor.activation: torch.nn has no activation {excerpt(activation)}."
+                f"{did_you_mean(str(activation), known, prefix='predictor.activation=')}"
             )
         nonlinear = getattr(torch.nn, activation)
         widths = [features, *sizes, outputs]

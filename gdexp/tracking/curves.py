@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from gdexp.descent.fitted_files import open_trajectory
 from gdexp.descent.trajectory import Trajectory
+from gdexp.errors import first_line
 
 
 def curve_epochs(iters: int, points: int) -> NDArray[np.int64]:
@@ -62,7 +63,10 @@ def read_parquet(content: bytes, iters: int) -> Trajectory:
     file = open_trajectory(content, iters)
     if not {*file.schema_arrow.types} <= {pa.int64(), pa.float64()}:
         raise ValueError("it has columns that are not numbers")
-    columns = file.read(use_threads=False)
+    try:
+        columns = file.read(use_threads=False)
+    except Exception as error:  # a damaged file may raise anything
+        raise ValueError(f"it cannot be read as Parquet ({first_line(error)})") from error
     names = [name for name in columns.column_names if name != "epoch"]
     parameters = tuple(n.removeprefix("param/") for n in names if n.startswith("param/"))
     expected = [f"{kind}/{name}" for kind in ("param", "grad") for name in parameters]

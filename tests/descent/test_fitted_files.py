@@ -266,8 +266,12 @@ NOT_READ: dict[str, tuple[bytes, str]] = {
         changed(state={"w": W2, "b": float("nan")}),
         "its state does not fit the predictor (b does not hold finite numbers)",
     ),
-    "another model": (
+    "a smaller model": (
         pack(unpack(PACKED["mlp"]) | {"state": {"weight": W2}}),
+        "its state does not fit the predictor: it has 2 numbers, not 65",
+    ),
+    "another model": (
+        pack(unpack(PACKED["mlp"]) | {"state": {"weight": np.ones(65)}}),
         "its state does not fit the predictor (Error(s) in loading state_dict for Sequential:",
     ),
 }
