@@ -1,6 +1,10 @@
-"""Numbers as messages print them."""
+"""Numbers as messages print them, and losses as a comparison draws them."""
 
 from __future__ import annotations
+
+import math
+
+DECADES = 16  # by which a loss can fall in double precision
 
 
 def short(value: float, digits: int = 6) -> str:
@@ -11,3 +15,21 @@ def short(value: float, digits: int = 6) -> str:
     """
     number, large, exponent = f"{value:.{digits}g}".partition("e+")
     return f"{number}e{int(exponent)}" if large else number
+
+
+def log10_loss(first: float, final: float) -> float | None:
+    """``log10(final)``, but not above that of the first loss, nor more than 16 below it.
+
+    So an axis is stretched neither by a run that has diverged, nor by a loss of exactly 0.
+
+    Returns:
+        None unless the first loss is positive and the final one not negative.
+
+    >>> log10_loss(10.0, 0.01), log10_loss(10.0, 1e37), log10_loss(10.0, 0.0)
+    (-2.0, 1.0, -15.0)
+    """
+    if not (first > 0 and final >= 0):
+        return None
+    highest = math.log10(first)
+    lowest = highest - DECADES
+    return min(highest, max(lowest, math.log10(final))) if final else lowest

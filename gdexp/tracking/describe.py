@@ -20,7 +20,7 @@ from gdexp.config.job import Job
 from gdexp.data.categories import numbered
 from gdexp.data.preparation import Prepared
 from gdexp.descent.fitted import FILE, is_rebuildable
-from gdexp.descent.numbers import short
+from gdexp.descent.numbers import log10_loss, short
 from gdexp.descent.result import Result
 from gdexp.descent.trajectory import Trajectory
 from gdexp.tracking import environment
@@ -34,7 +34,6 @@ CHECKPOINTS = "checkpoints"  # folder of the checkpoints among the artifacts
 TOGETHER = "gdexp.together"  # tag: the number of runs that were computed as one program
 LONGEST_NAME = 250
 LONGEST_VALUE = 6000
-DECADES = 16  # by which a loss can fall in double precision
 STATUS = {"failed": "FAILED", "interrupted": "KILLED"}
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # in C, if PyYAML was built with libyaml
 
@@ -198,24 +197,6 @@ def final_metrics(result: Result) -> dict[str, float]:
     values |= {f"coef/{metric_name(name)}": value for name, value in result.coefficients.items()}
     values |= {f"check/{name}": value for name, value in result.checks.items()}
     return values | result.scores
-
-
-def log10_loss(first: float, final: float) -> float | None:
-    """``log10(final)``, but not above that of the first loss, nor more than 16 below it.
-
-    So an axis is stretched neither by a run that has diverged, nor by a loss of exactly 0.
-
-    Returns:
-        None unless the first loss is positive and the final one not negative.
-
-    >>> log10_loss(10.0, 0.01), log10_loss(10.0, 1e37), log10_loss(10.0, 0.0)
-    (-2.0, 1.0, -15.0)
-    """
-    if not (first > 0 and final >= 0):
-        return None
-    highest = math.log10(first)
-    lowest = highest - DECADES
-    return min(highest, max(lowest, math.log10(final))) if final else lowest
 
 
 def curves(

@@ -10,7 +10,7 @@ import pytest
 from helpers import CLI, client, last
 
 from gdexp import run
-from gdexp.tracking.describe import log10_loss
+from gdexp.descent.numbers import log10_loss
 
 
 @pytest.mark.parametrize(

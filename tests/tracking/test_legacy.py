@@ -30,7 +30,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from helpers import Ended, process
+from helpers import CLI, Ended, process
 from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 
@@ -315,3 +315,17 @@ def test_finished_runs_without_their_points_or_trajectory_are_run_anew(legacy: P
         assert pq.read_table(parquet).num_rows == 4
         assert after[job].data.tags["gdexp.outcome"] == ("diverged" if job == 4 else "completed")
     assert summary(legacy, "damaged").data.metrics["sweep/runs"] == 5
+
+
+@pytest.mark.slow
+def test_its_runs_can_be_replayed(legacy: Path, cli: CLI) -> None:
+    whole = [run for run in recorded(legacy) if run.info.status == "FINISHED"]
+    by_hand = alone(legacy, "step=manual iters=8")
+    for run in whole:
+        ended = cli("replay", run.info.run_id)
+        if "no trajectory.parquet among its artifacts" in ended.err:
+            assert run.data.tags["gdexp.sweep_id"] == "damaged"
+        elif run.info.run_id == by_hand.info.run_id:
+            assert ended == (0, "identical, bit for bit: 8 epochs, 3 quantities\n", "")
+        else:  # torch may round differently on another machine
+            assert (ended.code, ended.err) in ((0, ""), (1, ""))
