@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gdexp.config.paths import OUTPUTS, absolute, check_writable
-from gdexp.credentials import with_password
+from gdexp.credentials import with_password, without_password
 from gdexp.errors import GdexpError, StoreError, brief, did_you_mean
 from gdexp.tracking import empty_store, location
 from gdexp.tracking.database import Connection, Database, Postgres, Row, Sqlite
@@ -41,11 +41,13 @@ def connect(settings: Mapping[str, Any]) -> Store:
         StoreError: the URI is malformed, or the store is unreachable or cannot be written.
     """
     location.check_environment()
-    return _connect(resolve(settings.get("uri")), experiment_name(settings.get("experiment")))
+    address = with_password(resolve(settings.get("uri")))
+    return _connect(address, experiment_name(settings.get("experiment")))
 
 
 @functools.cache
-def _connect(uri: str, experiment: str) -> Store:
+def _connect(address: str, experiment: str) -> Store:
+    uri = without_password(address)
     kind = kind_of(uri)
     if kind == "sqlite":
         check_writable(location.sqlite_path(uri).parent, "tracking.uri")
