@@ -17,11 +17,14 @@ from typing import Any
 
 import pytest
 from helpers import CONF, Ended, clean_environment, command, eventually, of_session, process
+from sweep_helpers import gd
 from ui_helpers import free_port
+
+from gdexp import credentials
 
 PAGE = (CONF / "tracking" / "README.md").read_text()
 ADMIN = "Zq8xW3vT-admin"
-ANN = "Zq8xW3vT@:/?#% ü"
+ANN = "Zq8xW3vT@:/?#% "
 SECRETS = ("Zq8xW3vT", "Yk5rP9sL")
 
 
@@ -42,6 +45,11 @@ def request(url: str, user: str = "", *, body: dict[str, str] | None = None) -> 
             return int(answer.status), answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
+
+
+@pytest.fixture(autouse=True)
+def _no_passwords_yet(environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(credentials.VARIABLE, "{}")
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +119,7 @@ def test_a_stranger_can_neither_read_nor_sign_up(server: tuple[str, Path, int]) 
 
 @pytest.mark.slow
 def test_gdexp_needs_mlflows_own_variables_alone(
-    server: tuple[str, Path, int], tmp_path: Path
+    server: tuple[str, Path, int], workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     address, log, _ = server
     new = {"username": "ann", "password": ANN}
@@ -123,22 +131,20 @@ def test_gdexp_needs_mlflows_own_variables_alone(
         "MLFLOW_TRACKING_PASSWORD": ANN,
     }
     assert set(re.findall(r"MLFLOW_\w+", printed("A team's server")[1])) == set(variables)
-    ended = [
-        process("iters=5", cwd=tmp_path, **variables),
-        process("-m", "lr=0.01,0.02", "iters=5", cwd=tmp_path, **variables),
-        process("compare", cwd=tmp_path, **variables),
-        process("ui", cwd=tmp_path, **variables),
-    ]
+    ended = [process("iters=5", cwd=workdir, **variables)]
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    ended += [gd("-m", "lr=0.01,0.02", "iters=5"), gd("compare"), gd("ui")]
     assert [each.err for each in ended if each.code] == []
     assert f"in experiment gdexp of {address}\n" in ended[0].err
     assert ended[2].out.count("completed") == 2
     page = ended[3].out.partition("comparison: ")[2].strip()
     assert page.startswith(f"{address}/#/experiments/")
-    typed = address.replace("//", "//ann:Zq8xW3vT%40%3A%2F%3F%23%25%20%C3%BC@")
+    typed = address.replace("//", "//ann:Zq8xW3vT%40%3A%2F%3F%23%25%20@")
     words = ("-m", f"tracking.uri={typed}", "lr=0.01,0.02", "iters=5", "sweep.resume=last")
-    ended += [process(*words, cwd=tmp_path)]
+    ended += [gd(*words)]
     assert "2 finished, 0 to run" in ended[-1].err
-    refused = process("iters=5", f"tracking.uri={typed}x", cwd=tmp_path)
+    refused = gd("iters=5", f"tracking.uri={typed.replace('%20@', '@')}")
     assert refused == (
         2,
         "",
@@ -146,7 +152,7 @@ def test_gdexp_needs_mlflows_own_variables_alone(
         "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or type "
         f"{address.replace('//', '//USER:PASSWORD@')}\n",
     )
-    check_silent([*ended, refused], tmp_path, log)
+    check_silent([*ended, refused], workdir, log)
 
 
 def check_silent(ended: list[Ended], folder: Path, log: Path) -> None:
