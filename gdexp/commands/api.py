@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from gdexp.config import validation
 from gdexp.config.compose import Composer, session
 from gdexp.config.job import Job
 from gdexp.config.passwords import without_passwords
+from gdexp.credentials import VARIABLE
 from gdexp.descent.result import Result
 from gdexp.descent.signals import handled
 from gdexp.errors import ConfigError, GdexpError, RunFailedError, first_line
@@ -89,6 +91,8 @@ def _sweep(config: DictConfig, composer: Composer, first: Job) -> None:
             "their results are lost. Leave one of them out."
         )
     check_writable(absolute(config.hydra.sweep.dir), "outputs")
+    if target.endswith(".JoblibLauncher"):
+        _renew_workers()
     prepare(first)
     sweeper = Plugins.instance().instantiate_sweeper(
         hydra_context=HydraContext(composer.loader, Callbacks(config)),
@@ -101,6 +105,14 @@ def _sweep(config: DictConfig, composer: Composer, first: Job) -> None:
             sweeper.sweep(typed_words(config))
     finally:
         best.taken()  # the table reports them
+
+
+def _renew_workers() -> None:
+    """Stop idle workers that joblib kept from an earlier sweep: they lack passwords given since."""
+    if VARIABLE in os.environ:
+        from joblib.externals.loky import get_reusable_executor
+
+        get_reusable_executor(reuse=True).shutdown(wait=True)
 
 
 @contextmanager

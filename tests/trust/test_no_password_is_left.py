@@ -118,6 +118,21 @@ def test_the_hash_of_a_configuration_does_not_depend_on_the_password() -> None:
     assert {job.typed for job in jobs} == {("tracking.uri=postgresql://me@h/runs",)}
 
 
+@pytest.mark.slow
+def test_workers_that_joblib_keeps_are_told_new_passwords() -> None:
+    from joblib import Parallel, delayed
+
+    from gdexp.commands.api import _renew_workers
+
+    asked = Parallel(n_jobs=2)
+    assert asked([delayed(credentials.with_password)("http://host")] * 2) == ["http://host"] * 2
+    credentials.kept("http://me:pw@host")
+    _renew_workers()
+    assert (
+        asked([delayed(credentials.with_password)("http://host")] * 2) == ["http://me:pw@host"] * 2
+    )
+
+
 @pytest.fixture
 def guarded(postgres: Callable[[], str]) -> str:
     """The URI of a database that asks for the password."""
