@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from gdexp.config.paths import absolute
+from gdexp.credentials import without_password
 
 
 @functools.cache
@@ -43,8 +44,8 @@ def git() -> dict[str, str]:
 
 def run_name(number: int | None) -> str | None:
     """The name that MLFLOW_RUN_NAME gives to a run, in a sweep with the run's number; or None."""
-    name = os.environ.get("MLFLOW_RUN_NAME")
-    return name if not name or number is None else f"{name} #{number}"
+    name = without_password(os.environ.get("MLFLOW_RUN_NAME", ""))
+    return (name if number is None else f"{name} #{number}") if name else None
 
 
 def process() -> str:
