@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from gdexp.config import validation
 from gdexp.config.compose import Composer, session
 from gdexp.config.job import Job
 from gdexp.config.passwords import without_passwords
+from gdexp.credentials import VARIABLE
 from gdexp.descent.result import Result
 from gdexp.descent.signals import handled
 from gdexp.errors import ConfigError, GdexpError, RunFailedError, first_line
@@ -81,11 +83,21 @@ def _sweep(config: DictConfig, first: Job) -> None:
             f"hydra/launcher={name}: it computes runs in other processes, and with tracking=off "
             "their results are lost. Leave one of them out."
         )
+    if target.endswith(".JoblibLauncher"):
+        _renew_workers()
     prepare(first)
     try:
         run_sweep(config, Callbacks(config))
     finally:
         best.taken()  # the table reports them
+
+
+def _renew_workers() -> None:
+    """Stop idle workers that joblib kept from an earlier sweep: they lack passwords given since."""
+    if VARIABLE in os.environ:
+        from joblib.externals.loky import get_reusable_executor
+
+        get_reusable_executor(reuse=True).shutdown(wait=True)
 
 
 @contextmanager

@@ -70,7 +70,7 @@ def check_unchanged(store: Store, summary: RecordedRun, jobs: Sequence[Job]) -> 
 
 def _words(job: Job) -> str:
     """The overrides, without those that name the store: a relative path may have changed."""
-    return " ".join(word for word in job.typed if not word.startswith(WHERE))
+    return " ".join(word for word in job.typed if not word.lstrip("+").startswith(WHERE))
 
 
 def _definition(store: Store, summary: RecordedRun) -> list[tuple[str, str]] | None:

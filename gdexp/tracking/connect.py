@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gdexp.config.paths import OUTPUTS, absolute, check_writable
-from gdexp.credentials import with_password
+from gdexp.credentials import with_password, without_password
 from gdexp.errors import GdexpError, StoreError, brief, did_you_mean
 from gdexp.tracking import empty_store, location, sql_write
 from gdexp.tracking.database import Database, Postgres, Sqlite
@@ -43,12 +43,13 @@ def connect(settings: Mapping[str, Any]) -> Store:
         StoreError: the URI is malformed, or the store is unreachable or cannot be written.
     """
     location.check_environment()
-    return _connect(resolve(settings.get("uri")), experiment_name(settings.get("experiment")))
+    address = with_password(resolve(settings.get("uri")))
+    return _connect(address, experiment_name(settings.get("experiment")))
 
 
 @functools.cache
-def _connect(uri: str, experiment: str) -> Store:
-    store = opened(uri, experiment)
+def _connect(address: str, experiment: str) -> Store:
+    store = opened(without_password(address), experiment)
     deliver_rest(store)
     return close_dead(store)
 

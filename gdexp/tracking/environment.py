@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gdexp.config.paths import absolute
+from gdexp.credentials import without_password
 
 COMMIT, DIRTY, DIFF = "mlflow.source.git.commit", "gdexp.git_dirty", "gdexp.git_diff"
 
@@ -62,8 +63,8 @@ def _uncommitted(folder: str) -> bytes | None:
 
 def run_name(number: int | None) -> str | None:
     """The name that MLFLOW_RUN_NAME gives to a run, in a sweep with the run's number; or None."""
-    name = os.environ.get("MLFLOW_RUN_NAME")
-    return name if not name or number is None else f"{name} #{number}"
+    name = without_password(os.environ.get("MLFLOW_RUN_NAME", ""))
+    return (name if number is None else f"{name} #{number}") if name else None
 
 
 def process() -> str:
