@@ -22,7 +22,7 @@ from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from gdexp.config import validation
-from gdexp.config.compose import ROOT, Composer, composing, session
+from gdexp.config.compose import ROOT, Composer, composing, session, stamp
 from gdexp.config.job import Job
 from gdexp.config.overrides import typed
 from gdexp.config.paths import absolute, check_writable, started_in
@@ -46,6 +46,7 @@ def start(args: Namespace) -> bool:
         HydraException: as for ConfigError, in Hydra's words.
         RunFailedError: a run failed and has been reported.
     """
+    stamp.cache_clear()  # the folder is this command's
     with session(args.config_dir):
         with composing():
             config = _composed(args)
@@ -113,7 +114,7 @@ def _checked(config: DictConfig) -> Ready:
 
 def _files(config: DictConfig) -> Path:
     """The folder of the files that Hydra writes for a run."""
-    return Path(absolute(config.hydra.run.dir), config.hydra.output_subdir)
+    return absolute(config.hydra.run.dir) / str(config.hydra.output_subdir)
 
 
 def _sweep(config: DictConfig) -> bool:

@@ -20,7 +20,9 @@ from numpy.typing import NDArray
 
 from gdexp.data.categories import Categories, Encoding
 from gdexp.data.dataset import CHUNK, Chunk, Dataset
-from gdexp.data.transforms import Scaling, TargetScaling, deviations
+from gdexp.data.moments import LARGEST, deviations
+from gdexp.data.transforms import Scaling, TargetScaling
+from gdexp.errors import ConfigError
 
 BLOCK = 512  # rows factored at once: few calls, small enough for the processor's cache
 
@@ -74,7 +76,7 @@ def compress(
         d + 1 rows, or d + 2 with a bias or standardized; a table without more rows is unchanged.
 
     Raises:
-        ConfigError: if a column to standardize is constant.
+        ConfigError: if a column to standardize is constant, or a number too large.
     """
     d, ones = len(features), bias or standardize or scale_target is not None
     m, chunks = d + 1 + ones, iter(chunks)
@@ -84,8 +86,15 @@ def compress(
     if len(y) <= m:
         return _uncompressed(_table((x, y)), features, standardize, scale_target, encoding)
     # Minus the median, a column far from 0 keeps its digits, and a constant one is exactly 0.
-    offset = np.median(_table((x[:BLOCK], y[:BLOCK])), axis=0) if ones else np.zeros(d + 1)
-    r, n = _factor(itertools.chain([(x, y)], chunks), offset, ones)
+    with np.errstate(over="ignore"):
+        offset = np.median(_table((x[:BLOCK], y[:BLOCK])), axis=0) if ones else np.zeros(d + 1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        r, n = _factor(itertools.chain([(x, y)], chunks), offset, ones)
+    if not np.abs(r).max() <= LARGEST * np.sqrt(n):
+        raise ConfigError(
+            f"data.compress: the table has numbers beyond {LARGEST:g}, whose sums do not fit in "
+            "float64. Give their columns another unit, or type data.compress=false."
+        )
     scaling = target_scaling = None
     if ones:
         r[0] *= np.sign(r[0, 0])  # now sqrt(n) times (1, means)

@@ -51,6 +51,5 @@ Type dtype=float64.
     if np.isinf(held) or (number and not held):
         limits = np.finfo(dtype)
         bound = f"up to {limits.max:.2g}" if np.isinf(held) else f"from {limits.tiny:.2g}"
-        raise ConfigError(
-            f"{what} {number:g}, which does not fit in {dtype} ({bound}). Type dtype=float64."
-        )
+        way_out = "Type dtype=float64." if dtype == "float32" else "Give it another unit."
+        raise ConfigError(f"{what} {number:g}, which does not fit in {dtype} ({bound}). {way_out}")

@@ -20,6 +20,7 @@ from gdexp.config.settings import Preparation
 from gdexp.data.checks import check_compressible, check_numeric_target
 from gdexp.data.compress import Digest, compress, digest, names_of
 from gdexp.data.dataset import Chunk, Dataset
+from gdexp.data.moments import means_of
 from gdexp.data.parquet_file import parts_of
 from gdexp.data.task import without
 from gdexp.data.transforms import Scaling, TargetScaling, check_batch_size, split
@@ -110,7 +111,8 @@ class Prepared:
         """
         point = np.array([x]) if self.fitted.width == 1 else self.means
         if self.scaling is not None:
-            point = (point - self.scaling.mean) / self.scaling.scale
+            with np.errstate(over="ignore"):  # refused by whoever asks, if it is infinite
+                point = (point - self.scaling.mean) / self.scaling.scale
         return point if self.fitted.width == 1 else point[None]
 
     def in_units(self, y: Any) -> Any:
@@ -166,7 +168,7 @@ def _whole(
 ) -> Prepared:
     table = _table(origin)
     fitted, kept = split(table if ignored is None else without(table, ignored), fraction, seed)
-    means = np.atleast_1d(fitted.x.mean(axis=0, dtype=np.float64))
+    means = means_of(fitted.x)
     scaling = Scaling.of(fitted) if standardize else None
     target_scaling = TargetScaling.of(fitted) if scale_target else None
     for transform in (scaling, target_scaling):
@@ -186,7 +188,8 @@ def _compressed(origin: Origin, bias: bool, standardize: bool, scale_target: boo
 
         def summed(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
             for x, y in chunks:
-                total[:] += x.reshape(len(y), -1).sum(axis=0, dtype=np.float64)
+                with np.errstate(over="ignore", invalid="ignore"):
+                    total[:] += x.reshape(len(y), -1).sum(axis=0, dtype=np.float64)
                 yield x, y
 
         chunks = summed(rows.chunks())

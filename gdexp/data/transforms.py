@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gdexp.data.categories import Encoding
 from gdexp.data.dataset import Dataset
+from gdexp.data.moments import check_finite, check_range, deviations, means_of
 from gdexp.errors import ConfigError
 from gdexp.types import Array
-
-Floats: TypeAlias = NDArray[np.float64]
 
 
 def split(dataset: Dataset, fraction: float, seed: int) -> tuple[Dataset, Dataset | None]:
@@ -64,7 +63,7 @@ class Scaling:
         features: the features' names, for error messages.
 
     Raises:
-        ConfigError: if a feature is constant, so that its scale is 0.
+        ConfigError: if a feature is constant, so that its scale is 0, or out of range.
     """
 
     mean: NDArray[np.float64]
@@ -73,19 +72,22 @@ class Scaling:
 
     def __post_init__(self) -> None:
         for name, mean, scale in zip(self.features, self.mean, self.scale, strict=True):
-            if not scale > 0:
+            if scale == 0:
                 raise ConfigError(
                     f"data.features: column {name!r} is {mean:g} in every row, so it cannot be "
                     "standardized. Leave it out of data.features, or type data.standardize=false."
                 )
+            check_range("data.standardize", name, mean, scale)
 
     @classmethod
     def of(cls, dataset: Dataset) -> Scaling:
         """The scaling that gives the features of this table mean 0 and standard deviation 1."""
         x = dataset.x.reshape(len(dataset.y), dataset.width).astype(np.float64)
         offset = x[0].copy()  # with it subtracted, a constant column is exactly 0
-        x -= offset
-        mean, scale = offset + x.mean(axis=0), deviations(x, lambda columns: columns.std(axis=0))
+        with np.errstate(over="ignore", invalid="ignore"):  # refused by its range
+            x -= offset
+            mean = offset + means_of(x)
+            scale = deviations(x, lambda columns: columns.std(axis=0))
         return cls.by(mean, scale, dataset.features, dataset.encoding)
 
     @classmethod
@@ -104,8 +106,10 @@ class Scaling:
     def apply(self, dataset: Dataset) -> Dataset:
         """The same table with scaled features, in its own precision."""
         x = dataset.x.reshape(len(dataset.y), dataset.width).astype(np.float64)
-        x -= self.mean
-        x /= self.scale
+        with np.errstate(over="ignore"):
+            x -= self.mean
+            x /= self.scale
+        check_finite(x, dataset.features, self.scale)
         return replace(dataset, x=x.reshape(dataset.x.shape).astype(dataset.x.dtype, copy=False))
 
     def undo(self, w: Any, b: float | None) -> tuple[NDArray[np.float64], float]:
@@ -138,27 +142,32 @@ class TargetScaling:
         """The scaling that gives the target of this table mean 0 and standard deviation 1."""
         y = dataset.y.astype(np.float64)
         offset = y[0]  # with it subtracted, a constant target is exactly 0
-        y -= offset
-        scale = deviations(y[:, None], lambda columns: columns.std(axis=0))[0]
-        return cls.by(offset + y.mean(), scale, dataset.target)
+        with np.errstate(over="ignore", invalid="ignore"):  # refused by its range
+            y -= offset
+            mean = offset + means_of(y)[0]
+            scale = deviations(y[:, None], lambda columns: columns.std(axis=0))[0]
+        return cls.by(mean, scale, dataset.target)
 
     @classmethod
     def by(cls, mean: float, scale: float, name: str) -> TargetScaling:
         """The scaling by this mean and standard deviation.
 
         Raises:
-            ConfigError: if the target is constant.
+            ConfigError: if the target is constant, or out of range.
         """
-        if not scale > 0:
+        if scale == 0:
             raise ConfigError(
                 f"data.standardize_target: column {name!r} is {mean:g} in every row, so it cannot "
                 "be standardized. Type data.standardize_target=false."
             )
+        check_range("data.standardize_target", name, mean, scale)
         return cls(float(mean), float(scale))
 
     def apply(self, dataset: Dataset) -> Dataset:
         """The same table with a scaled target, in its own precision."""
-        y = (dataset.y.astype(np.float64) - self.mean) / self.scale
+        with np.errstate(over="ignore"):
+            y = (dataset.y.astype(np.float64) - self.mean) / self.scale
+        check_finite(y[:, None], (dataset.target,), np.array([self.scale]))
         return replace(dataset, y=y.astype(dataset.y.dtype, copy=False))
 
     def undo(self, y: Any) -> Any:
@@ -168,19 +177,6 @@ class TargetScaling:
     def undo_coefficients(self, w: Any, b: float | None) -> tuple[NDArray[np.float64], float]:
         """Coefficients and intercept for the target in its own units."""
         return np.asarray(w, np.float64) * self.scale, (b or 0.0) * self.scale + self.mean
-
-
-def deviations(x: Floats, of: Callable[[Floats], Floats]) -> Floats:
-    """The standard deviation of each column, also where its square has no place in a float64.
-
-    Args:
-        x: the columns, shape (n, d).
-        of: computes the deviations, shape (d,), from columns whose squares are ordinary numbers;
-            those of c times a column are c times its own.
-    """
-    exponents = np.frexp(np.abs(x).max(axis=0))[1]
-    exponents[np.abs(exponents) < 400] = 0
-    return np.ldexp(of(np.ldexp(x, -exponents) if exponents.any() else x), exponents)
 
 
 def check_batch_size(size: int, rows: int) -> None:

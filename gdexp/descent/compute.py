@@ -169,8 +169,9 @@ def conclude(job: Job, built: Components, result: Result, prediction: float) -> 
     result.prediction = prediction
     result.parameters = {n: float(v[row]) for n, v in trajectory.parameters.items() if len(v)}
     if not trajectory.diverged:
-        result.coefficients = coefficients(job, built)
-        result.scores = final_scores(job, built)
+        with np.errstate(over="ignore", invalid="ignore"):  # a note tells what is not finite
+            result.coefficients = coefficients(job, built)
+            result.scores = final_scores(job, built)
 
 
 def new_trajectory(job: Job, built: Components) -> Trajectory:

@@ -37,7 +37,7 @@ class Rules:
         if not (self.active and trajectory.length):
             return None
         epoch, loss = trajectory.length, trajectory.loss
-        if self._divergence and loss[-1] > self._divergence * loss[0]:
+        if self._divergence and loss[-1] > self._divergence * float(loss[0]):
             grown = f"the loss grew from {short(loss[0])} to {short(loss[-1])} by epoch {epoch}"
             return "diverged", f"{grown}, more than {self._divergence:g} times"
         if self._tolerance:

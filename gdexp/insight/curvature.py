@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -63,7 +64,7 @@ class Curvature:
     @property
     def condition(self) -> float:
         """The condition number of H: largest over smallest."""
-        return self.largest / self.smallest
+        return self.largest / self.smallest if self.smallest else math.inf
 
     def distance(self, parameters: Floats) -> Floats:
         """From the nearest least-squares solution to these parameters, shape (p,)."""

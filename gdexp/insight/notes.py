@@ -6,6 +6,8 @@ one of each kind. All runs get the same, computed alone or together.
 
 from __future__ import annotations
 
+import math
+
 from gdexp.config.job import Job
 from gdexp.descent.build import Components
 from gdexp.descent.result import Result
@@ -45,5 +47,15 @@ def diagnose(job: Job, built: Components, result: Result) -> None:
         note = ""
         if result.outcome == "completed":
             note = convergence.warning(job, built, result, quadratic, reached)
-    if note:
-        result.notes = {**result.notes, result.outcome: note}
+    new = {result.outcome: note, "overflow": _overflowed(result)}
+    result.notes = {**result.notes, **{kind: text for kind, text in new.items() if text}}
+
+
+def _overflowed(result: Result) -> str:
+    """Which of the final numbers are too large for a float, though the loss is not; else ""."""
+    if result.outcome not in ("completed", "converged"):
+        return ""
+    coefficients = {f"the coefficient of {name}": v for name, v in result.coefficients.items()}
+    numbers = {f"f({result.at})": result.prediction, **coefficients, **result.scores}
+    names = [name for name, value in numbers.items() if not math.isfinite(value)]
+    return f"too large for a float, and so not finite: {', '.join(names[:5])}" if names else ""
