@@ -72,9 +72,16 @@ def test_every_file_it_names_exists(page: str) -> None:
         assert target.exists(), link
         if anchor:
             headings = re.findall(r"^#+ (.+)$", target.read_text(), re.M)
-            assert anchor in {h.lower().replace(" ", "-") for h in headings}, link
+            assert anchor in {slug(heading) for heading in headings}, link
     for name in re.findall(r"`((?:conf|gdexp|scripts|tests)/[\w./]*)`", read(page)):
         assert (CHECKOUT / name).exists(), name
+    for name in re.findall(r"`(test_\w+\.py)`", read(page)):
+        assert [*(CHECKOUT / "tests").rglob(name)], name
+
+
+def slug(heading: str) -> str:
+    """The anchor that GitHub gives to a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
 def test_every_page_is_linked_from_another() -> None:
