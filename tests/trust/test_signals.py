@@ -1,6 +1,6 @@
 """One signal at any moment leaves KILLED runs with all their epochs, or none; never RUNNING.
 
-The moments are events of the profiler in gdexp's own code; see ``_signalled.py``.
+A moment is any line of gdexp's own code; see ``_signalled.py``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,8 +24,6 @@ from typing import Any, NamedTuple
 import pytest
 from helpers import PATIENCE, clean_environment, eventually, python
 
-from gdexp.descent.signals import handled
-from gdexp.errors import Interrupted
 from gdexp.tracking.artifacts import local_path
 
 DRIVER = Path(__file__).with_name("_signalled.py")
@@ -39,6 +36,7 @@ COMMANDS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "vectorized": ({f"{RECORDER}.RUNS": 2}, ("-m", "lr=1e-4,2e-4,3e-4", "iters=40")),
     "one by one": (LASTS, ("-m", "lr=1e-4,2e-4", "iters=40", "checkpoint.every=20")),
 }
+START = 20  # lines until gdexp handles signals
 KILLED, FINISHED = ("KILLED", "interrupted"), ("FINISHED", "completed")
 
 
@@ -116,8 +114,8 @@ def check(folder: Path, iters: int = 40) -> None:
 
 def signalled(
     kind: str, signum: int, moments: list[int], source: Path, target: Path
-) -> list[tuple[int, int, int | None, dict[str, tuple[int, int]]]]:
-    """The moment, exit code, number of events and spans of each process."""
+) -> list[tuple[int, int, int | None, list[list[int]]]]:
+    """The moment, exit code and number of lines of each process, and the moments of each line."""
     patches, words = COMMANDS[kind]
     plan = {
         "words": words,
@@ -136,22 +134,19 @@ def signalled(
         timeout=PATIENCE,
     )
     assert done.returncode == 0, done.stderr
-    told: list[tuple[int, int, int | None, dict[str, tuple[int, int]]]] = json.loads(done.stdout)
+    told: list[tuple[int, int, int | None, list[list[int]]]] = json.loads(done.stdout)
     return told
 
 
 def check_moments(kind: str, signum: int, count: int, empty: Path, target: Path) -> None:
-    """Signals at moments of all of the command's life, and within each function that writes."""
+    """Signals before so many lines, drawn from the first and last time each is executed."""
     target.mkdir()
-    ((_, code, events, spans),) = signalled(kind, signum, [0], empty, target)
-    assert code == 0
-    assert events is not None, (target / "0" / "err").read_text()
+    ((_, code, _, lines),) = signalled(kind, signum, [0], empty, target)
+    assert code == 0, (target / "0" / "err").read_text()
     assert {run.status for run in left_in(target / "0")} == {"FINISHED"}
-    chance = random.Random(f"{kind} {signum}")
-    moments = {chance.randrange(1, events) for _ in range(count)}
-    for first, last in spans.values():
-        moments |= {chance.randint(first, last) for _ in range(count // 8)}
-    for moment, code, reached, _ in signalled(kind, signum, sorted(moments), empty, target):
+    moments = sorted({moment for line in lines for moment in line if moment > START})
+    chosen = random.Random(f"{kind} {signum}").sample(moments, count)
+    for moment, code, reached, _ in signalled(kind, signum, sorted(chosen), empty, target):
         if reached is not None and reached < moment:  # it had less to do than the first
             continue
         err = (target / str(moment) / "err").read_text()
@@ -162,37 +157,22 @@ def check_moments(kind: str, signum: int, count: int, empty: Path, target: Path)
 
 
 @pytest.mark.slow
-def test_a_signal_while_a_run_is_opened_and_fed(empty: Path, tmp_path: Path) -> None:
-    check_moments("lasting", signal.SIGINT, 4, empty, tmp_path / "all")
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("kind", "signum"),
+    ("kind", "signum", "count"),
     [
-        *((kind, signal.SIGINT) for kind in COMMANDS),
-        ("lasting", signal.SIGTERM),
-        ("lasting", signal.SIGHUP),
+        ("short", signal.SIGINT, 12),
+        ("lasting", signal.SIGINT, 24),
+        ("checkpoints", signal.SIGINT, 12),
+        ("vectorized", signal.SIGINT, 16),
+        ("one by one", signal.SIGINT, 12),
+        ("lasting", signal.SIGTERM, 12),
+        ("lasting", signal.SIGHUP, 12),
     ],
 )
-def test_a_signal_at_any_moment(
-    kind: str, signum: signal.Signals, empty: Path, tmp_path: Path
+def test_a_signal_at_any_line(
+    kind: str, signum: signal.Signals, count: int, empty: Path, tmp_path: Path
 ) -> None:
-    check_moments(kind, signum, 16, empty, tmp_path / "all")
-
-
-class Late:
-    """Gets its signal while it is destroyed, where Python forgets exceptions."""
-
-    def __del__(self) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(0)
-
-
-def test_a_signal_that_arrives_in_a_destructor_is_not_lost() -> None:
-    with pytest.raises(Interrupted), handled():  # noqa: PT012
-        Late()
-        eventually(lambda: False)
+    check_moments(kind, signum, count, empty, tmp_path / "all")
 
 
 LONG = ("iters=50000000", "lr=1e-9", "print_every=1000")
