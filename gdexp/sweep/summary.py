@@ -135,7 +135,7 @@ class Summary:
         self._delivery.write([self._record(tags, status, **news)])
         self._delivery.finish()
         if self._delivery.is_pending:
-            took += f" It is kept in {OUTPUTS}/spool; deliver it with: python -m gdexp sync"
+            took += f"; it is kept in {OUTPUTS}/spool, and delivered by python -m gdexp sync"
         return took
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
@@ -69,6 +69,14 @@ def _write(folder: Path, name: str, content: bytes) -> Path:
     partial.write_bytes(content)
     partial.replace(path)  # atomic, so that no partial file has the final name
     return path
+
+
+def remove_partial(uri: str) -> None:
+    """Remove what a process was writing to a run's folder when it died."""
+    folder = local_path(uri)
+    for path in folder.rglob(".*.partial") if folder is not None else ():
+        with suppress(OSError):
+            path.unlink()
 
 
 def listed(folder: Path, below: str = "") -> list[str]:

@@ -162,6 +162,7 @@ class SqlStore:
             )
             rows = [(key, value, run.run_id) for key, value in tags.items()]
             connection.insert("tags", COLUMNS["tags"], rows, ENDINGS["tags"])
+        artifacts.remove_partial(run.artifact_uri)
         return True
 
     def tag_experiment(self, experiment_id: str, tags: Mapping[str, str]) -> None:

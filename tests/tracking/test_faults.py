@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import resource
 import shutil
 import sqlite3
@@ -14,7 +15,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from helpers import CLI, PATIENCE, clean_environment, eventually, process
-from test_signals import left_in, new_store
+from store_helpers import left_in, new_store
 
 from gdexp.errors import WriteError
 from gdexp.tracking import artifacts, recorder, spool
@@ -67,12 +68,14 @@ def assert_truthful(folder: Path) -> int:
 
 def check_resumed(folder: Path, finished: int, *words: str) -> None:
     """With space again, the sweep runs what is missing, and all of it is there."""
-    before = {run.tags["gdexp.job"] for run in left_in(folder) if "gdexp.job" in run.tags}
     again = process(*SWEEP, *words, "sweep.resume=last", cwd=folder)
     assert again.code == 0, again.err
-    assert f"{finished} finished, {6 - finished} to run" in again.err
+    told = re.search(r"(\d) finished, (\d) to run", again.err)
+    assert told is not None, again.err
+    assert sum(map(int, told.groups())) == 6
+    assert int(told[1]) >= finished  # runs in the spool have been delivered meanwhile
     assert assert_truthful(folder) == 6
-    assert len(before) == finished
+    assert not list((folder / "outputs" / "spool").glob("*.npz"))
 
 
 @pytest.mark.slow
@@ -85,7 +88,7 @@ def test_a_sweep_that_fills_the_disk_is_resumed(
     ended = process(*SWEEP, *words, cwd=folder)
     assert ended.code == 1, ended.err
     assert "Traceback" not in ended.err
-    assert "cannot be written to sqlite:///" in ended.err
+    assert "cannot be written" in ended.err
     assert "database or disk is full" in ended.err or "No space left on device" in ended.err
     finished = assert_truthful(folder)
     assert finished < 6
@@ -118,9 +121,9 @@ def test_a_sweep_whose_files_may_not_grow_is_resumed(
     store = new_store(tmp_path / "new", migrated)
     with small_files():
         ended = process(*SWEEP, cwd=store)
-    assert ended.code == 1, ended.err
+    assert ended.code in (0, 1), ended.err  # 0: all runs that the store lacks are in the spool
     assert "Traceback" not in ended.err
-    assert "cannot be written to sqlite:///" in ended.err
+    assert "cannot be written" in ended.err
     finished = assert_truthful(store)
     check_resumed(store, finished)
 
@@ -193,9 +196,11 @@ def test_a_store_that_is_damaged_in_the_middle_of_a_run(
     DAMAGES[damage](store / "outputs" / "mlflow.db")
     (store / "wait").unlink()
     _, err = running.communicate(timeout=PATIENCE)
-    assert running.returncode == 1, err
+    assert running.returncode == 0, err
     assert "Traceback" not in err
-    assert err.splitlines()[-1].startswith("gdexp: A run cannot be written to sqlite:///")
+    assert err.startswith("the store cannot be written (")
+    assert err.splitlines()[-1].startswith("kept in outputs/spool as run ")
+    assert "recorded as run" not in err
 
 
 def test_a_store_that_others_hold_for_long(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:

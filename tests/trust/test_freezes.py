@@ -109,10 +109,13 @@ def test_a_sweep_whose_store_freezes_and_which_is_killed_is_resumed_whole(
     log.ended(case, sweep.returncode, "", err.read_text())
     assert "Traceback" not in err.read_text()
     assert sweep.returncode == (0 if dies == "never" else -signal.SIGKILL), err.read_text()
-    if dies != "never":
-        resumed = process(*case.words, "sweep.resume=s7", cwd=place.folder, **env)
-        assert resumed.code == 0, resumed.err
-        log.ended(case, resumed.code, resumed.out, resumed.err)
+    if dies == "never":  # its table is complete, or said not to be
+        told = ("4 runs: 4 completed", "sweep.resume=s7 to complete this table")
+        assert any(text in err.read_text() for text in told), err.read_text()
+    resumed = process(*case.words, "sweep.resume=s7", cwd=place.folder, **env)
+    assert resumed.code == 0, resumed.err
+    assert "4 runs: 4 completed" in resumed.err
+    log.ended(case, resumed.code, resumed.out, resumed.err)
     synced = process("sync", cwd=place.folder, **env)
     assert synced.code == 0, synced.err
     assert place.wrong(log) == [], (err.read_text(), synced.err)

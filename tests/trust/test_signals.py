@@ -1,6 +1,6 @@
 """One signal at any moment leaves KILLED runs with all their epochs, or none; never RUNNING.
 
-The moments are events of the profiler in gdexp's own code; see ``_signalled.py``.
+A moment is any line of gdexp's own code; see ``_signalled.py``.
 """
 
 from __future__ import annotations
@@ -9,25 +9,20 @@ import contextlib
 import json
 import os
 import random
-import shutil
 import signal
 import socket
 import sqlite3
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from helpers import PATIENCE, clean_environment, eventually, python
 from server_helpers import tracking_server
-
-from gdexp.descent.signals import handled
-from gdexp.errors import Interrupted
-from gdexp.tracking.artifacts import local_path
+from store_helpers import left_in, new_store
 
 DRIVER = Path(__file__).with_name("_signalled.py")
 RECORDER = "gdexp.tracking.recorder"
@@ -39,61 +34,14 @@ COMMANDS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "vectorized": ({f"{RECORDER}.RUNS": 2}, ("-m", "lr=1e-4,2e-4,3e-4", "iters=40")),
     "one by one": (LASTS, ("-m", "lr=1e-4,2e-4", "iters=40", "checkpoint.every=20")),
 }
+START = 20  # lines until gdexp handles signals
 KILLED, FINISHED = ("KILLED", "interrupted"), ("FINISHED", "completed")
-
-
-class Left(NamedTuple):
-    """What a store has of a run."""
-
-    kind: str
-    status: str
-    tags: dict[str, str]
-    steps: list[int]
-    end_ms: int | None
-    files: set[str]
 
 
 @pytest.fixture
 def empty(tmp_path: Path, migrated: Path) -> Path:
     """A folder with a store that has neither runs nor experiments."""
     return new_store(tmp_path / "empty", migrated)
-
-
-def new_store(folder: Path, migrated: Path) -> Path:
-    """Give a folder a store without runs and experiments, as a new one is."""
-    path = folder / "outputs" / "mlflow.db"
-    path.parent.mkdir(parents=True)
-    shutil.copy(migrated, path)
-    with contextlib.closing(sqlite3.connect(path)) as connection:
-        for table in ("input_tags", "inputs", "datasets", "tags", "params", "latest_metrics"):
-            connection.execute(f"DELETE FROM {table}")
-        for table in ("metrics", "runs", "experiments"):
-            connection.execute(f"DELETE FROM {table}")
-        connection.commit()
-        connection.execute("VACUUM")
-    return folder
-
-
-def left_in(folder: Path) -> list[Left]:
-    with contextlib.closing(sqlite3.connect(folder / "outputs" / "mlflow.db")) as connection:
-        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
-        runs = connection.execute("SELECT run_uuid, status, end_time, artifact_uri FROM runs")
-        return [_left(connection, *run) for run in runs.fetchall()]
-
-
-def _left(
-    connection: sqlite3.Connection, run_id: str, status: str, end: int | None, uri: str
-) -> Left:
-    tags = connection.execute("SELECT key, value FROM tags WHERE run_uuid = ?", (run_id,))
-    points = connection.execute(
-        "SELECT step FROM metrics WHERE key = 'train/loss' AND run_uuid = ? ORDER BY step",
-        (run_id,),
-    )
-    known, folder = dict(tags.fetchall()), local_path(uri)
-    assert folder is not None
-    files = {path.name for path in folder.iterdir()} if folder.exists() else set()
-    return Left(known["gdexp.kind"], status, known, [s for (s,) in points], end, files)
 
 
 def check(folder: Path, iters: int = 40) -> None:
@@ -116,8 +64,8 @@ def check(folder: Path, iters: int = 40) -> None:
 
 def signalled(
     kind: str, signum: int, moments: list[int], source: Path, target: Path
-) -> list[tuple[int, int, int | None, dict[str, tuple[int, int]]]]:
-    """The moment, exit code, number of events and spans of each process."""
+) -> list[tuple[int, int, int | None, list[list[int]]]]:
+    """The moment, exit code and number of lines of each process, and the moments of each line."""
     patches, words = COMMANDS[kind]
     plan = {
         "words": words,
@@ -136,22 +84,19 @@ def signalled(
         timeout=PATIENCE,
     )
     assert done.returncode == 0, done.stderr
-    told: list[tuple[int, int, int | None, dict[str, tuple[int, int]]]] = json.loads(done.stdout)
+    told: list[tuple[int, int, int | None, list[list[int]]]] = json.loads(done.stdout)
     return told
 
 
 def check_moments(kind: str, signum: int, count: int, empty: Path, target: Path) -> None:
-    """Signals at moments of all of the command's life, and within each function that writes."""
+    """Signals before so many lines, drawn from the first and last time each is executed."""
     target.mkdir()
-    ((_, code, events, spans),) = signalled(kind, signum, [0], empty, target)
-    assert code == 0
-    assert events is not None, (target / "0" / "err").read_text()
+    ((_, code, _, lines),) = signalled(kind, signum, [0], empty, target)
+    assert code == 0, (target / "0" / "err").read_text()
     assert {run.status for run in left_in(target / "0")} == {"FINISHED"}
-    chance = random.Random(f"{kind} {signum}")
-    moments = {chance.randrange(1, events) for _ in range(count)}
-    for first, last in spans.values():
-        moments |= {chance.randint(first, last) for _ in range(count // 8)}
-    for moment, code, reached, _ in signalled(kind, signum, sorted(moments), empty, target):
+    moments = sorted({moment for line in lines for moment in line if moment > START})
+    chosen = random.Random(f"{kind} {signum}").sample(moments, count)
+    for moment, code, reached, _ in signalled(kind, signum, sorted(chosen), empty, target):
         if reached is not None and reached < moment:  # it had less to do than the first
             continue
         err = (target / str(moment) / "err").read_text()
@@ -162,37 +107,22 @@ def check_moments(kind: str, signum: int, count: int, empty: Path, target: Path)
 
 
 @pytest.mark.slow
-def test_a_signal_while_a_run_is_opened_and_fed(empty: Path, tmp_path: Path) -> None:
-    check_moments("lasting", signal.SIGINT, 4, empty, tmp_path / "all")
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("kind", "signum"),
+    ("kind", "signum", "count"),
     [
-        *((kind, signal.SIGINT) for kind in COMMANDS),
-        ("lasting", signal.SIGTERM),
-        ("lasting", signal.SIGHUP),
+        ("short", signal.SIGINT, 12),
+        ("lasting", signal.SIGINT, 24),
+        ("checkpoints", signal.SIGINT, 12),
+        ("vectorized", signal.SIGINT, 16),
+        ("one by one", signal.SIGINT, 12),
+        ("lasting", signal.SIGTERM, 12),
+        ("lasting", signal.SIGHUP, 12),
     ],
 )
-def test_a_signal_at_any_moment(
-    kind: str, signum: signal.Signals, empty: Path, tmp_path: Path
+def test_a_signal_at_any_line(
+    kind: str, signum: signal.Signals, count: int, empty: Path, tmp_path: Path
 ) -> None:
-    check_moments(kind, signum, 16, empty, tmp_path / "all")
-
-
-class Late:
-    """Gets its signal while it is destroyed, where Python forgets exceptions."""
-
-    def __del__(self) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(0)
-
-
-def test_a_signal_that_arrives_in_a_destructor_is_not_lost() -> None:
-    with pytest.raises(Interrupted), handled():  # noqa: PT012
-        Late()
-        eventually(lambda: False)
+    check_moments(kind, signum, count, empty, tmp_path / "all")
 
 
 LONG = ("iters=50000000", "lr=1e-9", "print_every=1000")
