@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 import random
-import shutil
 import signal
 import socket
 import sqlite3
@@ -19,12 +18,11 @@ import threading
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from helpers import PATIENCE, clean_environment, eventually, python
-
-from gdexp.tracking.artifacts import local_path
+from left_helpers import FINISHED, KILLED, left_in, new_store
 
 DRIVER = Path(__file__).with_name("_signalled.py")
 RECORDER = "gdexp.tracking.recorder"
@@ -37,61 +35,12 @@ COMMANDS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "one by one": (LASTS, ("-m", "lr=1e-4,2e-4", "iters=40", "checkpoint.every=20")),
 }
 START = 20  # lines until gdexp handles signals
-KILLED, FINISHED = ("KILLED", "interrupted"), ("FINISHED", "completed")
-
-
-class Left(NamedTuple):
-    """What a store has of a run."""
-
-    kind: str
-    status: str
-    tags: dict[str, str]
-    steps: list[int]
-    end_ms: int | None
-    files: set[str]
 
 
 @pytest.fixture
 def empty(tmp_path: Path, migrated: Path) -> Path:
     """A folder with a store that has neither runs nor experiments."""
     return new_store(tmp_path / "empty", migrated)
-
-
-def new_store(folder: Path, migrated: Path) -> Path:
-    """Give a folder a store without runs and experiments, as a new one is."""
-    path = folder / "outputs" / "mlflow.db"
-    path.parent.mkdir(parents=True)
-    shutil.copy(migrated, path)
-    with contextlib.closing(sqlite3.connect(path)) as connection:
-        for table in ("input_tags", "inputs", "datasets", "tags", "params", "latest_metrics"):
-            connection.execute(f"DELETE FROM {table}")
-        for table in ("metrics", "runs", "experiments"):
-            connection.execute(f"DELETE FROM {table}")
-        connection.commit()
-        connection.execute("VACUUM")
-    return folder
-
-
-def left_in(folder: Path) -> list[Left]:
-    with contextlib.closing(sqlite3.connect(folder / "outputs" / "mlflow.db")) as connection:
-        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
-        runs = connection.execute("SELECT run_uuid, status, end_time, artifact_uri FROM runs")
-        return [_left(connection, *run) for run in runs.fetchall()]
-
-
-def _left(
-    connection: sqlite3.Connection, run_id: str, status: str, end: int | None, uri: str
-) -> Left:
-    tags = connection.execute("SELECT key, value FROM tags WHERE run_uuid = ?", (run_id,))
-    points = connection.execute(
-        "SELECT step FROM metrics WHERE key = 'train/loss' AND run_uuid = ? ORDER BY step",
-        (run_id,),
-    )
-    known, folder = dict(tags.fetchall()), local_path(uri)
-    assert folder is not None
-    files = {path.name for path in folder.iterdir()} if folder.exists() else set()
-    return Left(known["gdexp.kind"], status, known, [s for (s,) in points], end, files)
 
 
 def check(folder: Path, iters: int = 40) -> None:
