@@ -17,6 +17,9 @@ import pytest
 from helpers import CLI, PATIENCE, Ended, clean_environment, eventually, process, required
 from sweep_helpers import TYPED
 
+# Started in the background, a shell's commands ignore Ctrl-C, as do the processes they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 @pytest.fixture(autouse=True)
 def _fresh_connections() -> Iterator[None]:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from helpers import CLI, PATIENCE, clean_environment, eventually, process
-from store_helpers import left_in, new_store
+from left_helpers import left_in, new_store
 
 from gdexp.errors import WriteError
 from gdexp.tracking import artifacts, recorder, spool

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 from helpers import CLI, PATIENCE, clean_environment, client, last, process, python, runs
+from left_helpers import left_in
 from mlflow import MlflowClient
-from store_helpers import left_in
 
 from gdexp.tracking import empty_store
 from gdexp.tracking.sql_schema import is_sound, is_store

@@ -21,7 +21,7 @@ from gdexp.tracking import environment, liveness
 from gdexp.tracking.client_store import ClientStore
 from gdexp.tracking.connect import client_of, connect, open_existing
 from gdexp.tracking.database import Sqlite
-from gdexp.tracking.liveness import INITIAL, close, close_dead, is_silent, state, under_way
+from gdexp.tracking.liveness import INITIAL, close, close_dead, state, under_way
 from gdexp.tracking.run_record import PROCESS, RecordedRun, RunRecord
 from gdexp.tracking.store import Store
 
@@ -376,6 +376,8 @@ def test_repair_asks_and_closes_nothing_unasked(
     )
     ended = cli("repair", "--yes")
     assert ended.err == "nothing to repair: every run has an end, or its process is alive\n"
+    for heard in (-(10**18), 10**18):  # times that no calendar has
+        assert liveness.silence(replace(silent, heard_ms=heard)).endswith("UTC, on node7")
     ended = cli("repair", silent.run_id)
     assert ended.code == 2
     assert ended.err == f"gdexp: run {silent.run_id!r} has an end: it is KILLED. Name another.\n"
@@ -393,9 +395,3 @@ def test_repair_closes_what_is_named(silent: RecordedRun, cli: CLI) -> None:
     ended = cli("repair", "nosuchrun")
     assert ended.code == 2
     assert ended.err.startswith("gdexp: there is no run 'nosuchrun' in this store.")
-
-
-def test_a_time_that_no_calendar_has(silent: RecordedRun) -> None:
-    assert is_silent(silent)
-    for heard in (-(10**18), 10**18):
-        assert liveness.silence(replace(silent, heard_ms=heard)).endswith("UTC, on node7")

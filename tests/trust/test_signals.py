@@ -21,8 +21,8 @@ from typing import Any
 
 import pytest
 from helpers import PATIENCE, clean_environment, eventually, python
+from left_helpers import FINISHED, KILLED, left_in, new_store
 from server_helpers import tracking_server
-from store_helpers import left_in, new_store
 
 DRIVER = Path(__file__).with_name("_signalled.py")
 RECORDER = "gdexp.tracking.recorder"
@@ -35,7 +35,6 @@ COMMANDS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "one by one": (LASTS, ("-m", "lr=1e-4,2e-4", "iters=40", "checkpoint.every=20")),
 }
 START = 20  # lines until gdexp handles signals
-KILLED, FINISHED = ("KILLED", "interrupted"), ("FINISHED", "completed")
 
 
 @pytest.fixture
