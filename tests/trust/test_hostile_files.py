@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -444,4 +445,30 @@ def test_a_trajectory_of_text_is_not_read() -> None:
 def test_a_large_configuration_is_not_read() -> None:
     assert outcome(lambda: read_config(b"a: 1\n" * 10**6)) == (
         "it has 5000000 bytes, too many to be a run's"
+    )
+
+
+class OneFile:
+    """A store whose runs have one artifact each, with this content."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+
+    def read(self, run: Any, name: str) -> bytes:
+        return self.content
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[" * 10**5, b"3", b"[3]", b"[[]]", b'{"a": 1}', b'[{"overrides": "a"}]', b"\xff"],
+)
+def test_a_damaged_list_of_jobs(content: bytes) -> None:
+    from gdexp.sweep.resume import check_unchanged
+    from gdexp.tracking.query import SWEEP
+
+    summary: Any = SimpleNamespace(params={"jobs": "1"}, tags={SWEEP: "s"})
+    store: Any = OneFile(content)
+    result = outcome(lambda: check_unchanged(store, summary, []))
+    assert re.fullmatch(
+        r"sweep\.resume: the jobs of s cannot be read: .+\. Start a new sweep\.", result
     )
