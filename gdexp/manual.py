@@ -251,12 +251,6 @@ class Adam(Updater):
             root = (v / (1 - beta2**self.t)) ** 0.5
             parameters[name] -= self.lr * (m / (1 - beta1**self.t)) / (root + self.eps)
 
-    def load(self, state: Mapping[str, Any]) -> None:
-        """Restore a state; raises ValueError if t is not a number of updates."""
-        super().load(state)
-        if type(self.t) is not int or self.t < 0:
-            raise ValueError(f"t is {self.t}")
-
 
 def _number(value: Array) -> Array:
     """A NumPy scalar as a Python float, for updates in double precision; tensors are unchanged.

@@ -92,7 +92,8 @@ def compute(
             built.load(saved.state)
             if best is not None:
                 best.resume(trajectory, saved.state.get("best"))
-        with np.errstate(over="ignore", invalid="ignore"), Progress(iters, wanted=bar) as progress:
+        quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
+        with quiet, Progress(iters, wanted=bar) as progress:
             stream = built.iterations(iters, trajectory.length + 1)
             for is_last in _blocks(stream, trajectory, rules, every):
                 transcript.epochs(trajectory)

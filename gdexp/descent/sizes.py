@@ -33,9 +33,8 @@ def check_sizes(settings: Mapping[str, Any], state: Any) -> None:
         most = _numbers(state) + SPARE
         for value in _whole_numbers(node):
             if abs(value) > most:
-                raise ValueError(
-                    f"predictor has a size of {excerpt(value)}, more than its state has"
-                )
+                size = excerpt(value)
+                raise ValueError(f"predictor has a size of {size}, more than its state has")
 
 
 def check_parameters(

@@ -112,8 +112,8 @@ class MLP(Module):
     ) -> None:
         if isinstance(sizes, str) or not isinstance(sizes, Sequence):
             raise ConfigError(
-                f"predictor.sizes: {excerpt(sizes)} is not a list of widths. Type "
-                "predictor.sizes=[16,16]."
+                f"predictor.sizes: {excerpt(sizes)} is not a list of widths. "
+                "Type predictor.sizes=[16,16]."
             )
         for size in sizes:
             if type(size) is not int or size < 1:

@@ -74,6 +74,22 @@ def test_hydra_goes_through_a_node_once_for_all_its_numbers(calls: list[dict[str
     assert calls == [{"_target_": "gdexp.manual.Momentum", "_partial_": True}]
 
 
+@pytest.mark.parametrize("name", ["_target_whitelist_", "_execution_whitelist_"])
+def test_hydra_is_given_the_targets_that_it_may_call(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[dict[str, Any]] = []
+
+    def recorded(node: dict[str, Any], **settings: Any) -> Any:
+        given.append(settings)
+        return instantiate(node, _convert_=settings.pop("_convert_"))
+
+    monkeypatch.setattr(instantiation, "instantiate", recorded)
+    monkeypatch.setattr(instantiation, "_WHITELISTS", {name})
+    made({"_target_": HOLDER, "held": [{"_target_": "gdexp.manual.Loss"}]})
+    assert given == [{name: [HOLDER, "gdexp.manual.Loss"]}]
+
+
 class Holder:
     """Keeps what it is given."""
 

@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import copy
-import io
-import re
-import sys
-import tracemalloc
-import warnings
-import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
 import torch
+from hostile_helpers import composed, fitted_of, outcome
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from gdexp import run
-from gdexp.config.compose import Composer, session
 from gdexp.config.job import Job
 from gdexp.descent.archive import pack, unpack
-from gdexp.descent.build import build
 from gdexp.descent.fitted import Fitted
 from gdexp.descent.fitted_files import read_config, read_fitted, read_last_epoch
 from gdexp.experiment import prepare
@@ -32,69 +24,6 @@ from gdexp.experiment import run as computed
 from gdexp.tracking.curves import parquet, read_parquet
 
 Explore: TypeAlias = Callable[[st.SearchStrategy[Any], Callable[[Any], None]], None]
-
-# What the hook sees. It cannot be removed, so it is switched.
-STARTS = ("os.system", "os.exec", "os.fork", "os.posix_spawn", "os.spawn", "subprocess.Popen")
-CHANGES = ("os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.chmod", "shutil.rmtree")
-REACHES = ("socket.connect", "socket.bind", "urllib.Request", "pickle.find_class", "ctypes.dlopen")
-LIBRARIES = {*sys.stdlib_module_names, "gdexp", "torch", "numpy", "pyarrow", "yaml", "omegaconf"}
-_seen: list[str] = []
-_watching = False
-
-
-def _hook(event: str, arguments: tuple[Any, ...]) -> None:
-    if not _watching:
-        return
-    if event in (*STARTS, *CHANGES, *REACHES):
-        _seen.append(f"{event} {arguments[0]}")
-    elif event == "open" and isinstance(arguments[1], str) and {*"wax+"} & {*arguments[1]}:
-        _seen.append(f"writes {arguments[0]}")
-    elif event == "import" and arguments[0].partition(".")[0] not in LIBRARIES:
-        _seen.append(f"imports {arguments[0]}")
-
-
-sys.addaudithook(_hook)
-
-
-@contextmanager
-def watched() -> Iterator[None]:
-    """Fail if a process starts, a file changes, or a module of nobody's is imported."""
-    global _watching
-    _seen.clear()
-    _watching = True
-    try:
-        yield
-    finally:
-        _watching = False
-    assert _seen == []
-
-
-def outcome(read: Callable[[], Any]) -> Any:
-    """What was read, or the sentence of its refusal."""
-    with watched():
-        try:
-            return read()
-        except ValueError as error:
-            return sentence(error)
-
-
-def sentence(error: ValueError) -> str:
-    text = str(error)
-    assert text.strip(), repr(error)
-    assert "\n" not in text
-    assert len(text) < 1000
-    return text
-
-
-def composed(*typed: str) -> Job:
-    with session():
-        return Job.of(Composer().compose(typed), typed)
-
-
-def fitted_of(*typed: str) -> Fitted:
-    job = composed(*typed, "data=synthetic", "data.features=2", "data.rows=8")
-    return Fitted.of(job, build(job))
-
 
 PREDICTORS = {
     "manual": fitted_of("step=manual", "predictor.bias=true").packed(),
@@ -294,154 +223,3 @@ def test_a_configuration_of_other_parts(explore: Explore) -> None:
         assert isinstance(result, str | Fitted)
 
     explore(changes(), attempt)
-
-
-SIZED = {
-    "manual": {"predictor": {"_target_": "gdexp.manual.Predictor", "features": 10**9}},
-    "wide": {"predictor": {"_target_": "gdexp.pytorch.MLP", "sizes": [1000, 1000]}},
-    "deep": {"predictor": {"_target_": "gdexp.pytorch.MLP", "sizes": [900] * 500}},
-    "layers": {
-        "predictor": {
-            "_target_": "torch.nn.TransformerEncoder",
-            "num_layers": 10**8,
-            "encoder_layer": {
-                "_target_": "torch.nn.TransformerEncoderLayer",
-                "d_model": 2,
-                "nhead": 1,
-                "dim_feedforward": 2,
-            },
-        }
-    },
-}
-
-
-@pytest.mark.parametrize("kind", SIZED)
-def test_a_predictor_is_no_larger_than_its_state(kind: str) -> None:
-    parts = unpack(PREDICTORS["mlp"])
-    content = pack(parts | {"settings": parts["settings"] | SIZED[kind]})
-    assert re.fullmatch(
-        r"predictor has a size of 10{8,9}, more than its state has|"
-        r"its state does not fit the predictor: it has 13 numbers, not \d+",
-        str(outcome(lambda: read_fitted(content))),
-    )
-
-
-def archive(members: list[tuple[str, bytes]], compression: int = zipfile.ZIP_STORED) -> bytes:
-    file = io.BytesIO()
-    with warnings.catch_warnings(), zipfile.ZipFile(file, "w", compression) as made:
-        warnings.simplefilter("ignore")  # of equal names
-        for name, content in members:
-            made.writestr(f"{name}.npy", content)
-    return file.getvalue()
-
-
-def member(dtype: str, shape: tuple[int, ...], data: bytes) -> bytes:
-    """An array with a header that may state anything."""
-    file = io.BytesIO()
-    header = {"descr": dtype, "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(file, header)
-    return file.getvalue() + data
-
-
-def text(value: str) -> bytes:
-    return member(f"<U{len(value)}", (), np.array(value).tobytes())
-
-
-ONE = text('{"array": "a"}')
-TWICE = text('{"list": [{"array": "a"}, {"array": "a"}]}')
-EIGHT = bytes(8)
-BOMBS: dict[str, tuple[bytes, str]] = {
-    "huge shape": (
-        archive([("json", ONE), ("a", member("<f8", (10**15,), EIGHT))]),
-        "its member 'a.npy' does not have the size it states",
-    ),
-    "empty rows": (
-        archive([("json", ONE), ("a", member("<f8", (10**15, 0), EIGHT))]),
-        "its member 'a.npy' does not have the size it states",
-    ),
-    "negative shape": (
-        archive([("json", ONE), ("a", member("<f8", (-1, -1), EIGHT))]),
-        "its member 'a.npy' does not have the size it states",
-    ),
-    "no size": (
-        archive([("json", ONE), ("a", member("<U0", (10**15,), b""))]),
-        "its member 'a.npy' holds neither numbers nor text",
-    ),
-    "void": (
-        archive([("json", ONE), ("a", member("|V8", (1,), EIGHT))]),
-        "its member 'a.npy' holds neither numbers nor text",
-    ),
-    "dates": (
-        archive([("json", ONE), ("a", member("<M8[s]", (1,), EIGHT))]),
-        "its member 'a.npy' holds neither numbers nor text",
-    ),
-    "object": (
-        archive([("json", ONE), ("a", member("|O", (1,), EIGHT))]),
-        "its member 'a.npy' holds neither numbers nor text",
-    ),
-    "compressed": (
-        archive([("json", ONE), ("a", member("<f8", (1,), EIGHT))], zipfile.ZIP_LZMA),
-        "its members are compressed",
-    ),
-    "same name": (
-        archive([("json", ONE), ("a", ONE), ("a", ONE)]),
-        "two of its members have the same name",
-    ),
-    "used twice": (
-        archive([("json", TWICE), ("a", member("<f8", (1,), EIGHT))]),
-        "it has no member 'a'",
-    ),
-    "long number": (archive([("json", text("1" * 5000))]), "Exceeds the limit (4300 digits)"),
-    "deep": (archive([("json", text('{"list": [' * 60 + "]}" * 60))]), "its JSON is nested too"),
-    "deeper": (archive([("json", text("[" * 10**5))]), "its JSON is nested too deeply"),
-    "odd key": (archive([("json", text('{"dict": [[{"list": []}, 1]]}'))]), "unhashable type"),
-    "no pairs": (archive([("json", text('{"dict": [1]}'))]), "cannot unpack non-iterable int"),
-    "kind": (archive([("json", text('{"tensor": "a"}')), ("a", text("b"))]), "can't convert np"),
-}
-
-
-@pytest.mark.parametrize("name", BOMBS)
-def test_an_archive_is_no_larger_than_it_is(name: str) -> None:
-    content, expected = BOMBS[name]
-    tracemalloc.start()
-    try:
-        result = outcome(lambda: unpack(content))
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert str(result).startswith(expected)
-    assert peak < 100 * len(content) + 10**7
-    assert not Path("ran").exists()
-
-
-def test_a_trajectory_of_more_epochs_than_the_run_is_not_read() -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    file = io.BytesIO()
-    rows = 10**6
-    columns = {"epoch": pa.array(np.zeros(rows, np.int64)), "param/w": pa.array(np.zeros(rows))}
-    pq.write_table(pa.table(columns), file)
-    content = file.getvalue()
-    assert len(content) < rows / 10
-    for read in (read_parquet, read_last_epoch):
-        assert outcome(lambda read=read: read(content, 20)) == (
-            "it has 1000000 epochs, more than iters=20"
-        )
-
-
-def test_a_trajectory_of_text_is_not_read() -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    file = io.BytesIO()
-    pq.write_table(pa.table({"epoch": [1], "train/loss": ["a"]}), file)
-    assert outcome(lambda: read_parquet(file.getvalue(), 20)) == (
-        "it has columns that are not numbers"
-    )
-
-
-def test_a_large_configuration_is_not_read() -> None:
-    assert outcome(lambda: read_config(b"a: 1\n" * 10**6)) == (
-        "it has 5000000 bytes, too many to be a run's"
-    )
