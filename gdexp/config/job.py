@@ -46,11 +46,6 @@ class Job:
     number: int | None = None
     following: tuple[str, ...] = ()
 
-    def __post_init__(self) -> None:
-        public = {key: passwords.without(node, key) for key, node in self.settings.items()}
-        object.__setattr__(self, "settings", public)
-        object.__setattr__(self, "typed", tuple(map(passwords.without_passwords, self.typed)))
-
     @classmethod
     def of(cls, cfg: DictConfig, typed: Sequence[str]) -> Job:
         """The job of a composed configuration, which includes Hydra's node."""
@@ -60,7 +55,8 @@ class Job:
             sweep_id, number = Path(hydra.sweep.dir).name, int(hydra.job.num)
         settings = {str(key): _plain(cfg, str(key)) for key in cfg if key != "hydra"}
         choices = {str(key): str(value) for key, value in hydra.runtime.choices.items()}
-        return cls(settings, choices, tuple(typed), sweep_id, number, following(cfg))
+        settings, words = passwords.without(settings), passwords.of_words(typed)
+        return cls(settings, choices, words, sweep_id, number, following(cfg))
 
     @property
     def command(self) -> str:
