@@ -39,11 +39,11 @@ def main() -> None:
 
 def _without_passwords(words: list[str]) -> list[str]:
     """The words without the passwords of their URIs, before anything reads or records them."""
-    from gdexp.config.passwords import without_passwords
+    from gdexp.config.passwords import of_words
     from gdexp.errors import ConfigError
 
     try:
-        sys.argv[1:] = words = [without_passwords(word) for word in words]
+        sys.argv[1:] = words = list(of_words(words))
     except ConfigError as error:
         print(f"gdexp: {error}", file=sys.stderr)
         sys.exit(2)

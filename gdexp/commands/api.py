@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from gdexp.config import validation
 from gdexp.config.compose import Composer, session
 from gdexp.config.job import Job
-from gdexp.config.passwords import without_passwords
+from gdexp.config.passwords import of_words
 from gdexp.credentials import VARIABLE
 from gdexp.descent.result import Result
 from gdexp.descent.signals import handled
@@ -32,7 +32,7 @@ QUIET = ("hydra/job_logging=none", "hydra/hydra_logging=none")  # the caller's l
 
 def run_overrides(typed: Sequence[str], config_dir: str | PathLike[str] | None) -> Result:
     """Compose, check and run overrides; see :func:`gdexp.run`."""
-    typed = list(map(without_passwords, typed))
+    typed = of_words(typed)
     with handled():
         with session():
             composer = Composer(config_dir)
@@ -53,7 +53,7 @@ def sweep_overrides(typed: Sequence[str], config_dir: str | PathLike[str] | None
     from gdexp.console import silent
     from gdexp.sweep.progress import observed
 
-    kept, typed = Kept(), list(map(without_passwords, typed))
+    kept, typed = Kept(), of_words(typed)
     with handled(), session(), silent(), observed(kept.keep):
         composer = Composer(config_dir)
         job = _check(typed, composer, multirun=True)

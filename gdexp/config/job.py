@@ -52,11 +52,6 @@ class Job:
     following: tuple[str, ...] = ()
     folders: tuple[str, ...] = ()
 
-    def __post_init__(self) -> None:
-        public = {key: passwords.without(node, key) for key, node in self.settings.items()}
-        object.__setattr__(self, "settings", public)
-        object.__setattr__(self, "typed", tuple(map(passwords.without_passwords, self.typed)))
-
     @classmethod
     def of(cls, cfg: DictConfig, typed: Sequence[str]) -> Job:
         """The job of a composed configuration, which includes Hydra's node."""
@@ -71,7 +66,8 @@ class Job:
             for source in hydra.runtime.config_sources
             if source.schema == "file" and source.provider != "main"
         )
-        return cls(settings, choices, tuple(typed), sweep_id, number, following(cfg), folders)
+        settings, words = passwords.without(settings), passwords.of_words(typed)
+        return cls(settings, choices, words, sweep_id, number, following(cfg), folders)
 
     @property
     def command(self) -> str:

@@ -121,7 +121,8 @@ def _quoted(key: str, value: str, *, is_listed: bool = False) -> str:
             return f"[{_quoted(key, value[1:-1], is_listed=True)}]"
         case "{", "}":
             pairs = (part.partition(":") for part in split_values(value[1:-1]))
-            return f"{{{','.join(f'{k}:{_quoted(k, v, is_listed=True)}' for k, _, v in pairs)}}}"
+            rest = (f"{k}:{_quoted(k, v.strip(), is_listed=True)}" for k, _, v in pairs)
+            return f"{{{','.join(rest)}}}"
         case "[" | "{", _:  # an unfinished list
             return value
     if _FUNCTION.match(value):

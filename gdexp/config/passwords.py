@@ -8,7 +8,7 @@ interpolation such as ``${oc.env:URI}`` brings out of the resolved settings of a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -43,6 +43,11 @@ def without_passwords(word: str) -> str:
     if key.lstrip("+") == "tracking.uri" and "," in public and public.count("://") == 1:
         public = QuotedString(public, Quote.single).with_quotes()  # several hosts
     return f"{key}={public}"
+
+
+def of_words(words: Iterable[str]) -> tuple[str, ...]:
+    """Overrides without passwords, see :func:`without_passwords`."""
+    return tuple(without_passwords(word) for word in words)
 
 
 def _public(value: str, key: str) -> str:
@@ -133,7 +138,7 @@ def without(settings: Any, path: str = "") -> Any:
     if not _has_uri(settings):
         return settings
     if isinstance(settings, dict):
-        return {key: without(value, f"{path}.{key}") for key, value in settings.items()}
+        return {key: without(value, f"{path}.{key}".lstrip(".")) for key, value in settings.items()}
     if isinstance(settings, list):
         return [without(value, path) for value in settings]
     return _kept(settings, path)

@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from gdexp.config import passwords
 from gdexp.config.job import Job, following
 from gdexp.config.overrides import assignment, is_hydras
 from gdexp.config.settings import is_float
@@ -68,10 +69,11 @@ class Template:
         references = self._references | {k: self._references[k] | v for k, v in changed.items()}
         if any(None in named for named in references.values()):
             settings: Any = OmegaConf.to_container(OmegaConf.create(raw), resolve=True)
+            settings = passwords.without(settings)
         else:
             affected = {name for name, named in references.items() if named or name in changed}
             new = {name: _resolved(raw[name], raw) for name in raw if name in affected}
-            settings = self.base.settings | new
+            settings = self.base.settings | passwords.without(new)
         return replace(self.base, settings=settings, following=following(raw))
 
 
@@ -146,7 +148,7 @@ class Plan:
             job = self._composed(overrides, number)
         else:
             job = template.job(keys)
-        typed = tuple(text for text in overrides if not is_hydras(text))
+        typed = passwords.of_words(text for text in overrides if not is_hydras(text))
         return replace(job, typed=typed, sweep_id=sweep_id, number=number)
 
     def _composed(self, overrides: Sequence[str], number: int) -> Job:

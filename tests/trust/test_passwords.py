@@ -23,6 +23,7 @@ from gdexp import credentials
 from gdexp.config.overrides import parse
 from gdexp.config.passwords import without_passwords
 from gdexp.errors import StoreError, brief
+from gdexp.sweep import grids
 from gdexp.tracking import location
 
 SECRET = "Zq8xW3vT"  # nothing else contains it
@@ -166,9 +167,18 @@ WORDS = (
 def test_overrides_lose_their_passwords(word: str, password: str, uri: str) -> None:
     typed = uri.format(p=quote(password, safe=""))
     public = credentials.separated(typed).public
-    assert without_passwords(word.replace("URI", typed)) == word.replace("URI", public)
-    parse(word.replace("URI", public))
+    changed = without_passwords(word.replace("URI", typed))  # quotes are added where needed
+    plain = str.maketrans("", "", "'\" ")
+    assert changed.translate(plain) == word.replace("URI", public).translate(plain)
+    parse(changed)
     assert credentials.with_password(public) == typed
+
+
+def test_the_jobs_of_a_table_lose_their_passwords(workdir: Path) -> None:
+    (workdir / "jobs.csv").write_text(f"loss.url,lr\nhttp://me:{SECRET}@host/a,0.1\n")
+    sweep = {"_kind_": "csv", "path": "jobs.csv"}
+    assert grids.jobs([], sweep, "csv", 0) == [("loss.url=http://host/a", "lr=0.1")]
+    assert credentials.with_password("http://host/a") == f"http://me:{SECRET}@host/a"
 
 
 @pytest.mark.parametrize("odd", ["p,w", "a=b c", "p}'w", "p:w@w", "%zz", "$x(y)", "ü"])

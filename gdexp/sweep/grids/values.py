@@ -15,6 +15,7 @@ from hydra.core.override_parser.types import Quote, QuotedString
 
 from gdexp.config import schema
 from gdexp.config.overrides import STRINGS, parse, readable
+from gdexp.config.passwords import of_words
 from gdexp.config.paths import absolute
 from gdexp.errors import ConfigError, did_you_mean
 from gdexp.sweep.grids.axis import Axis, Overrides, listed
@@ -49,7 +50,7 @@ def grid_axes(sweep: Mapping[str, Any], option: str) -> list[Axis]:
         case _:
             return []
     alternatives: list[Overrides] = [
-        tuple(f"{key}={value}" for key, value in zip(keys, row, strict=True)) for row in rows
+        of_words(f"{key}={value}" for key, value in zip(keys, row, strict=True)) for row in rows
     ]
     return [Axis(keys, len(alternatives), alternatives, f"sweep={option}")]
 
