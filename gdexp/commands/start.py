@@ -77,9 +77,9 @@ def _composed(args: Namespace) -> DictConfig:
 
 def _run(config: DictConfig) -> None:
     ready = _checked(config)
+    callbacks, root = Callbacks(config), config.hydra.job.config_name
     if config.hydra.output_subdir is not None:
         folders.claim(_files(config), "hydra.run.dir")
-    callbacks, root = Callbacks(config), config.hydra.job.config_name
     callbacks.on_run_start(config=config, config_name=root)
     loader = GlobalHydra.instance().config_loader()
     returned = run_job(

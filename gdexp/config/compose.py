@@ -8,6 +8,7 @@ import os
 import secrets
 import sys
 import threading
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -122,7 +123,12 @@ setattr(hydra._internal.hydra, "ConfigLoaderImpl", _Loader)  # noqa: B010
 def composing() -> Iterator[None]:
     """Raise what Hydra raises by mistake as a ConfigError, its own errors as they are."""
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", ".*is not available", UserWarning)
+            yield
+    except UserWarning as error:
+        path = str(error).partition("path=")[2].removesuffix(" is not available.")
+        raise ConfigError(f"hydra.searchpath: there is no folder {path}.") from error
     except YAMLError as error:
         raise yaml_problem(error) from error
     except RecursionError as error:

@@ -76,6 +76,7 @@ def _jobs(
     groups = composer.groups()
     chosen = [o for o in parsed if key_of(o) in groups and not o.is_sweep_override()]
     cfg = composed(composer, [*hydras, *(str(o.input_line) for o in chosen)])
+    _check_plugins(cfg.hydra)
     settings = [o for o in parsed if key_of(o).startswith("sweep.")]
     for override in settings:
         holder(key_of(override), cfg)
@@ -89,6 +90,17 @@ def _jobs(
     params = _params(cfg)
     seed = _seed(parsed, cfg)
     return grids.jobs([*params, *texts], cfg.sweep, option, seed, loader=composer.loader)
+
+
+def _check_plugins(hydra: DictConfig) -> None:
+    """Refuse a sweeper or launcher that is none of Hydra's plugins."""
+    for name in ("sweeper", "launcher"):
+        target = str((hydra[name] or {}).get("_target_"))
+        if not target.startswith(("hydra_plugins.", "hydra._internal.core_plugins.")):
+            raise ConfigError(
+                f"hydra.{name}: {target} is not a {name} for Hydra. Choose one by its name, as in "
+                f"hydra/{name}=basic."
+            )
 
 
 def _params(cfg: DictConfig) -> list[str]:

@@ -201,6 +201,24 @@ def test_what_another_sweeper_chooses_is_checked(store: Path) -> None:
     assert not (store / "outputs" / "sweeps").exists()
 
 
+OF_HYDRA = {
+    "-m hydra.sweeper=null": "hydra.sweeper: None is not a sweeper for Hydra. Choose one by",
+    "-m hydra.launcher._target_=os.system": "hydra.launcher: os.system is not a launcher for",
+    "hydra.searchpath=[nosuch]": "hydra.searchpath: there is no folder nosuch.",
+    "-m hydra.sweep.dir=${hydra:job.num}": "hydra.sweep.dir=${hydra:job.num}: hydra.job.num does",
+    "+hydra.callbacks.mine=3": "Cannot instantiate config of type int.",
+}
+
+
+@pytest.mark.parametrize("words", OF_HYDRA)
+def test_settings_that_hydra_itself_cannot_use(words: str, workdir: Path, cli: CLI) -> None:
+    ended = cli("tracking=off", *words.split())
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith(f"gdexp: {OF_HYDRA[words]}")
+    assert ended.err.count("\n") == 1
+    assert not list(workdir.iterdir())
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["basic", "joblib", "submitit_local"])
 def test_under_every_launcher(launcher: str, store: Path) -> None:
