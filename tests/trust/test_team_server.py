@@ -31,7 +31,7 @@ SECRETS = ("Zq8xW3vT", "Yk5rP9sL")
 def printed(heading: str) -> list[str]:
     """The shell commands below a heading of the page."""
     section = PAGE.partition(f"## {heading}\n")[2].partition("\n## ")[0]
-    return re.findall(r"```bash\n(.*?)```", section, re.DOTALL)
+    return re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
 
 
 def request(url: str, user: str = "", *, body: dict[str, str] | None = None) -> tuple[int, str]:
