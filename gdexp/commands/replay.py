@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from gdexp.commands import common
 from gdexp.config.paths import started_in
-from gdexp.config.trust import BUILT, Trust, targets
 from gdexp.errors import ConfigError, GdexpError, UntrustedError, counted, first_line
 
 if TYPE_CHECKING:
@@ -42,6 +41,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _replay(args: argparse.Namespace) -> int:
     from gdexp.commands.conditions import Conditions
+    from gdexp.config.trust import Trust
     from gdexp.insight.difference import difference
     from gdexp.tracking.connect import open_existing
     from gdexp.tracking.query import select
@@ -185,6 +185,8 @@ def _around(then: Conditions, now: Conditions, job: Job) -> Iterator[str]:
 
 def _has_own_code(job: Job) -> bool:
     """Whether a component is neither of gdexp nor of torch."""
+    from gdexp.config.trust import BUILT, targets
+
     named = (target for group in BUILT for _, target in targets(job.settings[group], group))
     return any(target and not str(target).startswith(("gdexp.", "torch.")) for target in named)
 

@@ -174,7 +174,7 @@ def test_a_newer_single_run_ends_the_sweep(
     others()
     found = objects(run("--json"))
     assert [entry["name"] for entry in found] == [*NAMES, "other"]
-    assert found[-1]["outcome"] == "running"  # no outcome yet: MLflow's status
+    assert found[-1]["outcome"] == "not heard from"  # neither an end nor an owner
     assert found[-1]["final/loss"] is None
     assert [entry["name"] for entry in objects(run("--json", "--sweep", "last"))] == NAMES
 
