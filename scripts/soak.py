@@ -2,7 +2,7 @@
 
     python scripts/soak.py --minutes 30                    real processes, a SQLite file
     python scripts/soak.py --kills 1000 --store postgresql
-    python scripts/soak.py --kills 100 --forks             spares the imports: ten times as fast
+    python scripts/soak.py --kills 100 --forks             spares the imports: twice as fast
 
 Runs and sweeps are killed with -9, SIGINT, SIGTERM and SIGHUP, at random moments and at chosen
 writes; sweeps are resumed, ``compare`` reads in between. Every run that a command reports as

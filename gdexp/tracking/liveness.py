@@ -108,8 +108,7 @@ def close_dead(store: AnyStore) -> AnyStore:
     if closed:
         from gdexp.console import say
 
-        they = f"{counted(closed, 'run')} had lost {'its' if closed == 1 else 'their'} process"
-        say(f"{they}: recorded as KILLED, interrupted")
+        say(f"closed {counted(closed, 'run')} whose process had died: KILLED, interrupted")
     return store
 
 

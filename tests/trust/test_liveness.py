@@ -195,7 +195,7 @@ def test_the_runs_of_the_dead_are_closed_once(
     close_dead(way(sql))
     assert (
         capsys.readouterr().err
-        == "3 runs had lost their process: recorded as KILLED, interrupted\n"
+        == "closed 3 runs whose process had died: KILLED, interrupted\n"
     )
     killed = {
         "with points": ("KILLED", "interrupted", 5003),
