@@ -14,7 +14,7 @@ import numpy as np
 from bench_measure import Bench, Measured, Row, Target, clocked, side_by_side
 
 WIDE = ("data=synthetic", "data.rows=100000", "data.features=100", "data.metrics=false")
-LONG = ("data=synthetic", "data.rows=10000000", "data.metrics=false")
+LONG = 10_000_000
 LR = "lr=0.001"
 
 
@@ -113,8 +113,9 @@ def measure_batches(bench: Bench) -> Measured:
 def measure_compressed(step: str, bench: Bench) -> Measured:
     """A thousand iterations on compressed rows, against ten on all rows, scaled."""
     own = (f"step={step}", "gradient=autograd" if step != "manual" else "gradient=manual", LR)
-    whole, rounds, some = building(*own, *LONG)(), bench.rounds(3), 10
-    build = building(*own, *LONG, "data.compress=true")
+    own += ("data=synthetic", f"data.rows={bench.size(LONG)}", "data.metrics=false")
+    whole, rounds, some = building(*own)(), bench.rounds(3), 10
+    build = building(*own, "data.compress=true")
 
     def compressed() -> float:
         return clocked(lambda: descending(build(), 1000)())

@@ -94,6 +94,10 @@ class Bench:
         """The number of times to measure both sides."""
         return 1 if self.quick else full
 
+    def size(self, full: int) -> int:
+        """The number of rows or iterations of a long computation: a hundredth for a rough look."""
+        return full // 100 if self.quick else full
+
     def process(self, cwd: Path, *words: str) -> subprocess.CompletedProcess[str]:
         """Run ``python *words`` in a folder.
 
@@ -182,9 +186,9 @@ def interleaved(
         ours: runs our side and returns its time.
         theirs: runs their side and returns its time.
         rounds: the number of pairs.
-        warm: whether to run both sides once beforehand, unmeasured.
+        warm: whether to run both sides once beforehand, unmeasured; never for a single round.
     """
-    if warm:
+    if warm and rounds > 1:
         ours(), theirs()
     times: tuple[list[float], list[float]] = [], []
     for turn in range(rounds):

@@ -60,7 +60,9 @@ def _arguments() -> argparse.Namespace:
         epilog=f"rows:\n{names}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--quick", action="store_true", help="a rough look: few and short rounds")
+    parser.add_argument(
+        "--quick", action="store_true", help="a rough look: few and short rounds, smaller tables"
+    )
     parser.add_argument(
         "--long", action="store_true", help="include the row that takes a minute and a GiB"
     )

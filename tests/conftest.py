@@ -17,8 +17,10 @@ import pytest
 from helpers import CLI, PATIENCE, Ended, clean_environment, eventually, process, required
 from sweep_helpers import TYPED
 
-# Started in the background, a shell's commands ignore Ctrl-C, as do the processes they start.
+# Started in the background, a shell's commands ignore Ctrl-C, as do the processes they start;
+# so it is with SIGHUP below nohup.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)

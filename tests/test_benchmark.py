@@ -79,7 +79,11 @@ def test_the_stages_of_a_sweep_are_all_of_it(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "group", ["data, ", "fit, ", "record, ", "start, ", "tracked, step=autograd, each"]
+    "group",
+    [
+        *("data, ", "fit, ", "record, step=manual", "record, into", "start, python"),
+        "tracked, step=autograd, each iteration, torch",
+    ],
 )
 def test_rows_are_measured(tmp_path, group):
     rows = table(tmp_path, "--only", group)[1:-1]
