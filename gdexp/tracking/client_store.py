@@ -246,4 +246,6 @@ def quiet() -> None:
 
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.ERROR)  # it tries again, aloud
+    # They try again, or raise what they warn of, but aloud and with a traceback.
+    for name in ("mlflow.store.db.utils", "urllib3"):
+        logging.getLogger(name).setLevel(logging.ERROR)
