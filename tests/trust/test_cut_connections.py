@@ -201,6 +201,36 @@ def test_connections_that_are_cut_lose_nothing(
         assert [*Path("outputs/spool").glob("*.npz")] == []
 
 
+@pytest.mark.parametrize(
+    "answer", [b"HTTP/1.1 200 OK\r\ndate: today\r\n", b"HTTP/1.1 200 OK\r\nda"]
+)
+def test_an_answer_that_is_cut_off_in_its_headers_is_no_empty_one(
+    answer: bytes, environment: None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    from gdexp.errors import cause
+    from gdexp.tracking.mlflow_setup import set_up
+
+    def serve() -> None:
+        near, _ = listening.accept()
+        with near:
+            near.recv(65536)
+            near.sendall(answer)
+
+    set_up()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        serving = threading.Thread(target=serve)
+        serving.start()
+        client = MlflowClient(f"http://127.0.0.1:{listening.getsockname()[1]}")
+        with pytest.raises((MlflowException, ConnectionError)) as refused:
+            client.get_run("a")
+        serving.join()
+    assert cause(refused.value) == "the answer was cut off"
+    assert capfd.readouterr().err == ""
+
+
 def _moved(proxy: Proxy, words: tuple[str, ...], way: str) -> int:
     """The bytes that an undisturbed command moves."""
     forget_connections()
