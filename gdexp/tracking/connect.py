@@ -134,7 +134,7 @@ def _database(uri: str) -> Database | None:
     if kind == "sqlite":
         return Sqlite(location.sqlite_path(uri))
     if kind == "postgresql" and importlib.util.find_spec("psycopg"):
-        return Postgres(with_password(uri))
+        return Postgres(uri)
     return None
 
 
