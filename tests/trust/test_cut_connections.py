@@ -27,7 +27,7 @@ from soak_log import Case, Log
 from soak_servers import mlflow_server
 from soak_store import Row
 
-SIZES = (0.02, 0.2, 0.4, 0.6, 0.8, 0.97)  # parts of the bytes that an undisturbed command moves
+SIZES = (0.02, 0.3, 0.6, 0.9)  # parts of the bytes that an undisturbed command moves
 ALONE = ("iters=9", "seed=7")
 SWEEP = ("-m", "lr=0.01,10", "iters=5", "seed=7")
 
