@@ -25,7 +25,7 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print what is wrong and where the help is, and exit."""
         if message.startswith(UNKNOWN):
-            word, *_ = message.removeprefix(UNKNOWN).split(maxsplit=1)
+            word = (message.removeprefix(UNKNOWN).split() or ["''"])[0]
             known = [text for action in self._actions for text in action.option_strings]
             nearest = did_you_mean(word.partition("=")[0], known) if word[0] == "-" else ""
             message = f"unrecognized argument {word}.{nearest}"

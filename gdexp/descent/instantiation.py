@@ -28,6 +28,7 @@ _WHITELISTS = {"_target_whitelist_", "_execution_whitelist_"} & {
     *inspect.signature(instantiate).parameters
 }
 TORCH_BASES = {"torch.optim.optimizer.Optimizer", "torch.optim.lr_scheduler.LRScheduler"}
+LONGEST = 300  # characters of a message that is not ours
 PASSED = {"updater": "params", "scheduler": "optimizer"}  # what torch's constructors are given
 
 
@@ -141,4 +142,4 @@ def refusing(family: str) -> Iterator[None]:
         cause = wrapped or error
         if isinstance(cause, ConfigError):
             raise cause from None
-        raise ConfigError(f"{family}: {first_line(cause)}") from error
+        raise ConfigError(f"{family}: {first_line(cause)[:LONGEST]}") from error

@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
-import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -232,18 +230,3 @@ def _is_refusal(error: Exception) -> bool:
     """Whether the run itself is refused, as for a key that MLflow does not allow."""
     code = getattr(error, "error_code", "")
     return code == "INVALID_PARAMETER_VALUE" or type(error) in (TypeError, ValueError)
-
-
-def quiet() -> None:
-    """Turn off telemetry and logs on stderr, and make retries end within seconds."""
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    # A repeated creation makes two runs, so Delivery tries again, not MLflow.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
-    import mlflow  # noqa: F401  (configures its loggers, so it must come before ours)
-
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.ERROR)  # it tries again, aloud

@@ -134,7 +134,7 @@ def _database(uri: str) -> Database | None:
     if kind == "sqlite":
         return Sqlite(location.sqlite_path(uri))
     if kind == "postgresql" and importlib.util.find_spec("psycopg"):
-        return Postgres(with_password(uri))
+        return Postgres(uri)
     return None
 
 
@@ -177,9 +177,9 @@ def client_of(uri: str) -> MlflowClient:
         StoreError: the database is of a newer MLflow, or cannot be migrated.
     """
     ready_for_mlflow(uri)
-    from gdexp.tracking.client_store import quiet
+    from gdexp.tracking.mlflow_setup import set_up
 
-    quiet()
+    set_up()
     from mlflow import MlflowClient
 
     if kind_of(uri) not in SERVERS:

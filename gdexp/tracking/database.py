@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
+from gdexp.credentials import with_password
 from gdexp.descent.signals import signalled
 from gdexp.errors import StoreError
 
@@ -164,11 +165,12 @@ class Postgres:
     """A PostgreSQL database, through psycopg.
 
     Args:
-        uri: the database; SQLAlchemy's ``postgresql+driver://`` is accepted.
+        uri: the database, without its password, if that is known to :mod:`gdexp.credentials`;
+            SQLAlchemy's ``postgresql+driver://`` is accepted.
     """
 
     def __init__(self, uri: str) -> None:
-        scheme, _, rest = uri.partition("://")
+        scheme, _, rest = with_password(uri).partition("://")
         self._uri = f"{scheme.partition('+')[0]}://{rest}"
 
     @contextmanager

@@ -17,6 +17,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import NoReturn
 
+from gdexp.credentials import with_password
 from gdexp.errors import StoreError, brief
 from gdexp.tracking.artifacts import sync
 from gdexp.tracking.database import Postgres, Sqlite
@@ -89,7 +90,7 @@ def _heads(uri: str) -> set[str] | None:
             return heads(connection, kind)
     import sqlalchemy as sa
 
-    engine = sa.create_engine(uri)
+    engine = sa.create_engine(with_password(uri))
     try:
         with engine.connect() as connected:
             if not sa.inspect(connected).has_table("alembic_version"):

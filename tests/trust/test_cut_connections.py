@@ -27,7 +27,7 @@ from soak_log import Case, Log
 from soak_servers import mlflow_server
 from soak_store import Row
 
-SIZES = (0.02, 0.2, 0.4, 0.6, 0.8, 0.97)  # parts of the bytes that an undisturbed command moves
+SIZES = (0.02, 0.3, 0.6, 0.9)  # parts of the bytes that an undisturbed command moves
 ALONE = ("iters=9", "seed=7")
 SWEEP = ("-m", "lr=0.01,10", "iters=5", "seed=7")
 
@@ -199,6 +199,36 @@ def test_connections_that_are_cut_lose_nothing(
         if ended.code == 0:
             assert [row.status for row in fresh] == ["FINISHED"] * (jobs + (words is SWEEP))
         assert [*Path("outputs/spool").glob("*.npz")] == []
+
+
+@pytest.mark.parametrize(
+    "answer", [b"HTTP/1.1 200 OK\r\ndate: today\r\n", b"HTTP/1.1 200 OK\r\nda"]
+)
+def test_an_answer_that_is_cut_off_in_its_headers_is_no_empty_one(
+    answer: bytes, environment: None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    from gdexp.errors import cause
+    from gdexp.tracking.mlflow_setup import set_up
+
+    def serve() -> None:
+        near, _ = listening.accept()
+        with near:
+            near.recv(65536)
+            near.sendall(answer)
+
+    set_up()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        serving = threading.Thread(target=serve)
+        serving.start()
+        client = MlflowClient(f"http://127.0.0.1:{listening.getsockname()[1]}")
+        with pytest.raises((MlflowException, ConnectionError)) as refused:
+            client.get_run("a")
+        serving.join()
+    assert cause(refused.value) == "the answer was cut off"
+    assert capfd.readouterr().err == ""
 
 
 def _moved(proxy: Proxy, words: tuple[str, ...], way: str) -> int:

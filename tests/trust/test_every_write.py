@@ -1,4 +1,4 @@
-"""A signal at every write of a small sweep, and of a run that is opened, fed and checkpointed.
+"""A signal at many a write of a small sweep, and of a run that is opened, fed and checkpointed.
 
 Each of them reaches a process of its own. What is in the store afterwards is legal: all of a run or
 none of it, nothing twice, and an end that is true. The writes are counted by ``soak_victim``.
@@ -38,7 +38,7 @@ CASES = {
     ),
 }
 SIGNALS = itertools.cycle((signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
-RESUMED = 8  # a sweep is resumed after every eighth kill
+RESUMED = 4  # a sweep is resumed after every fourth kill
 
 
 @pytest.fixture(scope="module")
@@ -117,23 +117,23 @@ def was_late(folder: Path, write: int) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "every"), [("sweep", 1), ("run", 2)])
-def test_a_kill_at_every_write(kind: str, every: int, commands: Commands) -> None:
+@pytest.mark.parametrize(("kind", "every"), [("sweep", 3), ("run", 6)])
+def test_a_kill_at_many_writes(kind: str, every: int, commands: Commands) -> None:
     case = CASES[kind]
-    for write in writes_of(kind, commands, every):
+    for number, write in enumerate(writes_of(kind, commands, every)):
         code, log, folder = commands.run(case, write=write, count="count")
         assert code == -signal.SIGKILL or was_late(folder, write), write
         open_store(folder)
         assert audit(log, folder) == [], write
-        if case.sweep_id and write % RESUMED == 0:
+        if case.sweep_id and number % RESUMED == 0:
             resume(case, log, folder)
             assert audit(log, folder) == [], write
         shutil.rmtree(folder)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "every"), [("sweep", 3), ("run", 3)])
-def test_a_gentle_signal_at_every_third_write(kind: str, every: int, commands: Commands) -> None:
+@pytest.mark.parametrize(("kind", "every"), [("sweep", 7), ("run", 11)])
+def test_a_gentle_signal_at_many_writes(kind: str, every: int, commands: Commands) -> None:
     for write, signum in zip(writes_of(kind, commands, every), SIGNALS, strict=False):
         code, log, folder = commands.run(CASES[kind], write=write, signum=signum, count="count")
         assert code == 128 + signum or was_late(folder, write), write

@@ -60,7 +60,7 @@ class Store:
             return bool(query(f"SELECT 1 FROM tags WHERE value = '{sweep_id}'"))
 
 
-@pytest.fixture(params=["postgresql", "server"])
+@pytest.fixture
 def store(request: pytest.FixtureRequest, workdir: Path) -> Iterator[tuple[Store, set[int]]]:
     """A store and the processes of its server."""
     before = children()
@@ -77,7 +77,11 @@ def store(request: pytest.FixtureRequest, workdir: Path) -> Iterator[tuple[Store
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dies", ["frozen", "thawed", "never"])
+@pytest.mark.parametrize(
+    ("store", "dies"),
+    [("postgresql", "frozen"), ("server", "thawed"), ("server", "never")],
+    indirect=["store"],
+)
 def test_a_sweep_whose_store_freezes_and_which_is_killed_is_resumed_whole(
     dies: str, store: tuple[Store, set[int]], tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:

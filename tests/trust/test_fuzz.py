@@ -294,21 +294,21 @@ def test_many_tables(
 
 
 @pytest.mark.slow
-@cases(150)
+@cases(90)
 @given(typed)
 def test_many_command_lines(playground: Path, argv: list[str]) -> None:
     command_line(argv)
 
 
 @pytest.mark.slow
-@cases(50)
+@cases(25)
 @given(yaml_text, choices)
 def test_many_yaml_files(playground: Path, content: str, argv: list[str]) -> None:
     yaml_file(content, argv)
 
 
 @pytest.mark.slow
-@cases(30)
+@cases(20)
 @given(table, of_table)
 def test_many_runs_of_tables(playground: Path, content: bytes, argv: list[str]) -> None:
     csv_file(content, argv)
