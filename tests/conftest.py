@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import io
 import os
 import shutil
 import signal
@@ -15,12 +17,30 @@ from typing import Any
 
 import pytest
 from helpers import CLI, PATIENCE, Ended, clean_environment, eventually, process, required
+from omegaconf import OmegaConf
 from sweep_helpers import TYPED
 
 # Started in the background, a shell's commands ignore Ctrl-C, as do the processes they start;
 # so it is with SIGHUP below nohup.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+_load = OmegaConf.load
+_loaded: dict[tuple[str, str], Any] = {}
+
+
+def _load_once(file: Any) -> Any:
+    """A YAML file as OmegaConf loads it; the same text, as each command's, is parsed once."""
+    if not isinstance(file, io.TextIOWrapper):
+        return _load(file)
+    key = file.name, file.read()
+    if key not in _loaded:
+        file.seek(0)
+        _loaded[key] = _load(file)
+    return copy.deepcopy(_loaded[key])
+
+
+OmegaConf.load = staticmethod(_load_once)  # type: ignore[method-assign]
 
 
 @pytest.fixture(autouse=True)

@@ -13,10 +13,12 @@ PACKAGE = CHECKOUT / "gdexp"
 HEAVY = {"torch", "mlflow", "pandas", "pyarrow", "matplotlib", "sqlalchemy", "rich"}
 
 
-def loaded_by(code: str, cwd: Path) -> set[str]:
-    program = (
-        f"import sys\nsys.argv[0] = 'gdexp'\ntry:\n    {code}\nexcept SystemExit:\n    pass\n"
-        "print('\\n' + '\\n'.join(sys.modules), file=sys.stderr)"
+def loaded_by(programs: list[str], cwd: Path) -> list[set[str]]:
+    """What is loaded after each of these programs, which run one after another in a process."""
+    program = "import sys\nsys.argv[0] = 'gdexp'\n" + "".join(
+        f"try:\n    {code}\nexcept SystemExit:\n    pass\n"
+        "print('\\nloaded: ' + ' '.join(sys.modules), file=sys.stderr)\n"
+        for code in programs
     )
     done = subprocess.run(
         [sys.executable, "-c", program],
@@ -25,35 +27,47 @@ def loaded_by(code: str, cwd: Path) -> set[str]:
         cwd=cwd,
         env=clean_environment(),
     )
-    assert "gdexp" in done.stderr, done.stderr
-    return {name.split(".")[0] for name in done.stderr.splitlines()}
+    lines = [line.split() for line in done.stderr.splitlines() if line.startswith("loaded: ")]
+    assert len(lines) == len(programs), done.stderr
+    assert "gdexp" in lines[0]
+    return [{name.split(".")[0] for name in names[1:]} for names in lines]
+
+
+MAIN = "from gdexp.commands import main; sys.argv[1:] = {}; main()"
 
 
 @pytest.mark.parametrize(
-    "code",
+    "programs",
     [
-        "import gdexp",
-        "from gdexp import manual, descent",
-        "from gdexp.commands import main; sys.argv[1:] = ['--help']; main()",
-        "from gdexp.commands import main; sys.argv[1:] = ['--cfg', 'job']; main()",
-        "from gdexp.commands import main; sys.argv[1:] = ['step=model', '--cfg', 'job']; main()",
-        "from gdexp.commands import main; sys.argv[1:] = ['lr=-1']; main()",
-        "from gdexp.commands import main; sys.argv[1:] = ['step=autogradd']; main()",
-        "from gdexp.commands import main; sys.argv[1:] = ['step=model', 'updater.lr=x']; main()",
-        "from gdexp.commands import main; sys.argv[1:] = ['step=model', '++updater.x=1']; main()",
-        "from gdexp.commands import main; sys.argv[1:] = ['tracking.uri=nowhere']; main()",
-        "from gdexp.commands import main; sys.argv[1:] = ['step=manual', 'tracking=off']; main()",
-        "import gdexp; gdexp.run('step=manual', 'tracking=off')",
-        "import gdexp.pytorch.capabilities",
-        "import gdexp.commands.compare, gdexp.commands.predict, gdexp.commands.ui",
+        [
+            "import gdexp",
+            "from gdexp import manual, descent",
+            "import gdexp.pytorch.capabilities",
+            "import gdexp.commands.compare, gdexp.commands.predict, gdexp.commands.ui",
+        ],
+        [
+            MAIN.format(["--help"]),
+            MAIN.format(["--cfg", "job"]),
+            MAIN.format(["step=model", "--cfg", "job"]),
+            MAIN.format(["lr=-1"]),
+            MAIN.format(["step=autogradd"]),
+            MAIN.format(["step=model", "updater.lr=x"]),
+            MAIN.format(["step=model", "++updater.x=1"]),
+            MAIN.format(["tracking.uri=nowhere"]),
+            MAIN.format(["step=manual", "tracking=off"]),
+        ],
+        ["import gdexp; gdexp.run('step=manual', 'tracking=off')"],
     ],
+    ids=["imports", "commands", "run"],
 )
-def test_light_starts_import_nothing_heavy(code: str, tmp_path: Path) -> None:
-    assert loaded_by(code, tmp_path) & HEAVY == set()
+def test_light_starts_import_nothing_heavy(programs: list[str], tmp_path: Path) -> None:
+    for program, loaded in zip(programs, loaded_by(programs, tmp_path), strict=True):
+        assert loaded & HEAVY == set(), program
 
 
 def test_the_check_for_light_starts_would_see_torch(tmp_path: Path) -> None:
-    assert "torch" in loaded_by("from gdexp.pytorch import Linear", tmp_path)
+    (loaded,) = loaded_by(["from gdexp.pytorch import Linear"], tmp_path)
+    assert "torch" in loaded
 
 
 def module_name(path: Path) -> str:
