@@ -136,9 +136,9 @@ def place(store: Store | None) -> str:
     """Where runs are recorded, in words."""
     if store is None:
         return ""
-    from gdexp.tracking.location import hide_password
+    from gdexp.credentials import without_password
 
-    return f"experiment {store.experiment} of {hide_password(store.uri)}"
+    return f"experiment {store.experiment} of {without_password(store.uri)}"
 
 
 def _newest_checkpoint(job: Job, run_id: str) -> tuple[str, bytes]:

@@ -136,7 +136,12 @@ def composing() -> Iterator[None]:
     except (AttributeError, TypeError, KeyError, IndexError) as error:
         if isinstance(error, OmegaConfBaseException | HydraException):
             raise
-        raise ConfigError(f"Hydra cannot compose these settings: {brief(error)}.") from error
+        key = str(error).partition("full_key: ")[2].partition("\n")[0]  # OmegaConf adds it
+        raise ConfigError(
+            f"{key}: Hydra cannot set it on the command line. Set it in a YAML file."
+            if key
+            else f"Hydra cannot compose these settings: {brief(error)}."
+        ) from error
 
 
 @contextmanager

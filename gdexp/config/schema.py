@@ -39,7 +39,9 @@ def check(key: str, value: Any, hint: Any, example: str = "") -> None:
     """
     if _accepts(hint, value):
         return
-    if not example and (default := default_of(key)) is not None:
+    if key == "trust":
+        example = "trust=[mypackage.*]"
+    elif not example and (default := default_of(key)) is not None:
         example = f"{key}={default if isinstance(default, str) else shown(default)}"
     hinted = f" Type for example {example}." if example else ""
     if isinstance(value, float) and value.is_integer() and _accepts(hint, int(value)):

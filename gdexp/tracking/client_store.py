@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gdexp.credentials import without_password
 from gdexp.errors import RefusedError, WriteError, brief, cause
 from gdexp.tracking import environment
 from gdexp.tracking.client_query import quoted, recorded_run
 from gdexp.tracking.client_write import actions
-from gdexp.tracking.location import hide_password
 from gdexp.tracking.patience import is_abandoned
 from gdexp.tracking.run_record import PROCESS, RUN_KEY, RecordedRun, RunRecord
 from gdexp.tracking.store import reading, writing
@@ -44,7 +44,7 @@ class ClientStore:
 
     def write(self, records: Sequence[RunRecord], *, again: bool = False) -> list[str]:
         """Write runs one by one; see :class:`gdexp.tracking.store.Store`."""
-        written, shown = [], hide_password(self.uri)
+        written, shown = [], without_password(self.uri)
         for record in records:
             try:
                 written.append(self._write(record, again=again))
@@ -201,7 +201,7 @@ class ClientStore:
                 self.client.set_experiment_tag(experiment_id, key, value)
         except Exception as error:
             raise WriteError(
-                f"{hide_password(self.uri)} cannot be written: {brief(error)}."
+                f"{without_password(self.uri)} cannot be written: {brief(error)}."
             ) from error
 
     @reading

@@ -19,7 +19,7 @@ from gdexp.tracking import empty_store, location, sql_write
 from gdexp.tracking.database import Database, Postgres, Sqlite
 from gdexp.tracking.delivery import deliver_rest
 from gdexp.tracking.liveness import close_dead
-from gdexp.tracking.location import SERVERS, experiment_name, hide_password, kind_of, resolve
+from gdexp.tracking.location import SERVERS, experiment_name, kind_of, resolve
 from gdexp.tracking.migration import ready_for_mlflow, refuse_newer
 from gdexp.tracking.patience import patiently
 from gdexp.tracking.sql_schema import Schema, schema_of
@@ -85,7 +85,7 @@ def opened(uri: str, experiment: str) -> Store:
         ) from error
     except Exception as error:
         raise StoreError(
-            f"tracking.uri: {hide_password(uri)} cannot be opened as an MLflow store: "
+            f"tracking.uri: {without_password(uri)} cannot be opened as an MLflow store: "
             f"{brief(error)}."
         ) from error
 
@@ -225,7 +225,7 @@ def open_existing(uri: str | None, experiment: str | None) -> Store:
         raise
     except Exception as error:
         raise StoreError(
-            f"{hide_password(uri)} cannot be read as an MLflow store: {brief(error)}."
+            f"{without_password(uri)} cannot be read as an MLflow store: {brief(error)}."
         ) from error
 
 

@@ -13,9 +13,9 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias, TypeVar
 
+from gdexp.credentials import without_password
 from gdexp.errors import WriteError, brief, counted
 from gdexp.tracking import environment
-from gdexp.tracking.location import hide_password
 from gdexp.tracking.run_record import PROCESS, RecordedRun
 from gdexp.tracking.store import Store
 
@@ -141,7 +141,7 @@ def close(store: Store, run: RecordedRun, how: str = "") -> bool:
         return store.interrupt(run, end_ms, tags)
     except Exception as error:
         raise WriteError(
-            f"{hide_password(store.uri)} cannot be written: {brief(error)}."
+            f"{without_password(store.uri)} cannot be written: {brief(error)}."
         ) from error
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gdexp.config.paths import OUTPUTS, absolute
-from gdexp.credentials import UNREADABLE, forget, kept, with_password, without_password
+from gdexp.credentials import UNREADABLE, forget, kept, with_password
 from gdexp.errors import StoreError, did_you_mean
 
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
@@ -137,9 +137,6 @@ def _active_experiment() -> str | None:
     fluent = sys.modules.get("mlflow.tracking.fluent")
     number = fluent and fluent._active_experiment_id
     return str(fluent.get_experiment(number).name) if fluent and number else None
-
-
-hide_password = without_password
 
 
 def check_reachable(uri: str) -> None:

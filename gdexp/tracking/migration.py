@@ -17,11 +17,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import NoReturn
 
-from gdexp.credentials import with_password
+from gdexp.credentials import with_password, without_password
 from gdexp.errors import StoreError, brief
 from gdexp.tracking.artifacts import sync
 from gdexp.tracking.database import Postgres, Sqlite
-from gdexp.tracking.location import SERVERS, hide_password, kind_of, lock, sqlite_path, sqlite_uri
+from gdexp.tracking.location import SERVERS, kind_of, lock, sqlite_path, sqlite_uri
 from gdexp.tracking.sql_schema import heads, newest_revision, revisions
 
 
@@ -32,7 +32,7 @@ def refuse_newer(uri: str) -> NoReturn:
         StoreError: always; the installed MLflow must not touch it.
     """
     raise StoreError(
-        f"tracking.uri: {hide_password(uri)} was made by a newer MLflow than the installed "
+        f"tracking.uri: {without_password(uri)} was made by a newer MLflow than the installed "
         "one. Type pip install --upgrade mlflow, or name another store."
     )
 
@@ -69,7 +69,7 @@ def _is_older(uri: str) -> bool:
         refuse_newer(uri)
     if kind == "sqlite":
         return True
-    bare = hide_password(uri).replace(":***@", "@")
+    bare = without_password(uri)
     raise StoreError(
         f"tracking.uri: {bare} was made by an older MLflow than the installed one. Back it up, "
         f"then type mlflow db upgrade {shlex.quote(bare)}"

@@ -12,6 +12,7 @@ from typing import Any
 from gdexp.config.job import Job
 from gdexp.config.settings import FAMILIES, SECTIONS, Settings
 from gdexp.config.trust import ONLY_OURS, Trust
+from gdexp.credentials import without_password
 from gdexp.descent.archive import check_mapping
 from gdexp.descent.fitted import FILE, Fitted, is_rebuildable
 from gdexp.descent.fitted_files import read_config, read_fitted, read_last_epoch
@@ -20,7 +21,6 @@ from gdexp.descent.trajectory import Trajectory
 from gdexp.errors import ConfigError, GdexpError, UntrustedError, brief
 from gdexp.tracking.curves import read_parquet
 from gdexp.tracking.describe import CHECKPOINTS
-from gdexp.tracking.location import hide_password
 from gdexp.tracking.run_record import RecordedRun
 from gdexp.tracking.store import Store
 
@@ -46,7 +46,7 @@ def newest_checkpoint(store: Store, run_id: str) -> tuple[str, bytes]:
     if not runs:
         raise ConfigError(
             f"continue_from: {run_id!r} is neither a file nor a run in "
-            f"{hide_password(store.uri)}. python -m gdexp compare --all lists the runs."
+            f"{without_password(store.uri)}. python -m gdexp compare --all lists the runs."
         )
     if len(runs) > 1:
         raise ConfigError(

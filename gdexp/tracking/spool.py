@@ -15,17 +15,17 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gdexp.config.paths import OUTPUTS, absolute
+from gdexp.credentials import without_password
 from gdexp.descent import archive
 from gdexp.errors import brief
 from gdexp.tracking.artifacts import sync
-from gdexp.tracking.location import SERVERS, kind_of, sqlite_path, sqlite_uri
+from gdexp.tracking.location import kind_of, sqlite_path, sqlite_uri
 from gdexp.tracking.run_record import Curve, DatasetRecord, RunRecord
 
 NAME = "spool"
@@ -74,12 +74,7 @@ def address_of(uri: str) -> str:
     if kind == "sqlite":
         path, start = absolute(sqlite_path(uri)), absolute(".")
         return sqlite_uri(path.relative_to(start) if path.is_relative_to(start) else path)
-    parts = urlsplit(uri)
-    user, _, host = parts.netloc.rpartition("@")
-    user = "" if kind in SERVERS else user.partition(":")[0]  # MLflow takes it from the environment
-    query = [pair for pair in parse_qsl(parts.query) if "password" not in pair[0].lower()]
-    netloc = f"{user}@{host}" if user else host
-    return urlunsplit((kind, netloc, parts.path.rstrip("/"), urlencode(query), ""))
+    return f"{kind}://{without_password(uri).partition('://')[2].rstrip('/')}"
 
 
 def save(place: Path, uri: str, experiment: str, records: Sequence[RunRecord]) -> Path:

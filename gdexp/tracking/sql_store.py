@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
+from gdexp.credentials import without_password
 from gdexp.errors import RefusedError, StoreError, WriteError, brief
 from gdexp.tracking import artifacts
 from gdexp.tracking.database import Connection, Database, Row
-from gdexp.tracking.location import hide_password
 from gdexp.tracking.patience import is_abandoned
 from gdexp.tracking.run_record import RecordedRun, RunRecord
 from gdexp.tracking.sql_query import is_as_read, matching_ids, recorded_runs
@@ -49,7 +49,7 @@ class SqlStore:
     def write(self, records: Sequence[RunRecord], *, again: bool = False) -> list[str]:
         """Write runs, all of them or none, files first; see :class:`gdexp.tracking.store.Store`."""
         count = "A run" if len(records) == 1 else f"{len(records)} runs"
-        start = f"{count} cannot be written to {hide_password(self.uri)}: "
+        start = f"{count} cannot be written to {without_password(self.uri)}: "
         try:
             rows = self._rows(records, again=again)  # before taking the lock
             self._write_files(records, again=again)
@@ -175,7 +175,7 @@ class SqlStore:
                 connection.insert("experiment_tags", columns, list[Row](rows), ending)
         except Exception as error:
             raise WriteError(
-                f"{hide_password(self.uri)} cannot be written: {brief(error)}."
+                f"{without_password(self.uri)} cannot be written: {brief(error)}."
             ) from error
 
     @reading

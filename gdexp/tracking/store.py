@@ -6,8 +6,8 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ParamSpec, Protocol, TypeVar
 
+from gdexp.credentials import without_password
 from gdexp.errors import GdexpError, StoreError, WriteError, cause
-from gdexp.tracking.location import hide_password
 from gdexp.tracking.run_record import RecordedRun, RunRecord
 
 P = ParamSpec("P")
@@ -24,7 +24,7 @@ def _raising(kind: type[StoreError], what: str) -> Callable[[Callable[P, T]], Ca
                 raise
             except Exception as error:
                 store: Any = args[0]
-                shown = hide_password(store.uri)
+                shown = without_password(store.uri)
                 raise kind(f"{shown} {what}: {cause(error).replace(store.uri, shown)}.") from error
 
         return called

@@ -193,10 +193,7 @@ def test_the_runs_of_the_dead_are_closed_once(
     )
     before = ends(sql)
     close_dead(way(sql))
-    assert (
-        capsys.readouterr().err
-        == "closed 3 runs whose process had died: KILLED, interrupted\n"
-    )
+    assert capsys.readouterr().err == "closed 3 runs whose process had died: KILLED, interrupted\n"
     killed = {
         "with points": ("KILLED", "interrupted", 5003),
         "without": ("KILLED", "interrupted", 4000),

@@ -123,7 +123,7 @@ def test_any_text_is_separated_or_refused_without_being_quoted(text: str, start:
 )
 def test_other_forms(uri: str) -> None:
     uri = uri.replace("TOKEN", SECRET)
-    public = location.without_password(uri)
+    public = credentials.without_password(uri)
     assert SECRET not in public
     assert credentials.kept(uri) == public
     assert SECRET in credentials.with_password(public)
