@@ -65,8 +65,9 @@ def _composed(args: Namespace) -> DictConfig:
     if not args.multirun:
         try:
             config = compose(args.overrides, RunMode.RUN)
-        except HydraException:  # as of lr=0.1,0.2
-            if composer.get_mode(root, args.overrides) is not RunMode.MULTIRUN:
+        except HydraException as error:
+            is_sweep = "--multirun" in str(error)  # lr=0.1,0.2
+            if not is_sweep or composer.get_mode(root, args.overrides) is not RunMode.MULTIRUN:
                 raise
         else:
             if config.hydra.mode is not RunMode.MULTIRUN:

@@ -21,6 +21,7 @@ from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_search_path import SearchPathQuery
+from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.object_type import ObjectType
@@ -117,6 +118,8 @@ class _Loader(ConfigLoaderImpl):
 
 
 setattr(hydra._internal.hydra, "ConfigLoaderImpl", _Loader)  # noqa: B010
+# Hydra copies all that was registered for every composition; what it loads from there, it copies.
+setattr(ConfigStore, "__deepcopy__", lambda store, memo: store)  # noqa: B010
 
 
 @contextmanager
