@@ -27,7 +27,7 @@ from gdexp.config.job import Job
 from gdexp.config.overrides import typed
 from gdexp.config.paths import absolute, check_writable, started_in
 from gdexp.descent.signals import in_worker
-from gdexp.errors import GdexpError, RunFailedError
+from gdexp.errors import ConfigError, GdexpError, RunFailedError, brief
 from gdexp.sweep import folders
 from gdexp.sweep.jobs import set_folder
 
@@ -98,6 +98,7 @@ def _checked(config: DictConfig) -> Ready:
     """Check and build the run of a configuration."""
     from gdexp import experiment
 
+    _configure_log(config, "job_logging")
     try:
         set_folder(config)
         job = Job.of(config, typed(config))
@@ -113,6 +114,17 @@ def _checked(config: DictConfig) -> Ready:
     return experiment.prepare(job)
 
 
+def _configure_log(config: DictConfig, name: str) -> None:
+    """Configure Python's logging before a folder is made; a log file needs Hydra's, so not then."""
+    settings = config.hydra[name]
+    if settings is None or (name == "job_logging" and "filename" in str(settings)):
+        return
+    try:
+        configure_log(settings, config.hydra.verbose)
+    except Exception as error:  # logging checks nothing itself
+        raise ConfigError(f"hydra.{name}: Python's logging refuses it: {brief(error)}.") from error
+
+
 def _files(config: DictConfig) -> Path:
     """The folder of the files that Hydra writes for a run."""
     return absolute(config.hydra.run.dir) / str(config.hydra.output_subdir)
@@ -123,9 +135,10 @@ def _sweep(config: DictConfig) -> bool:
     from gdexp.console import log_settings
     from gdexp.sweep import best
 
+    for name in ("job_logging", "hydra_logging"):
+        _configure_log(config, name)
     first = check(config, multirun=True)
     check_sweep(config)
-    configure_log(config.hydra.hydra_logging, config.hydra.verbose)
     log_settings(first, experiment.place(experiment.prepare(first).store))
     callbacks, root = Callbacks(config), config.hydra.job.config_name
     callbacks.on_multirun_start(config=config, config_name=root)

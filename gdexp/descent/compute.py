@@ -202,11 +202,14 @@ def _blocks(
         Whether this was the last block.
     """
     size, started = 16, time.perf_counter()
+    overflows: list[Exception] = []
+    stream = _until_overflow(stream, overflows)
     while True:
         wanted = rules.every or size
         if multiple:
             wanted = min(wanted, multiple - trajectory.length % multiple)
         count = trajectory.extend(itertools.islice(stream, wanted))
+        trajectory.diverged |= bool(overflows)
         is_last = count < wanted or trajectory.diverged or rules.ended(trajectory) is not None
         yield is_last
         if is_last:
@@ -214,3 +217,13 @@ def _blocks(
         now = time.perf_counter()
         size = size * 2 if now - started < 0.05 else max(1, size // 2)
         started = now
+
+
+def _until_overflow(stream: Iterator[Any], overflows: list[Exception]) -> Iterator[Any]:
+    """End the stream where a Python number is too large, as torch's learning rate can be."""
+    try:
+        yield from stream
+    except (OverflowError, RuntimeError) as error:
+        if not (isinstance(error, OverflowError) or "without overflow" in str(error)):
+            raise
+        overflows.append(error)

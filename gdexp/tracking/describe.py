@@ -168,15 +168,20 @@ def note(job: Job, result: Result) -> str:
     text = f"`{job.command}` {result.outcome}: {result.reason}"
     if len(loss):
         text += f", loss {short(loss[0])} → {short(result.loss)}"
-        text += f", f({result.at}) = {short(result.prediction)}"
+        if _has_prediction(result):
+            text += f", f({result.at}) = {short(result.prediction)}"
     return f"{text}. {result.note}".rstrip()
+
+
+def _has_prediction(result: Result) -> bool:
+    """Whether the prediction is one after training, not that before it."""
+    return result.outcome not in ("interrupted", "failed")
 
 
 def final_metrics(result: Result) -> dict[str, float]:
     """The metrics with one value per run, all finite: MLflow cannot store inf.
 
-    Losses and parameters are those of the finite epochs; the prediction is the transcript's last,
-    also of a run that has diverged.
+    Losses and parameters are those of the finite epochs; the prediction is the transcript's last.
     """
     loss = result.trajectory.loss
     if not len(loss):
@@ -190,7 +195,7 @@ def final_metrics(result: Result) -> dict[str, float]:
     logarithm = log10_loss(loss[0], values["final/loss"])
     if logarithm is not None:
         values["final/log10_loss"] = logarithm
-    if math.isfinite(result.prediction):
+    if _has_prediction(result) and math.isfinite(result.prediction):
         values["final/prediction"] = result.prediction
     if result.restored is not None:
         values["final/epoch"] = float(result.restored)

@@ -10,7 +10,7 @@ from helpers import CONF
 from omegaconf import OmegaConf
 from torch_helpers import BY_HAND, CHANGES, SCHEDULERS, one, option, torchs
 
-from gdexp import manual, pytorch
+from gdexp import manual, pytorch, run
 from gdexp.errors import ConfigError
 from gdexp.types import Parameters
 
@@ -155,3 +155,11 @@ def test_settings_that_torch_refuses_are_refused_before_the_first_epoch(
     with pytest.raises((ValueError, ZeroDivisionError), match=words):
         pytorch.schedule(option("scheduler", name, **changes), updater)
     assert updater.lr == 0.25
+
+
+@pytest.mark.parametrize("updater", ["SGD", "Adam"])
+def test_a_learning_rate_too_large_for_float32_is_a_divergence(updater: str) -> None:
+    words = ("step=model", "scheduler=ExponentialLR", "scheduler.gamma=1e308", "tracking=off")
+    result = run(*words, f"updater={updater}", iters=9)
+    assert (result.outcome, result.reason) == ("diverged", "a value was not finite in epoch 2")
+    assert result.trajectory.length == 1

@@ -61,3 +61,24 @@ def test_a_prediction_that_is_not_finite_is_in_the_note_alone(store: Path) -> No
     found = last(client(store))
     assert "final/prediction" not in found.data.metrics
     assert "f(5) = -inf" in found.data.tags["mlflow.note.content"]
+
+
+def test_a_run_that_failed_has_no_prediction_of_before_its_training(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gdexp import manual
+
+    update = manual.Updater.__call__
+    calls = iter(range(3))
+
+    def fails(self: manual.Updater, *arguments: object) -> None:
+        if next(calls, None) is None:
+            raise ValueError("third update")
+        update(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(manual.Updater, "__call__", fails)
+    with pytest.raises(ValueError, match="third update"):
+        run("step=manual", iters=9)
+    metrics = last(client(store)).data.metrics
+    assert "final/loss" in metrics
+    assert "final/prediction" not in metrics

@@ -228,3 +228,28 @@ def test_under_every_launcher(launcher: str, store: Path) -> None:
     ended = process(*words, "iters=1", "seed=${hydra:job.num}", cwd=store)
     assert ended.code == 0, ended.err
     assert sorted(one.data.params["seed"] for one in members(client(store))) == ["0", "1"]
+
+
+@pytest.mark.parametrize("mode", [(), ("-m",)])
+@pytest.mark.parametrize("setting", ["version=2", "handlers=null", "root.handlers=[nope]"])
+def test_logging_that_python_refuses(mode: tuple[str, ...], setting: str, cli: CLI) -> None:
+    ended = cli(*mode, f"hydra.job_logging.{setting}", "iters=1")
+    assert ended.code == 2
+    assert ended.err.startswith("gdexp: hydra.job_logging: Python's logging refuses it: ")
+    assert ended.err.count("\n") == 1
+    assert not Path("outputs").exists()
+
+
+def test_a_dictionary_that_hydra_cannot_merge(cli: CLI) -> None:
+    ended = cli("-m", "hydra/sweeper=optuna", "hydra.sweeper.params={lr: 0.1}")
+    assert ended.code == 2
+    assert ended.err == (
+        "gdexp: hydra.sweeper.params: Hydra cannot set it on the command line. "
+        "Set it in a YAML file.\n"
+    )
+
+
+def test_trust_that_names_everything(cli: CLI) -> None:
+    ended = cli("trust=[*]")
+    assert ended.code == 2
+    assert ended.err.endswith("Type for example trust=[mypackage.*].\n")
