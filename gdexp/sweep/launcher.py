@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.utils import JobReturn, JobStatus
@@ -27,7 +28,7 @@ from gdexp.errors import (
 from gdexp.experiment import open_store, prepare, recorder_of, run_within
 from gdexp.sweep.progress import Tally
 from gdexp.sweep.vectorized import compute as vectorized
-from gdexp.sweep.workers.engines import Engine
+from gdexp.sweep.workers.engines import Engine, Local
 
 if TYPE_CHECKING:
     from gdexp.tracking.recorder import Recorder
@@ -155,13 +156,16 @@ class Launch:
         """Compute runs as one program; returns those that must run alone because it failed."""
         computed: set[int] = set()
         try:
-            with exposed():
+            # In this process, the program itself ends at a signal, with the epochs of its runs.
+            with nullcontext() if isinstance(self._engine, Local) else exposed():
                 for job, result in vectorized.compute(jobs, self._tally.computed, self._engine):
                     if recorder is None:
                         self._ended(job, result)
                     else:
                         recorder.add(job, result)
                     computed.add(_number(job))
+            with exposed():  # raises if there was a signal
+                pass
         except StoreError:
             raise
         except ConfigError:  # that the first is refused says nothing of the others

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -17,10 +18,12 @@ from gdexp.descent import predictors
 from gdexp.descent.build import Components, build
 from gdexp.descent.compute import conclude, judge, new_transcript
 from gdexp.descent.result import Result
+from gdexp.descent.signals import signalled
 from gdexp.insight import notes
 from gdexp.sweep.vectorized.program import Program, ProgramResult
 from gdexp.sweep.workers.engines import Engine, Local
 
+LAST = 1.0  # seconds for runs that a signal has interrupted
 MEMORY = 256 * 2**20  # bytes of curves held in memory before they are written
 SGD = ("momentum", "dampening", "weight_decay", "nesterov", "maximize")
 ONE_BY_ONE = (  # settings that cannot be vectorized, unless they have their default
@@ -75,6 +78,9 @@ def compute(
 ) -> Iterator[tuple[Job, Result]]:
     """Compute jobs with the same group key, shard by shard, and yield them in any order.
 
+    After a signal, the runs that had begun are yielded as interrupted, for a second: many take
+    longer to describe than anybody waits.
+
     Args:
         jobs: the jobs.
         on_progress: called with the number of jobs computed so far.
@@ -85,12 +91,18 @@ def compute(
     parts = list(_parts(jobs, engine.shards))
     shards = (_program(part, built) for part in parts)
     for computed in engine.compute(shards, on_progress):
-        part = parts[computed.number]
+        part, start = parts[computed.number], time.monotonic()
         for i, job in sorted(enumerate(part), key=lambda pair: pair[1].number or 0):
+            if computed.result.interrupted[i] and (
+                not computed.result.length[i] or time.monotonic() > start + LAST
+            ):
+                continue
             result = _result(job, built, computed.result, i)
             result.started, result.seconds = computed.started, computed.seconds
             result.together, result.computed_on = len(part), computed.computed_on
             yield job, result
+        if signalled():
+            return
 
 
 def _parts(jobs: Sequence[Job], shards: int) -> Iterator[Sequence[Job]]:
@@ -155,7 +167,13 @@ def _result(job: Job, built: Components, computed: ProgramResult, i: int) -> Res
     """The result that the job would have had alone."""
     trajectory, after = computed.trajectory(i), float(computed.after[i])
     transcript = new_transcript(job, built)
-    transcript.prediction("before", float(computed.before[i]))
+    transcript.prediction("before", before := float(computed.before[i]))
+    if computed.interrupted[i]:
+        transcript.epochs(trajectory)
+        reason = f"after epoch {trajectory.length} of {job.settings['iters']}"
+        result = Result("interrupted", reason, trajectory, transcript.text, before, transcript.at)
+        result.data, result.notes = built.data, notes.before(job, built)
+        return result
     transcript.end(trajectory, after)
     result = Result("failed", "", trajectory, transcript.text, after, transcript.at)
     result.data = built.data

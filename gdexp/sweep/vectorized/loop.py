@@ -7,11 +7,12 @@ rounding with torch.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gdexp.descent.signals import signalled
 from gdexp.sweep.vectorized.program import Floats, Program, ProgramResult
 
 Kernel: TypeAlias = Callable[[Floats], None]
@@ -32,7 +33,8 @@ def run_program(
     """Gradient descent for every run of the program.
 
     Runs that differ only in ``iters`` or ``predict_at`` are computed once: the shorter ones are
-    prefixes of the longest.
+    prefixes of the longest. Within :func:`gdexp.descent.signals.shielded`, a signal ends them all
+    after the next tile, with the epochs that they have reached.
 
     Args:
         program: the runs.
@@ -46,15 +48,27 @@ def run_program(
         if on_progress is not None:
             on_progress(len(program.lr) * (done + epochs) // sum(work))
 
-    tables, first = [], []
+    blocks = []
     with np.errstate(over="ignore", invalid="ignore"):
         for runs, size in zip(layout.blocks, work, strict=True):
-            table, stop = _descend_block(program, runs, advance)
-            tables.append(table)
-            first.append(stop)
+            blocks.append(_descend_block(program, runs, advance))
             done += size
             advance(0)
-        return _result(program, layout, tables, np.concatenate(first))
+        return _result(program, layout, blocks)
+
+
+class _Block(NamedTuple):
+    """What came of a block.
+
+    Attributes:
+        table: the curves, shape (runs, columns, epochs).
+        first: the first non-finite epoch of each run, else the number of epochs, shape (runs,).
+        reached: the number of epochs computed for each run, shape (runs,).
+    """
+
+    table: Floats
+    first: NDArray[np.int64]
+    reached: NDArray[np.int64]
 
 
 class _Layout:
@@ -85,13 +99,15 @@ class _Layout:
 
 def _descend_block(
     program: Program, runs: NDArray[np.intp], advance: Callable[[int], None]
-) -> tuple[Floats, NDArray[np.int64]]:
-    """The curves, shape (runs, columns, epochs), and the first non-finite epoch of each run."""
+) -> _Block:
+    """Compute a block of runs; none of their epochs once a signal has arrived."""
     epochs = int(program.iters[runs[-1]])
     columns, kind = 1 + 2 * len(program.start), np.float64 if program.torch else program.x.dtype
-    kernel = _kernel(program, runs)
-    table = np.empty((len(runs), columns, epochs))
     first = np.full(len(runs), epochs)
+    if signalled():
+        return _Block(np.zeros((len(runs), columns, 1)), first, np.zeros_like(first))
+    kernel, reached = _kernel(program, runs), epochs
+    table = np.empty((len(runs), columns, epochs))
     tile = np.empty((EPOCHS, columns, len(runs)))
     for begin in range(0, epochs, EPOCHS):
         part = tile[: epochs - begin]
@@ -102,8 +118,11 @@ def _descend_block(
         first[fresh] = begin + bad[:, fresh].argmax(axis=0)
         if (first < epochs).all():
             break
+        if signalled():
+            reached = min(epochs, begin + len(part))
+            break
         advance(len(runs) * (begin + len(part)))
-    return table, first
+    return _Block(table, first, np.full(len(runs), reached))
 
 
 def _not_finite(part: Floats, kind: Any) -> NDArray[np.bool_]:
@@ -129,13 +148,13 @@ def _kernel(program: Program, runs: NDArray[np.intp]) -> Kernel:
     return NumpyKernel(program, runs)
 
 
-def _result(
-    program: Program, layout: _Layout, tables: list[Floats], first: NDArray[np.int64]
-) -> ProgramResult:
-    stop = first[layout.place]
-    length = np.minimum(stop, program.iters)
-    last = np.minimum(stop, program.iters - 1)  # even if that epoch is not finite
+def _result(program: Program, layout: _Layout, blocks: list[_Block]) -> ProgramResult:
+    stop = np.concatenate([block.first for block in blocks])[layout.place]
+    reached = np.concatenate([block.reached for block in blocks])[layout.place]
+    reached = np.minimum(reached, program.iters)
+    last = np.maximum(np.minimum(stop, reached - 1), 0)  # even if that epoch is not finite
     final = {name: np.empty(len(last)) for name in program.start}
+    tables = [block.table for block in blocks]
     for block, table in enumerate(tables):
         here = np.flatnonzero(layout.place // layout.size == block)
         rows = layout.place[here] % layout.size
@@ -144,8 +163,9 @@ def _result(
     return ProgramResult(
         before=_predict(program, program.start),
         after=_predict(program, final),
-        length=length,
+        length=np.minimum(stop, reached),
         diverged=stop < program.iters,
+        interrupted=(stop >= program.iters) & (reached < program.iters),
         names=tuple(program.start),
         place=layout.place,
         size=layout.size,

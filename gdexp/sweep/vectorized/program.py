@@ -65,6 +65,7 @@ class ProgramResult:
         after: f(predict_at) after the last update of each run, shape (runs,).
         length: the number of finite epochs of each run, shape (runs,).
         diverged: whether each run reached a non-finite epoch, shape (runs,).
+        interrupted: whether a signal ended each run before, shape (runs,).
         names: the names of the parameters.
         place: the index of each run among the computed curves, shape (runs,).
         size: the number of curves in a block.
@@ -75,6 +76,7 @@ class ProgramResult:
     after: Floats
     length: NDArray[np.int64]
     diverged: NDArray[np.bool_]
+    interrupted: NDArray[np.bool_]
     names: tuple[str, ...]
     place: NDArray[np.intp]
     size: int
