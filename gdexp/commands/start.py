@@ -10,7 +10,6 @@ import functools
 import sys
 from argparse import Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from hydra._internal.callbacks import Callbacks
 from hydra.core.global_hydra import GlobalHydra
@@ -21,18 +20,18 @@ from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from gdexp import experiment
 from gdexp.config import validation
 from gdexp.config.compose import ROOT, Composer, composing, session, stamp
 from gdexp.config.job import Job
 from gdexp.config.overrides import typed
 from gdexp.config.paths import absolute, check_writable, started_in
+from gdexp.console import log_settings, print_traceback, report_job
 from gdexp.descent.signals import in_worker
 from gdexp.errors import ConfigError, GdexpError, RunFailedError, brief
+from gdexp.experiment import Ready
 from gdexp.sweep import folders
 from gdexp.sweep.jobs import set_folder
-
-if TYPE_CHECKING:
-    from gdexp.experiment import Ready
 
 
 def start(args: Namespace) -> bool:
@@ -96,8 +95,6 @@ def _run(config: DictConfig) -> None:
 
 def _checked(config: DictConfig) -> Ready:
     """Check and build the run of a configuration."""
-    from gdexp import experiment
-
     _configure_log(config, "job_logging")
     try:
         set_folder(config)
@@ -131,8 +128,6 @@ def _files(config: DictConfig) -> Path:
 
 
 def _sweep(config: DictConfig) -> bool:
-    from gdexp import experiment
-    from gdexp.console import log_settings
     from gdexp.sweep import best
 
     for name in ("job_logging", "hydra_logging"):
@@ -214,9 +209,6 @@ def run_checked(cfg: DictConfig, checked: Ready | None = None) -> float | None:
     Returns:
         The final loss, which a sweeper like Optuna minimises.
     """
-    from gdexp import experiment
-    from gdexp.console import log_settings, print_traceback, report_job
-
     hydra_config = HydraConfig.get()
     with open_dict(cfg):
         cfg.hydra = hydra_config
