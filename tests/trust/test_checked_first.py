@@ -232,12 +232,14 @@ def test_under_every_launcher(launcher: str, store: Path) -> None:
 
 @pytest.mark.parametrize("mode", [(), ("-m",)])
 @pytest.mark.parametrize("setting", ["version=2", "handlers=null", "root.handlers=[nope]"])
-def test_logging_that_python_refuses(mode: tuple[str, ...], setting: str, cli: CLI) -> None:
+def test_logging_that_python_refuses(
+    mode: tuple[str, ...], setting: str, workdir: Path, cli: CLI
+) -> None:
     ended = cli(*mode, f"hydra.job_logging.{setting}", "iters=1")
     assert ended.code == 2
     assert ended.err.startswith("gdexp: hydra.job_logging: Python's logging refuses it: ")
     assert ended.err.count("\n") == 1
-    assert not Path("outputs").exists()
+    assert not list(workdir.iterdir())
 
 
 def test_a_dictionary_that_hydra_cannot_merge(cli: CLI) -> None:
