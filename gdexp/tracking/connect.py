@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from gdexp.config.paths import OUTPUTS, absolute, check_writable
 from gdexp.credentials import with_password, without_password
 from gdexp.errors import GdexpError, StoreError, brief, did_you_mean
-from gdexp.tracking import empty_store, location, sql_write
+from gdexp.tracking import empty_store, location, spool, sql_write
 from gdexp.tracking.database import Database, Postgres, Sqlite
-from gdexp.tracking.delivery import deliver_rest
+from gdexp.tracking.delivery import deliver_rest, first_step
 from gdexp.tracking.liveness import close_dead
 from gdexp.tracking.location import SERVERS, experiment_name, kind_of, resolve
 from gdexp.tracking.migration import ready_for_mlflow, refuse_newer
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 OPENING = 120.0  # seconds that creating the tables of a store may take
-RUN_FIRST = "run python -m gdexp first."
 
 
 def connect(settings: Mapping[str, Any]) -> Store:
@@ -232,12 +231,12 @@ def open_existing(uri: str | None, experiment: str | None) -> Store:
 def _existing(uri: str, name: str) -> Store:
     database = _database(uri)
     if isinstance(database, Sqlite) and not database.path.exists():
-        path = database.path
-        shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-        raise GdexpError(f"nothing recorded yet: {shown} does not exist; {RUN_FIRST}")
+        shown, advice = spool.shown(database.path), first_step(uri, name)
+        raise GdexpError(f"nothing recorded yet: {shown} does not exist; {advice}.")
     schema = _schema(database, uri) if database is not None else "unknown"
     if schema == "empty":
-        raise GdexpError(f"nothing recorded yet: the store is an empty database; {RUN_FIRST}")
+        advice = first_step(uri, name)
+        raise GdexpError(f"nothing recorded yet: the store is an empty database; {advice}.")
     if schema == "unknown":
         ready_for_mlflow(uri)
         schema = _schema(database, uri) if database is not None else "unknown"

@@ -119,6 +119,13 @@ def deliver_rest(store: Store) -> None:
         say("; ".join(parts))
 
 
+def first_step(uri: str, experiment: str) -> str:
+    """What to do about a store that has no runs."""
+    if files := spool.files_for(spool.folder(), uri, experiment):
+        return f"python -m gdexp sync delivers what {spool.shown(files[0].parent)} keeps for it"
+    return "run python -m gdexp first"
+
+
 class Delivery:
     """Writes records to a store; spools them for as long as the store cannot be written.
 

@@ -50,6 +50,16 @@ def test_another_command_delivers_too(cli: CLI, store: Path) -> None:
     assert len(ended.out.splitlines()) == 4
 
 
+def test_a_store_that_was_deleted_is_told_what_is_kept_for_it(cli: CLI, workdir: Path) -> None:
+    spooled(finished(1))
+    assert cli("compare").err == (
+        "gdexp: nothing recorded yet: outputs/mlflow.db does not exist; python -m gdexp sync "
+        "delivers what outputs/spool keeps for it.\n"
+    )
+    assert cli("sync").code == 0
+    assert cli("compare").code == 0
+
+
 def changed(path: Path, **news: Any) -> None:
     """Change the description in a file."""
     parts = archive.unpack(path.read_bytes())
