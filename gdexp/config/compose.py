@@ -127,9 +127,11 @@ def composing() -> Iterator[None]:
     """Raise what Hydra raises by mistake as a ConfigError, its own errors as they are."""
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("error", ".*is not available", UserWarning)
+            warnings.filterwarnings("error", "provider=.*path=.* is not available", UserWarning)
             yield
     except UserWarning as error:
+        if "path=" not in str(error):  # another warning, which this process raises
+            raise
         path = str(error).partition("path=")[2].removesuffix(" is not available.")
         raise ConfigError(f"hydra.searchpath: there is no folder {path}.") from error
     except YAMLError as error:

@@ -55,6 +55,12 @@ def _ignore_lost(unraisable: sys.UnraisableHookArgs) -> None:
         sys.__unraisablehook__(unraisable)
 
 
+def _ignore_ended(failure: threading.ExceptHookArgs) -> None:
+    """Say nothing of a library's thread that fails because a signal has ended its workers."""
+    if _received is None:
+        threading.__excepthook__(failure)
+
+
 def _watch(signals: int) -> None:
     """Read the numbers of the signals that arrive, until STOP; a thread's target.
 
@@ -147,6 +153,7 @@ def handled(*, watched: bool = True) -> Iterator[None]:
     _is_handling, _shielded, _received = True, True, None
     error: BaseException | None = None
     hook, sys.unraisablehook = sys.unraisablehook, _ignore_lost
+    thread_hook, threading.excepthook = threading.excepthook, _ignore_ended
     former = {signum: signal.signal(signum, _on_signal) for signum in _signums()}
     try:
         with _watched() if watched else nullcontext(), exposed():
@@ -155,7 +162,7 @@ def handled(*, watched: bool = True) -> Iterator[None]:
         error = raised
     for signum, handler in former.items():
         signal.signal(signum, handler)
-    sys.unraisablehook = hook
+    sys.unraisablehook, threading.excepthook = hook, thread_hook
     _is_handling = _shielded = False
     if _received is not None:
         cause = error.__cause__ if isinstance(error, Interrupted) else error

@@ -111,6 +111,7 @@ NOT_SWEPT = {  # settings that cannot be set from the command line, alone or in 
     "updater.capturable": "torch needs a GPU for it, and refuses it in the first update",
     "updater.differentiable": "torch cannot update autograd's parameters so, and it is refused",
     "continue_from": "a run's id: see the test of its own",
+    "trust": "what continue_from may name; it is not recorded",
 }
 RUN_NAME, NOTE = "mlflow.runName", "mlflow.note.content"
 FAST = ("updater=manual_momentum", "data=tutorial")

@@ -60,7 +60,7 @@ def test_a_member_of_a_sweep_is_what_it_would_have_been_alone(store: Path, cli: 
         assert member.data.params == alone.data.params
         assert member.data.metrics == alone.data.metrics
         assert member.info.run_name == alone.info.run_name
-        only = {"gdexp.sweep_id", "gdexp.job"}
+        only = {"gdexp.sweep_id", "gdexp.job", "gdexp.together"}
         assert {k: v for k, v in member.data.tags.items() if k not in only} == alone.data.tags
         for name in alone.data.metrics:
             assert curve(opened, member.info.run_id, name) == curve(opened, alone.info.run_id, name)

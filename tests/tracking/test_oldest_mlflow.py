@@ -24,8 +24,9 @@ empty_store._main("empty.db")
 shutil.copy("empty.db", "slow.db")
 from gdexp.tracking.client_store import ClientStore
 from gdexp.tracking.connect import client_of
+from gdexp.tracking.location import resolve
 from tracking_helpers import odd_runs
-client = client_of("sqlite:///slow.db")
+client = client_of(resolve("sqlite:///slow.db"))
 experiment = client.create_experiment("a b", sys.argv[1])
 runs = [run for run in odd_runs() if run.name != "same point"]
 ClientStore(client, "sqlite:///slow.db", "a b", experiment).write(runs)
@@ -45,6 +46,7 @@ def test_the_oldest_mlflow_writes_and_reads_the_same_rows(workdir: Path) -> None
     python = workdir / "environment" / "bin" / "python"
     subprocess.run([sys.executable, "-m", "venv", python.parents[1]], check=True)
     packages = [f"mlflow-skinny~={oldest()}.0", "sqlalchemy", "alembic", "numpy", "pandas<3"]
+    packages += ["hydra-core", "filelock", "annotated-types", "pydantic"]
     subprocess.run([python, "-m", "pip", "install", "-q", *packages], check=True)
     place = (workdir / "outputs" / "artifacts").as_uri()
     path = os.pathsep.join([str(CHECKOUT), str(CHECKOUT / "tests")])

@@ -131,7 +131,8 @@ def _as_typed(value: RangeSweep, key: str, text: str) -> RangeSweep:
 
 def _unescaped(word: str) -> str:
     r"""A reference as it is typed: Hydra words ``${hydra:job.num}`` as ``$\{hydra\:job.num\}``."""
-    return re.sub(r"^\$\\\{(\w+)(?:\\(:))?([\w./-]*)\\\}$", r"${\1\2\3}", word)
+    reference = re.fullmatch(r"\$\\\{((?:\w+\\:)?[\w./-]+)\\\}", word)
+    return f"${{{reference[1]}}}".replace("\\:", ":") if reference else word
 
 
 def _range(bounds: RangeSweep, key: str, text: str) -> tuple[int, Iterator[str]]:
