@@ -73,14 +73,15 @@ def _watch(signals: int) -> None:
     while True:
         if not poll.poll(AGAIN * 1000 if first else None):
             repeated += 1  # it arrives here, too
-            signal.pthread_kill(threading.main_thread().ident or 0, first)
+            # Not SIGTERM: Ray, while it ends, has its own handler for that.
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
             continue
         number = os.read(signals, 1)[0]
         if number == STOP[0]:
             return
         if signal.getsignal(number) is not _on_signal:  # a library's own, as of MLflow's server
             continue
-        if number == first and repeated:
+        if number == signal.SIGINT and repeated:
             repeated -= 1
         elif first and number != signal.SIGHUP:
             os._exit(128 + number)

@@ -115,7 +115,7 @@ def test_what_a_user_has_set_up_stays(sweep: Path, browser: Any) -> None:
         own = f"http://127.0.0.1:{server.port}/#/experiments/1/runs?{WORKFLOW}"
         page = visit(browser, own)
         page.get_by_text("5 matching runs").wait_for()  # with the sweep's summary
-        page.get_by_role("button", name="Columns").click()
+        page.get_by_role("button", name="Columns", exact=True).click()
         page.get_by_placeholder("Search columns").fill("gdexp.reason")
         page.get_by_text("gdexp.reason", exact=True).first.click()
         page.keyboard.press("Escape")

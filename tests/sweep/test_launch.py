@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -190,10 +191,12 @@ TARGET = "hydra_plugins.gdexp_sweeps.VectorizedLauncher"
 
 
 @pytest.fixture
-def registered(hydra_restore_singletons: None) -> None:
+def registered(hydra_restore_singletons: None) -> Iterator[None]:
     """Our launcher, known to an application that is not ours."""
-    node = {"_target_": TARGET}
-    ConfigStore.instance().store("vectorized", node, group="hydra/launcher", provider="gdexp")
+    node, store = {"_target_": TARGET}, ConfigStore.instance()
+    store.store("vectorized", node, group="hydra/launcher", provider="gdexp")
+    yield
+    del store.repo["hydra"]["launcher"]["vectorized.yaml"]  # the store itself is never copied
 
 
 @pytest.mark.slow
