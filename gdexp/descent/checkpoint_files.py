@@ -73,7 +73,8 @@ def _check_parts(checkpoint: Checkpoint) -> None:
     settings = check_mapping(checkpoint.settings, "settings")
     for family in BUILT:
         node = check_mapping(settings.get(family), family)
-        if not isinstance(node.get("_target_"), str if family != "scheduler" else str | None):
+        known = str if family != "scheduler" else str | None
+        if "_target_" not in node or not isinstance(node["_target_"], known):
             raise ValueError(f"{family} has no _target_")
     for section in SECTIONS:
         check_mapping(settings.get(section, {}), section)
@@ -84,8 +85,8 @@ def _check_parts(checkpoint: Checkpoint) -> None:
     if not all(isinstance(text, str) for pair in choices.items() for text in pair):
         raise ValueError("its choices are not names")
     following = () if checkpoint.following is None else checkpoint.following
-    known = [f"scheduler.{name}" for name in settings["scheduler"]]
-    if not (isinstance(following, tuple) and all(key in known for key in following)):
+    keys = [f"scheduler.{name}" for name in settings["scheduler"]]
+    if not (isinstance(following, tuple) and all(key in keys for key in following)):
         raise ValueError("the settings that follow iters are not those of a scheduler")
 
 
