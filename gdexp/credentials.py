@@ -96,7 +96,7 @@ def _host(rest: str, *, is_http: bool) -> tuple[str, str, str, str]:
 
 
 def _has_odd_port(place: str) -> bool:
-    """Whether a port is no number; there may be several hosts, as in ``a:1,[::1]:2``."""
+    """Whether a port is not a number; there may be several hosts, as in ``a:1,[::1]:2``."""
     ports = [host.rpartition("]")[2].partition(":")[2] for host in place.split(",")]
     return any(port and "${" not in port and not port.isdecimal() for port in ports)
 

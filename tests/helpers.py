@@ -175,3 +175,13 @@ def artifact(opened: MlflowClient, run_id: str, name: str) -> Path:
 def newest_checkpoints() -> Path:
     """The folder of the checkpoints that were written last, from the working folder."""
     return max(Path("outputs/checkpoints").iterdir(), key=lambda folder: folder.name)
+
+
+def refused(cli: CLI, *typed: str) -> str:
+    """The sentence with which a command is refused, having changed no file."""
+    before = sorted(Path().rglob("*"))
+    ended = cli(*typed)
+    assert (ended.code, ended.out) == (2, "")
+    assert sorted(Path().rglob("*")) == before
+    assert ended.err.startswith("gdexp: ")
+    return ended.err.removeprefix("gdexp: ").rstrip("\n")

@@ -31,7 +31,7 @@ class Conditions:
     """What surrounds a run.
 
     Attributes:
-        facts: what is known, by name; None: there is no such thing.
+        facts: what is known, by name; None if it does not exist.
         folder: where the run was started; "" if unknown.
         together: the number of runs that were computed as one program; None if unknown or alone.
         is_known: whether the machine and the versions are.

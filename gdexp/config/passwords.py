@@ -35,7 +35,7 @@ def without_passwords(word: str) -> str:
     if "://" not in word:
         return word
     key, _, value = word.partition("=")
-    if "://" in key:  # it is no override
+    if "://" in key:  # not an override
         return _kept(word, "URI")
     if NESTED.match(value):
         return _nested(word)

@@ -53,7 +53,7 @@ def read(named: str, fetch: Fetch | None) -> Checkpoint:
 
     Args:
         named: a file, a folder of checkpoints, or the id of a recorded run.
-        fetch: reads the newest checkpoint of a recorded run; None if there is no store.
+        fetch: reads the newest checkpoint of a recorded run; None without a store.
 
     Raises:
         ConfigError: if it does not exist or is damaged.
@@ -94,7 +94,7 @@ def _read_file(named: str, fetch: Fetch | None) -> tuple[str, bytes]:
     """Read a file, the newest file in a folder, or a run's newest; returns (label, content).
 
     Raises:
-        ConfigError: if there is no such file or run, or it cannot be read.
+        ConfigError: the file or run does not exist or cannot be read.
     """
     path = absolute(named)
     if path.is_dir():

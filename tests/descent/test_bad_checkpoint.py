@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import CLI, newest_checkpoints
+from helpers import CLI, newest_checkpoints, refused
 
 from gdexp import run
 from gdexp.descent.archive import pack, unpack
@@ -21,29 +21,20 @@ MADE = ("data=synthetic", "data.rows=40", "data.features=3", "predictor.bias=tru
 SMALL = ("tracking=off", "lr=0.01", "step=optimizer", *MADE, "data.validation=0.2")
 
 
-def refuse(cli: CLI, *typed: str) -> str:
-    before = sorted(Path().rglob("*"))
-    ended = cli(*typed)
-    assert (ended.code, ended.out) == (2, "")
-    assert sorted(Path().rglob("*")) == before
-    assert ended.err.startswith("gdexp: ")
-    return ended.err.removeprefix("gdexp: ").rstrip("\n")
-
-
 def test_a_checkpoint_that_does_not_fit_is_refused(workdir: Path, cli: CLI) -> None:
     run(*SMALL, "iters=5", "checkpoint.every=5")
     path = workdir / newest_checkpoints() / "00000005.npz"
     name = f"continue_from={path}"
     other = f"continue_from: {path} has other settings: "
-    assert refuse(cli, *SMALL, "iters=9", "lr=0.02", name) == (
+    assert refused(cli, *SMALL, "iters=9", "lr=0.02", name) == (
         f"{other}lr is 0.01 in the checkpoint and 0.02 here. "
         "Leave them out: they are taken from the run."
     )
-    assert refuse(cli, *SMALL, "iters=9", "data.noise=0.2", name) == (
+    assert refused(cli, *SMALL, "iters=9", "data.noise=0.2", name) == (
         f"{other}data.noise is 0.1 in the checkpoint and 0.2 here. "
         "Leave them out: they are taken from the run."
     )
-    assert refuse(cli, *SMALL, "iters=5", name) == (
+    assert refused(cli, *SMALL, "iters=5", name) == (
         "iters: the checkpoint is already at epoch 5, so iters must be more than that, not 5. "
         "Type for example iters=10."
     )
@@ -56,7 +47,7 @@ def test_a_checkpoint_of_other_data_is_refused(workdir: Path, cli: CLI) -> None:
     Path("t.csv").write_text("a,y\n1,2\n2,4\n3,8\n")
     os.utime("t.csv", ns=(1, 1))
     path = workdir / newest_checkpoints() / "00000002.npz"
-    assert refuse(cli, *typed, "iters=4", f"continue_from={path}") == (
+    assert refused(cli, *typed, "iters=4", f"continue_from={path}") == (
         f"continue_from: the data have changed since {path} was written."
     )
 
@@ -110,7 +101,7 @@ def test_a_file_that_is_no_checkpoint_is_refused(workdir: Path, cli: CLI, name: 
     content, reason = GARBAGE[name]
     Path("odd.npz").write_bytes(content)
     sentence = f"continue_from: {workdir}/odd.npz is not a gdexp checkpoint: {reason}."
-    assert refuse(cli, *SMALL, "continue_from=odd.npz") == sentence
+    assert refused(cli, *SMALL, "continue_from=odd.npz") == sentence
     assert not Path("ran").exists()
 
 
@@ -149,7 +140,7 @@ def test_a_checkpoint_whose_state_cannot_be_loaded_is_refused(
     run(*SMALL, "iters=5", "checkpoint.every=5")
     path = workdir / newest_checkpoints() / "00000005.npz"
     path.write_bytes(pack(change(unpack(path.read_bytes()))))
-    assert refuse(cli, *SMALL, "iters=9", f"continue_from={path}") == (
+    assert refused(cli, *SMALL, "iters=9", f"continue_from={path}") == (
         f"continue_from: {path} is damaged: {reason}."
     )
 
@@ -164,10 +155,10 @@ def test_a_pickle_in_an_array_is_not_loaded(workdir: Path) -> None:
 
 def test_what_is_no_checkpoint_at_all(workdir: Path, cli: CLI) -> None:
     Path("empty").mkdir()
-    assert refuse(cli, *SMALL, "continue_from=empty") == (
+    assert refused(cli, *SMALL, "continue_from=empty") == (
         f"continue_from: the folder {workdir}/empty contains no checkpoint, *.npz."
     )
-    assert refuse(cli, *SMALL, "continue_from=nowhere") == (
+    assert refused(cli, *SMALL, "continue_from=nowhere") == (
         f"continue_from: there is no file {workdir}/nowhere, and tracking=off rules out recorded "
         "runs."
     )
@@ -175,10 +166,10 @@ def test_what_is_no_checkpoint_at_all(workdir: Path, cli: CLI) -> None:
 
 def test_a_run_id_that_is_unknown_or_has_no_checkpoint(store: Path, cli: CLI) -> None:
     made = run("iters=2")
-    assert refuse(cli, f"continue_from={made.run_id}") == (
+    assert refused(cli, f"continue_from={made.run_id}") == (
         f"continue_from: run {made.run_id} has no checkpoint. Only runs with checkpoint.every have."
     )
-    assert refuse(cli, "continue_from=xyz") == (
+    assert refused(cli, "continue_from=xyz") == (
         "continue_from: 'xyz' is neither a file nor a run in "
         f"sqlite:///{store}/outputs/mlflow.db. "
         "python -m gdexp compare --all lists the runs."
@@ -192,13 +183,13 @@ def test_the_beginning_of_a_run_id_names_the_run(store: Path, cli: CLI) -> None:
     assert f"continues checkpoints/00000002.npz of run {made.run_id} at epoch 3" in ended.err
     ids = [str(run("iters=1").run_id) for _ in range(17)]  # of 17, two begin with the same digit
     (shared, _), *_ = Counter(run_id[0] for run_id in ids).most_common(1)
-    assert refuse(cli, f"continue_from={shared}") == (
+    assert refused(cli, f"continue_from={shared}") == (
         f"continue_from: the ids of several runs start with '{shared}'. Type more characters."
     )
 
 
 def test_a_setting_of_the_run_that_this_combination_lacks(workdir: Path, cli: CLI) -> None:
-    assert refuse(cli, "updater.momentum=0.9", "continue_from=ckpt", "iters=9") == (
+    assert refused(cli, "updater.momentum=0.9", "continue_from=ckpt", "iters=9") == (
         "updater.momentum: updater=manual has no setting 'momentum'. It has: lr. Leave it out: "
         "with continue_from, it is taken from the run."
     )
@@ -220,7 +211,7 @@ def test_an_updater_that_keeps_its_state_to_itself(
     typed = ("--config-dir=mine", "tracking=off", "updater=secretive")
     for step in ("manual", "autograd"):
         assert cli(*typed, f"step={step}", f"hydra.run.dir={step}").code == 0
-        assert refuse(cli, *typed, f"step={step}", "checkpoint.every=5") == (
+        assert refused(cli, *typed, f"step={step}", "checkpoint.every=5") == (
             "checkpoint.every: updater=secretive has no state() and load(), so its runs cannot be "
             "continued. Give it both, or type checkpoint.every=null."
         )

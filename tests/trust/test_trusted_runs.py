@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from helpers import CLI, newest_checkpoints
+from helpers import CLI, newest_checkpoints, refused
 
 from gdexp import run
 from gdexp.descent.archive import pack, unpack
@@ -50,15 +50,6 @@ def begun() -> str:
     """Four epochs without a store; the override that continues them."""
     run(*OWN, "tracking=off", config_dir="mine")
     return f"continue_from={newest_checkpoints()}"
-
-
-def refused(cli: CLI, *typed: str) -> str:
-    before = sorted(Path().rglob("*"))
-    ended = cli(*typed)
-    assert (ended.code, ended.out) == (2, "")
-    assert sorted(Path().rglob("*")) == before
-    assert ended.err.startswith("gdexp: ")
-    return ended.err.removeprefix("gdexp: ").rstrip("\n")
 
 
 def test_a_run_is_continued_with_own_code_that_is_typed_or_trusted(workdir: Path, cli: CLI) -> None:
