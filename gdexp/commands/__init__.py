@@ -12,6 +12,12 @@ import sys
 COMMANDS = {
     "compare": "show recorded runs side by side, as a table",
     "ui": "show recorded runs in the browser, until Ctrl-C",
+    "plot": "draw recorded runs or a sweep, as SVG or PNG",
+    "report": "write one page on a run or a sweep, to open or hand on",
+    "diff": "say how two recorded runs differ, and what can explain it",
+    "explain": "show one epoch of a recorded run in numbers",
+    "forecast": "say which learning rates converge, without running",
+    "ladder": "run the tutorial's four steps from one start and compare their numbers",
     "replay": "run a recorded run again and compare every epoch",
     "predict": "add a recorded run's predictions to the rows of a table",
     "repair": "record the end of runs whose process is gone, after asking",

@@ -18,15 +18,22 @@ from gdexp.config import passwords, schema
 from gdexp.config.settings import LATER, default_of
 
 MAIN = ("lr", "iters", "seed", "dtype", "predict_at")  # params of every run
-OPTIONAL = ("stop", "scheduler")
+OPTIONAL = ("stop", "check", "scheduler")
 UNUSED = {key: default_of(key) for key in schema.HINTS if key not in MAIN}
-UNUSED |= {"scheduler": "none", **LATER}  # no params of a run that leaves them at this
+UNUSED |= {
+    "scheduler": "none",
+    "experiment": "none",
+    **LATER,
+}  # no params of a run that leaves them at this
 UNNAMED = (
     "print_every",
     "trust",
     "data.metrics",
 )  # they affect what is shown, not what is computed
-WITHOUT_EFFECT = ("print_every", "trust", "tracking", "sweep", "checkpoint")  # on the result
+WITHOUT_EFFECT = (  # on the result
+    *("print_every", "trust", "tracking", "sweep", "checkpoint"),
+    *("check", "plots"),
+)
 SPECIAL = re.compile(r"""[\s'"`$&;<>|(){}*?!#]""")  # means something to the shell
 
 
@@ -101,6 +108,7 @@ class Job:
         for group in (*groups, *OPTIONAL):
             flat |= dict(_leaves(group, self.settings[group]))
         flat["scheduler"] = self.choices["scheduler"]
+        flat["experiment"] = self.choices.get("experiment", "none")  # records of old have none
         used = {k: v for k, v in flat.items() if k not in UNUSED or v != UNUSED[k]}
         return {k: v for k, v in used.items() if k not in UNNAMED}
 

@@ -78,6 +78,18 @@ class Checkpoint:
 
 
 @dataclass
+class Check:
+    """What a run examines about itself; see :mod:`gdexp.insight`."""
+
+    gradient: Annotated[
+        str,
+        Literal["first", "every", "off"],
+        "epochs in which the gradient is checked against the derivative of the loss",
+    ] = "first"
+    forecast: Annotated[bool, "forecast from the curvature which learning rates converge"] = True
+
+
+@dataclass
 class Settings:
     """The keys of a run; each family's own keys are nested under its name."""
 
@@ -106,6 +118,8 @@ class Settings:
     ] = field(default_factory=list)
     stop: Stop = field(default_factory=Stop)
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
+    check: Check = field(default_factory=Check)
+    plots: Annotated[bool, "draw the run at its end, and record the pictures"] = False
 
     data: dict[str, Any] = field(default_factory=lambda: asdict(Preparation()))
     predictor: Any = MISSING
@@ -126,7 +140,12 @@ def _hints(settings: type, prefix: str = "") -> dict[str, Any]:
 
 
 FAMILIES = ("predictor", "gradient", "loss", "updater")
-SECTIONS: dict[str, type] = {"data": Preparation, "stop": Stop, "checkpoint": Checkpoint}
+SECTIONS: dict[str, type] = {
+    "data": Preparation,
+    "stop": Stop,
+    "checkpoint": Checkpoint,
+    "check": Check,
+}
 HINTS = _hints(Settings)
 for _name, _section in SECTIONS.items():
     HINTS |= _hints(_section, f"{_name}.")

@@ -40,7 +40,8 @@ def begin(job: Job, built: Components, stream: TextIO | None = None) -> tuple[Re
     with np.errstate(over="ignore"):
         prediction = built.prediction()
     trajectory = new_trajectory(job, built)
-    result = Result("interrupted", "", trajectory, "", prediction, transcript.at, data=built.data)
+    result = Result("interrupted", "", trajectory, "", prediction, transcript.at)
+    result.job, result.data = job, built.data
     result.started = time.time()
     return result, transcript
 

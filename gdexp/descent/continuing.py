@@ -21,7 +21,15 @@ from gdexp.descent.stopping import Rules
 from gdexp.errors import ConfigError, UntrustedError
 
 OWN = ("continue_from", "trust", "tracking", "sweep")  # sections that are never the checkpoint's
-FREE = (*OWN, "iters", "checkpoint", "print_every", "stop")  # those that may be typed anew
+FREE = (
+    *OWN,
+    "iters",
+    "checkpoint",
+    "print_every",
+    "stop",
+    "check",
+    "plots",
+)  # those that may be typed anew
 COMPONENTS = ("data", *FAMILIES, "scheduler")
 
 

@@ -13,6 +13,7 @@ from gdexp.descent.transcript import FEW
 from gdexp.errors import counted, full_traceback
 
 if TYPE_CHECKING:
+    from gdexp.config.job import Job
     from gdexp.data.preparation import Prepared
     from gdexp.descent.fitted import Fitted
 
@@ -41,9 +42,12 @@ class Result:
         continue_from: the value of continue_from that continues it; None without a checkpoint.
         notes: what to know about this run, in sentences by what they are about.
         checks: how trustworthy the fit is, by metric name: see :mod:`gdexp.insight.notes`.
+        forecast: what was known before the first epoch, by metric name: see
+            :mod:`gdexp.insight.forecast`.
         started: when its first epoch began, in seconds since 1970.
         seconds: how long it took.
         traceback: of the error with which it failed, or "".
+        job: the run that this is the result of.
         data: the data it was fitted to.
         fitted: the fitted predictor; None unless the run completed or converged.
         together: the number of runs that were computed as one program; None: it was alone.
@@ -65,9 +69,11 @@ class Result:
     continue_from: str | None = None
     notes: dict[str, str] = field(default_factory=dict)
     checks: dict[str, float] = field(default_factory=dict)
+    forecast: dict[str, float] = field(default_factory=dict)
     started: float = 0.0
     seconds: float = 0.0
     traceback: str = field(default="", repr=False)
+    job: Job | None = field(default=None, repr=False)
     data: Prepared | None = field(default=None, repr=False)
     fitted: Fitted | None = field(default=None, repr=False)
     together: int | None = None

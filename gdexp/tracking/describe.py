@@ -201,6 +201,7 @@ def final_metrics(result: Result) -> dict[str, float]:
         values["final/epoch"] = float(result.restored)
     values |= {f"coef/{metric_name(name)}": value for name, value in result.coefficients.items()}
     values |= {f"check/{name}": value for name, value in result.checks.items()}
+    values |= {f"forecast/{name}": value for name, value in result.forecast.items()}
     return values | result.scores
 
 

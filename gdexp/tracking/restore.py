@@ -25,7 +25,7 @@ from gdexp.tracking.run_record import RecordedRun
 from gdexp.tracking.store import Store
 
 CONFIG, TRAJECTORY, TRANSCRIPT = "config.yaml", "trajectory.parquet", "transcript.txt"
-COEF, CHECK = "coef/", "check/"
+COEF, CHECK, FORECAST = "coef/", "check/", "forecast/"
 REASON = "gdexp.reason"
 GROUPS = ("data", *FAMILIES, "scheduler")
 LOSSES = ("final/loss", "final/log10_loss", "best/loss", "best/epoch")  # known by the trajectory
@@ -125,6 +125,7 @@ def result_of(store: Store, run: RecordedRun) -> Result:
         restored=None if restored is None else int(restored),
         coefficients=_taken(single, COEF),
         checks=_taken(single, CHECK),
+        forecast=_taken(single, FORECAST),
         scores=single,
         run_id=run.run_id,
         started=run.start_ms / 1000,

@@ -172,11 +172,12 @@ def _result(job: Job, built: Components, computed: ProgramResult, i: int) -> Res
         transcript.epochs(trajectory)
         reason = f"after epoch {trajectory.length} of {job.settings['iters']}"
         result = Result("interrupted", reason, trajectory, transcript.text, before, transcript.at)
-        result.data, result.notes = built.data, notes.before(job, built)
+        result.job, result.data = job, built.data
+        result.notes = notes.before(job, built)
         return result
     transcript.end(trajectory, after)
     result = Result("failed", "", trajectory, transcript.text, after, transcript.at)
-    result.data = built.data
+    result.job, result.data = job, built.data
     if trajectory.length:
         last = {name: float(values[-1]) for name, values in trajectory.parameters.items()}
         predictors.set_parameters(built.predictor, last)

@@ -1,0 +1,1 @@
+"""Pictures of runs and sweeps, drawn with Matplotlib when someone looks."""
