@@ -53,7 +53,7 @@ what is recorded of epoch k, and at the end
                                    whose parameters are restored and described by final/...;
                                    checkpoints keep the last ones, as does stop.restore_best=false
 """
-ORDER = ("step", "data", *schema.FAMILIES, "scheduler", "tracking", "sweep")
+ORDER = ("step", "experiment", "data", *schema.FAMILIES, "scheduler", "tracking", "sweep")
 _SETTING = re.compile(r"^(?P<key>[a-zA-Z]\w*): *(?P<value>.*?)(?: +# *(?P<meaning>.*))?$")
 
 
@@ -62,7 +62,7 @@ class Option(NamedTuple):
 
     Attributes:
         meaning: the first comment.
-        settings: the key, default and meaning of each setting.
+        settings: the key, default and meaning of each setting; a preset has none of its own.
     """
 
     meaning: str
@@ -81,7 +81,10 @@ def help_text(config_dir: str | None = None) -> str:
     Raises:
         ConfigError: config_dir does not exist.
     """
-    sections = [_group(group, options) for group, options in catalogue(config_dir).items()]
+    sections = [
+        _group(group, options, _folders(group, config_dir))
+        for group, options in catalogue(config_dir).items()
+    ]
     parts = [USAGE, _commands(), _run_settings(), *sections, _engines(), RECORDED, FLAGS]
     return "\n".join(parts).rstrip()
 
@@ -94,9 +97,7 @@ def catalogue(config_dir: str | None = None) -> Catalogue:
     Raises:
         ConfigError: config_dir does not exist.
     """
-    roots = [Path(conf_dir())]
-    if config_dir is not None:
-        roots.append(Path(checked_dir(config_dir)))
+    roots = _roots(config_dir)
     folders = {d.name for root in roots for d in root.iterdir() if d.is_dir()} - {"hydra"}
     groups = {}
     for group in sorted(folders, key=lambda g: (ORDER.index(g) if g in ORDER else len(ORDER), g)):
@@ -105,6 +106,22 @@ def catalogue(config_dir: str | None = None) -> Catalogue:
         names = sorted(options, key=lambda n: options[n].meaning if group == "step" else n)
         groups[group] = {name: options[name] for name in names}
     return groups
+
+
+def _roots(config_dir: str | None) -> list[Path]:
+    own = [] if config_dir is None else [Path(checked_dir(config_dir))]
+    return [Path(conf_dir()), *own]
+
+
+def _folders(group: str, config_dir: str | None) -> dict[str, list[str]]:
+    """The names of the options in each folder within a group."""
+    folders: dict[str, list[str]] = {}
+    for root in _roots(config_dir):
+        for path in sorted((root / group).rglob("*.yaml")):
+            folder = path.parent.relative_to(root / group).as_posix()
+            if folder != ".":
+                folders.setdefault(folder, []).append(path.stem)
+    return folders
 
 
 def _commands() -> str:
@@ -133,13 +150,14 @@ def _engines() -> str:
     return "\n".join(lines) + "\n" + PLUGINS
 
 
-def _group(group: str, options: dict[str, Option]) -> str:
+def _group(group: str, options: dict[str, Option], folders: dict[str, list[str]]) -> str:
     lines = [f"{group}=OPTION"]
     for name, option in options.items():
         lines.append(f"  {name:<30} {option.meaning}")
-        if group != "step":
-            for key, value, meaning in option.settings:
-                lines.append(f"    {f'{group}.{key}={value}':<28} {meaning}".rstrip())
+        for key, value, meaning in option.settings:
+            lines.append(f"    {f'{group}.{key}={value}':<28} {meaning}".rstrip())
+    for folder, names in folders.items():
+        lines.append(f"  {f'{folder}/NAME':<30} NAME is one of: {', '.join(names)}")
     return "\n".join(lines) + "\n"
 
 
@@ -147,8 +165,10 @@ def _read(path: Path) -> Option:
     lines = path.read_text(encoding="utf-8").splitlines()
     comments = [line.removeprefix("#").strip() for line in lines if line.startswith("#")]
     meaning = next((c for c in comments if not c.startswith("@package")), "")
+    if any("@package _global_" in comment for comment in lines):
+        return Option(meaning, [])
     matches = [match for line in lines if (match := _SETTING.match(line))]
     return Option(
         meaning,
-        [(m["key"], m["value"], m["meaning"] or "") for m in matches if m["key"] != "defaults"],
+        [(m["key"], m["value"], m["meaning"] or "") for m in matches],
     )

@@ -96,11 +96,21 @@ class Composer:
         return sorted(groups - {"hydra"})
 
     def options(self, group: str) -> list[str]:
-        """The names of a group's options; empty if the group does not exist."""
-        options = set(self.loader.get_group_options(group, ObjectType.CONFIG))
+        """The names of a group's options; empty if the group does not exist.
+
+        Those in a folder within the group are named as in ``mistakes/not_zeroed``.
+        """
+        options = set(self._options(group))
         if self._dir:
-            options |= {path.stem for path in Path(self._dir, group).glob("*.yaml")}
+            folder = Path(self._dir, group)
+            files = (path.relative_to(folder) for path in folder.rglob("*.yaml"))
+            options |= {path.with_suffix("").as_posix() for path in files}
         return sorted(options)
+
+    def _options(self, group: str) -> Iterator[str]:
+        yield from self.loader.get_group_options(group, ObjectType.CONFIG)
+        for folder in self.loader.list_groups(group):
+            yield from (f"{folder}/{name}" for name in self._options(f"{group}/{folder}"))
 
     @property
     def loader(self) -> ConfigLoader:

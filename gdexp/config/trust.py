@@ -28,6 +28,10 @@ COMPONENTS = {
         *("Updater", "Momentum", "Nesterov", "Adam"),
     ),
     "gdexp.pytorch": ("Autograd", "Linear", "MLP"),
+    "gdexp.mistakes": (
+        *("NotZeroed", "MissingMean", "MissingTwo", "ForgottenBias"),
+        *("Broadcast", "Detached", "WrongSign", "forgotten_no_grad"),
+    ),
 }
 """The classes that conf/ offers, by module."""
 

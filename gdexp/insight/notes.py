@@ -18,9 +18,7 @@ from gdexp.insight.curvature import curvature
 def before(job: Job, built: Components) -> dict[str, str]:
     """Warnings about a combination of choices, by kind."""
     notes = {
-        f"gradient={job.choices['gradient']}": gradient_check.warning(
-            job, gradient_check.multiple(job, built)
-        ),
+        **gradient_check.notes(job, built),
         "bias": bias_check.warning(job, built),
     }
     return {kind: note for kind, note in notes.items() if note}
@@ -30,20 +28,23 @@ def diagnose(job: Job, built: Components, result: Result) -> None:
     """Add to the result of a run that has ended: why it diverged, or how far it has converged.
 
     ``result.checks`` gets, for a linear predictor under the mean squared error, ``condition``, the
-    condition number, and ``digits``, the right digits of the least accurate coefficient.
+    condition number, and ``digits``, the right digits of the least accurate coefficient; and for
+    every run what :func:`gdexp.insight.gradient_check.metrics` says.
 
     Args:
         job: the run.
         built: its components, with the final parameters.
         result: its concluded result.
     """
+    result.checks = gradient_check.metrics(job, built)
     if result.outcome == "diverged":
         note = stability.warning(job, built, result)
     else:
         quadratic, reached = curvature(job, built), None
         if quadratic is not None and result.coefficients:
             reached = convergence.accuracy(job, built, result, quadratic)
-            result.checks = {"condition": quadratic.condition, "digits": float(reached.digits)}
+            result.checks["condition"] = quadratic.condition
+            result.checks["digits"] = float(reached.digits)
         note = ""
         if result.outcome == "completed":
             note = convergence.warning(job, built, result, quadratic, reached)

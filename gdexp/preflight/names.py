@@ -50,8 +50,23 @@ def check_option(group: str, option: Any, composer: Composer) -> None:
         if name not in options:
             raise ConfigError(
                 f"{group}={_typed(name)}: there is no such option. {group} is one of: "
-                f"{', '.join(options)}.{did_you_mean(str(name), options, prefix=f'{group}=')}"
+                f"{', '.join(_beside(str(name), options))}."
+                f"{did_you_mean(str(name), options, prefix=f'{group}=')}"
             )
+
+
+def _beside(name: str, options: list[str]) -> list[str]:
+    """The options in the folder of the one that was typed, and other folders as ``mistakes/...``.
+
+    >>> _beside("x", ["manual", "mistakes/a", "mistakes/b"])
+    ['manual', 'mistakes/...']
+    >>> _beside("mistakes/c", ["manual", "mistakes/a", "mistakes/b"])
+    ['mistakes/a', 'mistakes/b']
+    """
+    folder = name.rpartition("/")[0]
+    if inside := [option for option in options if folder and option.startswith(f"{folder}/")]:
+        return inside
+    return list(dict.fromkeys(o.partition("/")[0] + "/..." * ("/" in o) for o in options))
 
 
 def composed(composer: Composer, choices: list[str]) -> DictConfig:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gdexp.pytorch.gradients import Autograd
-    from gdexp.pytorch.models import MLP, Linear, Module, adopt, inference, initial
+    from gdexp.pytorch.models import MLP, Linear, Module, adopt, in_double, inference, initial
     from gdexp.pytorch.optimizers import Optimizer, QuasiNewton, Repeatable, Untracked, adapt
     from gdexp.pytorch.schedulers import Scheduled, schedule
     from gdexp.pytorch.tensors import device_of, joined, norm, seeded, tensors
@@ -38,6 +38,7 @@ __all__ = [
     "adapt",
     "adopt",
     "device_of",
+    "in_double",
     "inference",
     "initial",
     "joined",

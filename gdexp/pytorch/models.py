@@ -161,6 +161,27 @@ def adopt(predictor: Any, dtype: str, tracked: bool, device: str = "cpu") -> Pre
     return adopted
 
 
+def in_double(
+    predictor: Any, loss: Any, x: torch.Tensor, y: torch.Tensor
+) -> tuple[Predictor, Any, torch.Tensor, torch.Tensor]:
+    """A predictor, whose parameters autograd then tracks, a loss and rows in float64 on the CPU.
+
+    The predictor and the loss are changed in place; classes stay whole numbers.
+    """
+    if isinstance(predictor, Module):
+        # Not by Linear.to, which resets the parameters.
+        Module.to(predictor, torch.float64, torch.device("cpu"))
+    for name, value in predictor.parameters.items():
+        if value.is_leaf and value.dtype is torch.float64 and value.is_cpu:
+            predictor.parameters[name] = value.requires_grad_()
+        else:
+            predictor.parameters[name] = value.detach().cpu().double().requires_grad_()
+    if isinstance(loss, torch.nn.Module):
+        loss = loss.double().cpu()
+    x, y = (rows.cpu().double() if rows.is_floating_point() else rows.cpu() for rows in (x, y))
+    return predictor, loss, x, y
+
+
 @contextmanager
 def inference(predictor: Predictor) -> Iterator[None]:
     """Predict without building a graph, with the predictor's module in evaluation mode."""

@@ -1,0 +1,247 @@
+"""Why a gradient differs from the derivative: what is known to go wrong, told by the numbers."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gdexp.insight.reference import Floats, Values
+
+Indices = NDArray[np.int64]
+
+
+class Cause(NamedTuple):
+    """A cause in words, as the end of "gradient=mine …".
+
+    Attributes:
+        text: the cause.
+        multiple: the gradient over the derivative if it is a multiple of it, else None.
+    """
+
+    text: str
+    multiple: float | None = None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Gradients and derivatives at two points, all in units of equal effect on the predictions.
+
+    Attributes:
+        given: the gradient source's, at the start and displaced.
+        right: the derivatives there.
+        scales: what both have been multiplied by.
+        rows: the rows over which the loss was taken.
+        total: the rows over which the run takes it.
+        tolerance: the relative deviation that rounding explains.
+        pairs: what broadcasting (n, 1) - (n,) would give for a linear predictor, by name.
+        used: the indices of the numbers of each parameter that were compared, if not all.
+    """
+
+    given: tuple[Values, Values]
+    right: tuple[Values, Values]
+    scales: Values
+    rows: int
+    total: int
+    tolerance: float
+    pairs: tuple[tuple[Values, Values], ...] = ()
+    used: dict[str, Indices] | None = None
+
+    def joined(self, values: tuple[Values, Values]) -> Floats:
+        """All numbers of both points."""
+        return np.concatenate([v.reshape(-1) for point in values for v in point.values()])
+
+    def of(self, name: str) -> tuple[Floats, Floats]:
+        """What is given and what is right for one parameter, at both points."""
+        return self.joined(_only(self.given, name)), self.joined(_only(self.right, name))
+
+    def are_close(self, one: Floats, other: Floats) -> bool:
+        """Whether rounding explains the difference."""
+        size = max(np.linalg.norm(one), np.linalg.norm(other))
+        return bool(np.linalg.norm(one - other) <= self.tolerance * size)
+
+
+def _only(values: tuple[Values, Values], name: str) -> tuple[Values, Values]:
+    return {name: values[0][name]}, {name: values[1][name]}
+
+
+def name_cause(e: Evidence) -> Cause:
+    """The first cause that explains all numbers."""
+    given, right = e.joined(e.given), e.joined(e.right)
+    for rule in (_not_zeroed, _multiple, _broadcast, _by_parameter, _wrong_order):
+        if (cause := rule(e, given, right)) is not None:
+            return cause
+    return _unrelated(e)
+
+
+def multiple_of(given: Floats, right: Floats) -> float:
+    """The least-squares multiple of the right numbers that the given ones are."""
+    return float(given @ right / (right @ right)) if right.any() else math.nan
+
+
+def _not_zeroed(e: Evidence, given: Floats, right: Floats) -> Cause | None:
+    first, second = (e.joined((point, {})) for point in e.given)
+    if not first.any() or not e.right[0]:
+        return None
+    start, displaced = (e.joined((point, {})) for point in e.right)
+    factor = multiple_of(first, start)
+    if not e.are_close(first, factor * start) or e.are_close(second, factor * displaced):
+        return None
+    if not e.are_close(second - first, factor * displaced):
+        return None
+    return Cause(
+        "does not zero its gradients: in epoch 2 it gives the sum of the first two. Set "
+        "parameter.grad = None, or zero your sum, after each update"
+    )
+
+
+def _multiple(e: Evidence, given: Floats, right: Floats) -> Cause | None:
+    multiple = multiple_of(given, right)
+    if not e.are_close(given, multiple * right):
+        return None
+    return _in_words(multiple, e, "")
+
+
+def _in_words(multiple: float, e: Evidence, of: str) -> Cause:
+    exact, why = explained(multiple, e.rows, e.total, e.tolerance)
+    return Cause(f"is {number(exact)} times the derivative of the loss{of}{why}", exact)
+
+
+def explained(multiple: float, rows: int, total: int, tolerance: float) -> tuple[float, str]:
+    """The multiple without rounding, and what explains it: ", n = 4: the mean's 1/n is missing".
+
+    One that was measured on some of the rows is given as it is on all of them.
+    """
+    if abs(multiple) <= tolerance:
+        return 0.0, ""
+    for sign, power, twos in sorted(itertools.product((1, -1), (0, 1, -1), (0, 1, -1)), key=_odd):
+        exact = sign * float(rows) ** power * 2.0**twos
+        if abs(multiple - exact) <= tolerance * abs(exact) and (rows > 1 or not power):
+            exact = sign * float(total) ** power * 2.0**twos
+            return exact, "".join(_factors(sign, power, twos, total))
+    return multiple, ""
+
+
+def _odd(factors: tuple[int, int, int]) -> int:
+    """How unlikely it is that all of this went wrong."""
+    sign, power, twos = factors
+    return 2 * abs(twos) + 2 * abs(power) + (sign < 0) - (twos == 0 and power != 0)
+
+
+def _factors(sign: int, power: int, twos: int, rows: int) -> Iterator[str]:
+    whys = {
+        (1, 0): f"n = {rows}: the mean's 1/n is missing",
+        (-1, 0): f"n = {rows}: it is divided by n once too often",
+        (0, 1): "a factor 2 is doubled",
+        (0, -1): "the factor 2 of the square's derivative is missing",
+    }
+    reasons = [whys[pair] for pair in ((power, 0), (0, twos)) if pair in whys]
+    if sign < 0:
+        reasons.append("its sign is wrong, so it climbs the loss")
+    if rows == 2 and power and not twos:
+        reasons[0] += f", or {whys[0, power]}"
+    yield f", {' and '.join(reasons)}" if reasons else ""
+
+
+def number(value: float) -> str:
+    """A factor with three decimals, where they tell something: 4.000, 0.250, 30000."""
+    return f"{value:.3f}" if 0.01 <= abs(value) < 1000 or value == 0 else f"{value:.7g}"
+
+
+def _by_parameter(e: Evidence, given: Floats, right: Floats) -> Cause | None:
+    """One parameter's gradient is right up to a factor, the others' up to another one."""
+    if len(e.right[0]) < 2:
+        return _partly_zero(e)
+    wrong: dict[str, float] = {}
+    for name in e.right[0]:
+        g, r = e.of(name)
+        if e.are_close(g, r):
+            continue
+        factor = multiple_of(g, r)
+        if not e.are_close(g, factor * r):
+            return _partly_zero(e)
+        wrong[name] = factor
+    if not wrong:
+        return None
+    silent = [name for name, factor in wrong.items() if abs(factor) <= e.tolerance]
+    if silent == [*wrong]:
+        is_bias = all(name.rpartition(".")[2] in ("b", "bias") for name in silent)
+        listed = " and ".join(silent)
+        kind = "forgets the bias" if is_bias else "leaves out a parameter"
+        where = "which the loss depends on" if len(silent) == 1 else "on which the loss depends"
+        return Cause(f"{kind}: the gradient of {listed} is 0, {where}; the others are right")
+    name, factor = max(wrong.items(), key=lambda item: abs(item[1] - 1))
+    return Cause(_in_words(factor, e, f" by {name}").text)
+
+
+def _partly_zero(e: Evidence) -> Cause | None:
+    """Some numbers are 0, all others are right."""
+    for name in e.right[0]:
+        g, r = e.of(name)
+        zeros = g == 0
+        if e.are_close(g, r) or not zeros.any() or zeros.all() or not r[zeros].any():
+            continue
+        if e.are_close(g[~zeros], r[~zeros]):
+            count = int(np.count_nonzero(zeros[: len(zeros) // 2]))
+            size = len(zeros) // 2
+            return Cause(f"leaves out a part of {name}: {count} of its {size} numbers are 0")
+    return None
+
+
+def _broadcast(e: Evidence, given: Floats, right: Floats) -> Cause | None:
+    for pair in e.pairs:
+        pairs = e.joined(pair)
+        multiple = multiple_of(given, pairs)
+        if e.are_close(given, multiple * pairs) and abs(multiple) > e.tolerance:
+            return Cause(
+                "sums over all n * n pairs of a prediction and a target: (n, 1) - (n,) has shape "
+                "(n, n). Give both the same shape, as in y_pred.reshape(-1) - y"
+            )
+    return None
+
+
+def _wrong_order(e: Evidence, given: Floats, right: Floats) -> Cause | None:
+    if e.used is not None:
+        return None
+    for name in e.right[0]:
+        g, r = e.of(name)
+        if e.are_close(g, r):
+            continue
+        raw = [(p[name] / e.scales[name], q[name] / e.scales[name]) for p, q in _points(e)]
+        shape = e.scales[name].shape
+        if len(shape) == 2 and all(e.are_close(p.ravel(), q.T.ravel()) for p, q in raw):
+            return Cause(
+                f"transposes the gradient of {name}: its numbers are right, in the order of the "
+                f"transpose. Return it in the shape of {name}, {shape}"
+            )
+        if not all(e.are_close(np.sort(p.ravel()), np.sort(q.ravel())) for p, q in raw):
+            return None
+        return Cause(f"gives the gradient of {name} in a wrong order: its numbers are right")
+    return None
+
+
+def _points(e: Evidence) -> Iterator[tuple[Values, Values]]:
+    return zip(e.given, e.right, strict=True)
+
+
+def _unrelated(e: Evidence) -> Cause:
+    """The number that is furthest from the derivative."""
+    worst: tuple[float, str, float, float] = (-1.0, "", 0.0, 0.0)
+    for given, right in _points(e):
+        for name, scale in e.scales.items():
+            g, r = given[name].ravel(), right[name].ravel()
+            i = int(np.argmax(np.abs(g - r)))
+            index = e.used[name][i] if e.used is not None else i
+            called = name if scale.size == 1 else f"{name}[{index}]"
+            factor = float(scale.ravel()[int(index)])
+            worst = max(worst, (abs(g[i] - r[i]), called, g[i] / factor, r[i] / factor))
+    _, called, g_i, r_i = worst
+    return Cause(
+        f"is not the derivative of the loss: the gradient of {called} is {g_i:.4g}, "
+        f"the derivative {r_i:.4g}"
+    )
