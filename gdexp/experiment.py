@@ -18,7 +18,7 @@ from gdexp.descent.compute import begin, compute, end
 from gdexp.descent.result import Result
 from gdexp.descent.signals import exposed, shielded
 from gdexp.errors import ConfigError
-from gdexp.insight import notes
+from gdexp.insight import every_epoch, notes
 
 if TYPE_CHECKING:
     from gdexp.tracking.recorder import Recorder
@@ -202,6 +202,7 @@ def run_within(
         bar: whether to show a progress bar.
     """
     job, built = ready.job, ready.built
+    every_epoch.watch(job, built, ready.saved.epoch if ready.saved is not None else 0)
     result, transcript = begin(job, built, stream)
     result.notes = notes.before(job, built)
     if ready.saved is not None:

@@ -27,6 +27,7 @@ CAPABILITIES: dict[str, dict[str, Any]] = {
     "gradient": {
         "derived_for": str,
         "reduction": Reduction,
+        "tracked": bool,
         "vectorized": Literal["mean", "sum", "autograd"],
     },
     "loss": {
@@ -48,6 +49,7 @@ CAPABILITIES: dict[str, dict[str, Any]] = {
 - ``derived_for``: the quantity whose derivative the formula is, for a linear predictor.
 - ``measures``: the quantity that a loss measures, by name.
 - ``reduction``: whether it is a mean over the rows or a sum.
+- ``tracked``: it needs tensors whose operations autograd tracks.
 - ``task``: the kind of targets.
 - ``proportional``: a step is proportional to lr times the gradient.
 - ``dynamics``: the equation of motion of an updater that is also proportional, which determines

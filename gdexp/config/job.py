@@ -15,7 +15,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from gdexp.config import passwords, schema
-from gdexp.config.settings import LATER, default_of
+from gdexp.config.settings import LATER, default_of, with_words
 
 MAIN = ("lr", "iters", "seed", "dtype", "predict_at")  # params of every run
 OPTIONAL = ("stop", "check", "scheduler")
@@ -66,7 +66,7 @@ class Job:
         sweep_id = number = None
         if not OmegaConf.is_missing(hydra.job, "num"):
             sweep_id, number = Path(hydra.sweep.dir).name, int(hydra.job.num)
-        settings = {str(key): _plain(cfg, str(key)) for key in cfg if key != "hydra"}
+        settings = with_words({str(key): _plain(cfg, str(key)) for key in cfg if key != "hydra"})
         choices = {str(key): str(value) for key, value in hydra.runtime.choices.items()}
         folders = tuple(
             str(source.path)

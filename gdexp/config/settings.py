@@ -186,6 +186,28 @@ def default_of(key: str) -> Any:
     return getattr(SECTIONS.get(section) if section else Settings, name, LATER.get(key))
 
 
+def switched(key: str, value: Any) -> Any:
+    """The word "off" for a setting that has it, where YAML's grammar has read it as false.
+
+    >>> switched("check.gradient", False), switched("check.forecast", False)
+    ('off', False)
+    """
+    if value is not False and value != "False":
+        return value
+    metadata = getattr(HINTS.get(key), "__metadata__", ())
+    words = [word for hint in metadata if get_origin(hint) is Literal for word in get_args(hint)]
+    return "off" if "off" in words else value
+
+
+def with_words(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings in which every "off" is a word, see :func:`switched`."""
+    words = dict(settings)
+    for section in SECTIONS:
+        if isinstance(node := settings.get(section), dict):
+            words[section] = {key: switched(f"{section}.{key}", v) for key, v in node.items()}
+    return words
+
+
 def is_float(key: str) -> bool:
     """Whether the structured config converts whole numbers to float, as in ``lr=1``."""
     if key not in HINTS or key.startswith("data."):

@@ -152,12 +152,14 @@ def _check_patience(job: Job) -> None:
 def is_torch_based(job: Job) -> bool:
     """Whether any of the four families is torch's, so that all families use tensors.
 
-    A user's own module or optimizer is torch's if its class is derived from one of torch's.
+    A user's own module or optimizer is torch's if its class is derived from one of torch's, and a
+    gradient source if it declares that autograd tracks the parameters.
     """
+    if any(is_torch(job, family) for family in schema.FAMILIES):
+        return True
     own = (str(job.settings[family].get("_target_")) for family in ("predictor", "updater"))
-    return any(is_torch(job, family) for family in schema.FAMILIES) or any(
-        capabilities.is_derived_from_torch(target) for target in own
-    )
+    is_derived = any(capabilities.is_derived_from_torch(target) for target in own)
+    return is_derived or bool(capabilities.of(job.settings, "gradient", "tracked"))
 
 
 def is_torch(job: Job, family: str) -> bool:

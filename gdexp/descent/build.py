@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Any, TypeAlias
 
@@ -44,6 +44,7 @@ class Components:
         batches: the minibatches of an epoch; None for the full batch.
         batch_size: the rows of a minibatch.
         lr: the learning rate of the last update, if there is a scheduler.
+        measures: further curves by name, functions that return one number after each epoch.
     """
 
     data: Prepared
@@ -60,6 +61,7 @@ class Components:
     batches: Batches | None = None
     batch_size: int | None = None
     lr: float = 0.0
+    measures: dict[str, Callable[[], float]] = field(default_factory=dict)
 
     def iterations(self, iters: int, first: int = 1) -> Iterator[Iteration]:
         """Descend from epoch ``first`` to epoch ``iters``."""

@@ -52,7 +52,7 @@ def contents(
     content = pack(
         {
             "epoch": trajectory.length,
-            "table": trajectory.table,
+            "table": trajectory.saved,
             "state": state,
             "settings": {key: value for key, value in job.settings.items() if key != "trust"},
             "digest": built.data.digest,

@@ -183,6 +183,7 @@ def new_trajectory(job: Job, built: Components) -> Trajectory:
         measures[VALIDATION] = built.kept_loss
     if built.scheduler is not None:
         measures["train/lr"] = lambda: built.lr
+    measures |= built.measures
     linear = is_linear(job.settings)
     elements = {"w": built.data.fitted.features} if linear else {}
     return Trajectory(built.predictor.parameters, job.settings["iters"], elements, measures)

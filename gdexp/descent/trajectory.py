@@ -17,6 +17,7 @@ Measure = Callable[[], Array]
 Reading = Callable[[Array], Any]
 Curves = tuple[str, Reading, FloatArray, FloatArray]
 
+CHECK = "check/"  # curves of this name come last
 SMALL = 20  # a parameter of at most this many numbers has a curve for each, a larger one its norm
 
 
@@ -87,10 +88,17 @@ class Trajectory:
         """All columns, shape (columns, epochs), in the order of :meth:`columns`."""
         return self._table[:, : self.length]
 
+    @property
+    def saved(self) -> FloatArray:
+        """All columns that a run needs to go on, shape (columns, epochs): all but its checks."""
+        checks = sum(name.startswith(CHECK) for name in self.measures)
+        return self.table[: len(self._table) - checks]
+
     def restore(self, table: FloatArray) -> None:
-        """Start with epochs that were recorded before, shape (columns, epochs)."""
+        """Start with epochs that were saved before, as in :attr:`saved`; they were not checked."""
         self.length = table.shape[1]
-        self._table[:, : self.length] = table
+        self._table[: len(table), : self.length] = table
+        self._table[len(table) :, : self.length] = np.nan
 
     def extend(self, iterations: Iterable[Iteration]) -> int:
         """Record iterations up to the first that is not finite; return how many."""

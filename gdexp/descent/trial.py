@@ -31,6 +31,7 @@ from gdexp.types import Array, Parameters
 ROWS = 32  # a few; if they do not suffice, the update is tried on all of its rows
 KEPT = 10_000
 PACKAGE = Path(__file__).parents[1]
+LEAF = "a leaf Variable that requires grad is being used in an in-place operation"  # torch's words
 LIBRARIES = ("torch", "numpy")  # folders of site-packages
 
 _passed: set[Any] = set()
@@ -127,6 +128,11 @@ def _blaming(job: Job, family: str) -> Iterator[None]:
     except ConfigError:
         raise
     except Exception as error:
+        if LEAF in str(error):
+            raise ConfigError(
+                f"{family}={job.choices[family]}: it updates tensors that autograd tracks in "
+                "place, and torch refuses that. Write the update within `with torch.no_grad():`."
+            ) from error
         if _is_own(error):
             raise _OwnError from error
         raise ConfigError(f"{family}={job.choices[family]}: {brief(error)}.") from error

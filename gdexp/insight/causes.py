@@ -20,11 +20,13 @@ class Cause(NamedTuple):
     """A cause in words, as the end of "gradient=mine …".
 
     Attributes:
-        text: the cause.
+        text: what the gradient is instead of the derivative.
+        why: how that came about, as ": its sign is wrong", or "".
         multiple: the gradient over the derivative if it is a multiple of it, else None.
     """
 
     text: str
+    why: str = ""
     multiple: float | None = None
 
 
@@ -109,7 +111,7 @@ def _multiple(e: Evidence, given: Floats, right: Floats) -> Cause | None:
 
 def _in_words(multiple: float, e: Evidence, of: str) -> Cause:
     exact, why = explained(multiple, e.rows, e.total, e.tolerance)
-    return Cause(f"is {number(exact)} times the derivative of the loss{of}{why}", exact)
+    return Cause(f"is {number(exact)} times the derivative of the loss{of}", why, exact)
 
 
 def explained(multiple: float, rows: int, total: int, tolerance: float) -> tuple[float, str]:
@@ -135,8 +137,8 @@ def _odd(factors: tuple[int, int, int]) -> int:
 
 def _factors(sign: int, power: int, twos: int, rows: int) -> Iterator[str]:
     whys = {
-        (1, 0): f"n = {rows}: the mean's 1/n is missing",
-        (-1, 0): f"n = {rows}: it is divided by n once too often",
+        (1, 0): "the mean's 1/n is missing",
+        (-1, 0): "it is divided by n once too often",
         (0, 1): "a factor 2 is doubled",
         (0, -1): "the factor 2 of the square's derivative is missing",
     }
@@ -145,7 +147,9 @@ def _factors(sign: int, power: int, twos: int, rows: int) -> Iterator[str]:
         reasons.append("its sign is wrong, so it climbs the loss")
     if rows == 2 and power and not twos:
         reasons[0] += f", or {whys[0, power]}"
-    yield f", {' and '.join(reasons)}" if reasons else ""
+    if reasons:
+        yield f", n = {rows}: " if power else ": "
+        yield " and ".join(reasons)
 
 
 def number(value: float) -> str:
@@ -173,10 +177,9 @@ def _by_parameter(e: Evidence, given: Floats, right: Floats) -> Cause | None:
         is_bias = all(name.rpartition(".")[2] in ("b", "bias") for name in silent)
         listed = " and ".join(silent)
         kind = "forgets the bias" if is_bias else "leaves out a parameter"
-        where = "which the loss depends on" if len(silent) == 1 else "on which the loss depends"
-        return Cause(f"{kind}: the gradient of {listed} is 0, {where}; the others are right")
+        return Cause(f"{kind}: the gradient of {listed} is 0, and the loss depends on {listed}")
     name, factor = max(wrong.items(), key=lambda item: abs(item[1] - 1))
-    return Cause(_in_words(factor, e, f" by {name}").text)
+    return _in_words(factor, e, f" by {name}")._replace(multiple=None)
 
 
 def _partly_zero(e: Evidence) -> Cause | None:

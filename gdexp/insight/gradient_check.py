@@ -80,6 +80,13 @@ def metrics(job: Job, built: Components) -> dict[str, float]:
     return {"gradient_error": verdict.error, "gradient_ratio": verdict.ratio}
 
 
+def climbs(job: Job, built: Components) -> bool:
+    """Whether a run climbs the loss, because a sign is wrong."""
+    checked = check(job, built)
+    cause = checked.gradient.cause if checked.gradient is not None else None
+    return bool(checked.updater) or (cause is not None and (cause.multiple or 0) < 0)
+
+
 def _key(job: Job, built: Components) -> Any:
     """What a check depends on; the classes change if a module is reloaded."""
     settings = job.settings
@@ -124,7 +131,7 @@ def _gradient_note(job: Job, checked: Checked) -> str:
     verdict, choice = checked.gradient, job.choices["gradient"]
     if verdict is None or verdict.cause is None or checked.loss:  # then the loss is what is wrong
         return ""
-    text, multiple = verdict.cause
+    text, why, multiple = verdict.cause
     if verdict.is_cut:
         where = " or ".join(f"{family}={job.choices[family]}" for family in ("loss", "predictor"))
         return (
@@ -133,10 +140,10 @@ def _gradient_note(job: Job, checked: Checked) -> str:
         )
     effect = _effect(job, multiple) if multiple is not None and multiple > 0 else ""
     derivative = capabilities.derivative(job.settings)
-    if derivative == choice:
+    if derivative == choice or capabilities.of(job.settings, "gradient", "tracked"):
         derivative = "autograd"
     remedy = f"; gradient={derivative} gives the derivative" if derivative != choice else ""
-    return f"gradient={choice} {text}{effect}{remedy}."
+    return f"gradient={choice} {text}{why}{effect}{remedy}."
 
 
 def _effect(job: Job, multiple: float) -> str:

@@ -11,7 +11,7 @@ import math
 from gdexp.config.job import Job
 from gdexp.descent.build import Components
 from gdexp.descent.result import Result
-from gdexp.insight import bias_check, convergence, gradient_check, stability
+from gdexp.insight import bias_check, convergence, every_epoch, gradient_check, stability
 from gdexp.insight.curvature import curvature
 
 
@@ -37,8 +37,11 @@ def diagnose(job: Job, built: Components, result: Result) -> None:
         result: its concluded result.
     """
     result.checks = gradient_check.metrics(job, built)
+    if every_epoch.CURVE in result.trajectory.measures:
+        result.checks.pop("gradient_error", None)
     if result.outcome == "diverged":
-        note = stability.warning(job, built, result)
+        is_told = gradient_check.climbs(job, built)
+        note = "" if is_told else stability.warning(job, built, result)
     else:
         quadratic, reached = curvature(job, built), None
         if quadratic is not None and result.coefficients:
@@ -48,6 +51,7 @@ def diagnose(job: Job, built: Components, result: Result) -> None:
         note = ""
         if result.outcome == "completed":
             note = convergence.warning(job, built, result, quadratic, reached)
+    result.notes = every_epoch.note(job, built) | result.notes
     new = {result.outcome: note, "overflow": _overflowed(result)}
     result.notes = {**result.notes, **{kind: text for kind, text in new.items() if text}}
 

@@ -65,7 +65,7 @@ class Probe:
             for _ in range(2)
         )
         self.size = self._size()
-        self.h = float(np.cbrt(self.reference.eps)) * self.size / self._effect(self.direction)
+        self.h = float(np.cbrt(self.reference.eps)) * self.size / self.effect(self.direction)
         self.rng = rng
 
     def _scales(self) -> Values:
@@ -92,7 +92,7 @@ class Probe:
         residual = self.reference.predictions(self.start) - y
         return max(_rms(residual), 0.1 * _rms(y)) or 1.0
 
-    def _effect(self, direction: Values) -> float:
+    def effect(self, direction: Values) -> float:
         """The change of the predictions along a direction, per unit of its length."""
         length = 1.0 if self.is_linear else 1e-3
         here, there = (
@@ -102,17 +102,19 @@ class Probe:
 
     def points(self) -> list[Point]:
         """Call the source at the start and away from it; empty if it cannot be checked."""
-        if not np.isfinite(self.h) or self._is_random():
+        if not self.is_usable():
             return []
         first = self._point(self.start, updates=True)
-        length = AWAY * self.size / self._effect(self.away)
+        length = AWAY * self.size / self.effect(self.away)
         return [first, self._point(moved(self.start, self.away, length))]
 
-    def _is_random(self) -> bool:
-        """Whether predictions or losses differ from call to call, as with dropout."""
+    def is_usable(self) -> bool:
+        """Whether predictions depend on the parameters, and neither they nor losses are random."""
+        if not np.isfinite(self.h):
+            return False
         values = [self.reference.value(self.start) for _ in range(2)]
         one, other = (self.reference.predictions() for _ in range(2))
-        return values[0] != values[1] or not np.array_equal(one, other)
+        return values[0] == values[1] and np.array_equal(one, other)
 
     def _point(self, at: Values, *, updates: bool = False) -> Point:
         """Call the gradient source at these parameters, rounded to the run's precision."""

@@ -139,11 +139,19 @@ class Reference:
         rounding = 16 * self.eps * max(abs(before), abs(after)) / h
         return Slope((after - before) / (2 * h), abs(after - 2 * here + before) / h + rounding)
 
+    def on(self, x: Array, y: Array) -> Reference:
+        """The reference on other rows."""
+        if hasattr(x, "detach"):
+            x, y = (rows.to(self.x.device) for rows in (x, y))
+            x, y = (rows.to(old.dtype) for rows, old in ((x, self.x), (y, self.y)))
+        else:
+            x, y = x.astype(self.x.dtype), y.astype(self.y.dtype)
+        return Reference(self.predictor, self.loss, x, y, self.eps)
+
     def jittered(self, size: float, rng: np.random.Generator) -> Reference:
         """The reference with every number of the data changed by up to this share of itself."""
-        return Reference(
-            self.predictor, self.loss, _jitter(self.x, size, rng), _jitter(self.y, size, rng)
-        )
+        x, y = (_jitter(rows, size, rng) for rows in (self.x, self.y))
+        return Reference(self.predictor, self.loss, x, y, self.eps)
 
 
 def _double(array: Any) -> Any:

@@ -41,7 +41,7 @@ def judge(probe: Probe, points: Sequence[Point]) -> Verdict | None:
         return None
     if all(agrees(probe, point) for point in points):
         return _measured(probe, points)
-    noise = [_noise(probe, point) for point in points]
+    noise = [noise_of(probe, point) for point in points]
     if max(noise) > LOST * largest:
         return None
     if all(agrees(probe, point, extra) for point, extra in zip(points, noise, strict=True)):
@@ -71,7 +71,18 @@ def _length(probe: Probe, point: Point) -> float:
     return max(*lengths, norm(probe.scaled(point.exact)) if point.exact is not None else 0.0)
 
 
-def _noise(probe: Probe, point: Point) -> float:
+def distance(probe: Probe, point: Point) -> float:
+    """From the gradient to the derivative: of all numbers by autograd, if it can be trusted."""
+    along = abs(dot(point.given, probe.direction) - point.slope.value)
+    if point.exact is None:
+        return along
+    whole = norm(probe.scaled(moved(point.given, point.exact, -1)))
+    off = abs(dot(point.exact, probe.direction) - point.slope.value)
+    is_right = off <= probe.root * norm(probe.scaled(point.exact)) + point.slope.noise
+    return whole if is_right else max(whole, along)
+
+
+def noise_of(probe: Probe, point: Point) -> float:
     """How far the derivative moves if every number of the data is rounded, thrice.
 
     They are rounded to half their digits, which is far more than a run rounds.
@@ -110,11 +121,13 @@ def _explained(probe: Probe, points: Sequence[Point]) -> Verdict:
     given = [probe.scaled(point.given) for point in points]
     used: dict[str, Indices] | None = None
     if is_cut or points[0].exact is None:
-        used = chosen = _used(probe)
+        chosen = _used(probe)
         right = [_by_differences(probe, point.at, used) for point in points]
         given = [{name: g[name].reshape(-1)[i] for name, i in chosen.items()} for g in given]
         if all(len(i) == probe.scales[name].size for name, i in chosen.items()):
-            given, right, used = _shaped(probe, given), _shaped(probe, right), None
+            given, right = _shaped(probe, given), _shaped(probe, right)
+        else:
+            used = chosen
     else:
         right = [probe.scaled(point.exact) for point in points if point.exact is not None]
     evidence = Evidence(
@@ -140,7 +153,7 @@ def _is_cut(probe: Probe, point: Point) -> bool:
     if point.exact is None:
         return False
     distance = abs(dot(point.exact, probe.direction) - point.slope.value)
-    return distance > probe.root * norm(probe.scaled(point.exact)) + _noise(probe, point)
+    return distance > probe.root * norm(probe.scaled(point.exact)) + noise_of(probe, point)
 
 
 def _used(probe: Probe) -> dict[str, Indices]:

@@ -15,6 +15,7 @@ from gdexp.config import schema, validation
 from gdexp.config.compose import Composer
 from gdexp.config.job import Job
 from gdexp.config.overrides import SYNONYMS
+from gdexp.config.settings import switched
 from gdexp.errors import ConfigError, did_you_mean, first_line
 
 REQUIRED = ("step", *validation.BUILT, "tracking", "sweep")
@@ -56,17 +57,17 @@ def check_option(group: str, option: Any, composer: Composer) -> None:
 
 
 def _beside(name: str, options: list[str]) -> list[str]:
-    """The options in the folder of the one that was typed, and other folders as ``mistakes/...``.
+    """The options in the folder of the one that was typed, and other folders as ``mistakes/NAME``.
 
     >>> _beside("x", ["manual", "mistakes/a", "mistakes/b"])
-    ['manual', 'mistakes/...']
+    ['manual', 'mistakes/NAME']
     >>> _beside("mistakes/c", ["manual", "mistakes/a", "mistakes/b"])
     ['mistakes/a', 'mistakes/b']
     """
     folder = name.rpartition("/")[0]
     if inside := [option for option in options if folder and option.startswith(f"{folder}/")]:
         return inside
-    return list(dict.fromkeys(o.partition("/")[0] + "/..." * ("/" in o) for o in options))
+    return list(dict.fromkeys(o.partition("/")[0] + "/NAME" * ("/" in o) for o in options))
 
 
 def composed(composer: Composer, choices: list[str]) -> DictConfig:
@@ -95,7 +96,7 @@ def check_value(key: str, value: Any, base: DictConfig, job: Job) -> None:
         raise ConfigError(f"{key}: {value!r} is not an option. Type one by its name.")
     is_reference = isinstance(value, str) and "${" in value  # checked when it is resolved
     if isinstance(node, DictConfig) and not is_reference:
-        validation.check_setting(job, key, value)
+        validation.check_setting(job, key, switched(key, value))
 
 
 def holder(key: str, base: DictConfig) -> Any:

@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from gdexp.config import passwords
 from gdexp.config.job import Job, following
 from gdexp.config.overrides import assignment, is_hydras
-from gdexp.config.settings import is_float
+from gdexp.config.settings import is_float, switched, with_words
 
 Compose: TypeAlias = Callable[[list[str]], DictConfig]
 """Composes overrides into a configuration that includes Hydra's own node."""
@@ -40,7 +40,7 @@ class Template:
         self.base = Job.of(cfg, ())
         raw = OmegaConf.to_container(cfg, resolve=False)
         assert isinstance(raw, dict)
-        self._raw = {str(key): value for key, value in raw.items() if key != "hydra"}
+        self._raw = with_words({str(k): value for k, value in raw.items() if k != "hydra"})
         self._references = {name: _references(value) for name, value in self._raw.items()}
         self.refers_to_hydra = "${hydra" in str(self._raw)
 
@@ -79,7 +79,7 @@ class Template:
 
 def _converted(key: str, value: Any) -> Any:
     """Convert a value as the structured config does: ``lr=1`` is 1.0."""
-    return float(value) if type(value) is int and is_float(key) else value
+    return float(value) if type(value) is int and is_float(key) else switched(key, value)
 
 
 def _references(value: Any) -> set[str | None]:

@@ -22,7 +22,7 @@ from gdexp.data.preparation import Prepared
 from gdexp.descent.fitted import FILE, is_rebuildable
 from gdexp.descent.numbers import log10_loss, short
 from gdexp.descent.result import Result
-from gdexp.descent.trajectory import Trajectory
+from gdexp.descent.trajectory import CHECK, Trajectory
 from gdexp.tracking import environment
 from gdexp.tracking.curves import curve_epochs, epoch_times, parquet
 from gdexp.tracking.dataset_record import dataset_record
@@ -232,7 +232,11 @@ def curves(
     epochs = epochs[epochs > after]
     times = epoch_times(epochs, started, seconds / max(1, length))
     for name, values in trajectory.columns().items():
-        yield Curve(curve_name(name), values[epochs - 1], epochs, times)
+        points = values[epochs - 1]
+        if name.startswith(CHECK) and not (checked := np.isfinite(points)).all():
+            yield Curve(curve_name(name), points[checked], epochs[checked], times[checked])
+        else:
+            yield Curve(curve_name(name), points, epochs, times)
 
 
 def files(job: Job, result: Result) -> dict[str, bytes]:

@@ -48,6 +48,8 @@ def obstacle(job: Job) -> str:
         node = job.settings[section] if section else job.settings
         if node.get(name) != default_of(key):
             return f"{key}={schema.shown(node[name])} cannot be vectorized"
+    if job.settings["check"]["gradient"] == "every":
+        return "check.gradient=every cannot be vectorized"
     if job.settings["scheduler"]["_target_"] is not None:
         return f"scheduler={job.choices['scheduler']} cannot be vectorized"
     if job.settings["tracking"].get("log_model"):
