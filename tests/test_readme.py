@@ -105,7 +105,9 @@ def test_the_code_page_names_every_module() -> None:
 def test_the_options_page_names_every_option() -> None:
     rows = dict(re.findall(r"^\| `(\w+)` \| (.*?) \|", read("conf/README.md"), re.M))
     for folder in (p for p in (CHECKOUT / "conf").iterdir() if p.is_dir() and p.name != "hydra"):
-        assert set(rows[folder.name].split(", ")) == {p.stem for p in folder.glob("*.yaml")}
+        paths = folder.rglob("*.yaml") if folder.name == "experiment" else folder.glob("*.yaml")
+        options = {path.relative_to(folder).with_suffix("").as_posix() for path in paths}
+        assert set(rows[folder.name].split(", ")) == options
 
 
 @pytest.mark.slow

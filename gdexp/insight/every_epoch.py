@@ -9,8 +9,8 @@ from gdexp.config.job import Job
 from gdexp.descent.build import Components
 from gdexp.descent.numbers import short
 from gdexp.descent.trial import undisturbed
-from gdexp.insight.probe import AWAY, Point, Probe, as_values, norm
-from gdexp.insight.reference import Values, copied, dot, moved
+from gdexp.insight.probe import Point, Probe, as_values, norm
+from gdexp.insight.reference import Values, copied, dot
 from gdexp.insight.verdict import LOST, agrees, distance, noise_of
 from gdexp.types import Array, Gradient, Parameters
 
@@ -31,7 +31,7 @@ class Watched:
         self.tracked = getattr(source, "tracked", False)
         self.epoch = epoch
         self.first = ""
-        away = moved(probe.start, probe.away, AWAY * probe.size / probe.effect(probe.away))
+        away = probe.displaced()
         self._largest = self._length(probe.point(away, {n: 0 * v for n, v in away.items()}))
 
     def __call__(
@@ -97,8 +97,8 @@ def watch(job: Job, built: Components, after: int = 0) -> None:
         return
     with undisturbed(job):
         try:
-            x, y = next(iter(built.batches(1))) if built.batches is not None else (built.x, built.y)
-            probe = Probe(job, built, x, y)
+            rows = next(iter(built.batches(1))) if built.batches is not None else None
+            probe = Probe(job, built, rows or (built.x, built.y))
             watched = Watched(built.gradient, probe, after) if probe.is_usable() else None
         except (Exception, SystemExit):  # it is the run's own error, which the run shows
             return

@@ -41,16 +41,15 @@ class Probe:
     Args:
         job: the run.
         built: the second set, whose parameters will move.
-        x: the inputs; None: some of the training rows.
-        y: their targets.
+        rows: inputs and targets; None: some of the training rows.
     """
 
     def __init__(
-        self, job: Job, built: Components, x: Array | None = None, y: Array | None = None
+        self, job: Job, built: Components, rows: tuple[Array, Array] | None = None
     ) -> None:
-        self.job, self.built = job, built
+        self.built = built
         self.start = copied(built.predictor.parameters)
-        self.x, self.y = (x, y) if x is not None else sample(built, self.start)
+        self.x, self.y = rows or sample(built, self.start)
         self.reference = Reference.of(built, self.x, self.y)
         self.total = min(built.batch_size or len(built.y), len(built.y))
         self.root = float(np.sqrt(np.finfo(job.settings["dtype"]).eps))
@@ -65,7 +64,7 @@ class Probe:
             for _ in range(2)
         )
         self.size = self._size()
-        self.h = float(np.cbrt(self.reference.eps)) * self.size / self.effect(self.direction)
+        self.h = float(np.cbrt(self.reference.eps)) * self.length(self.direction)
         self.rng = rng
 
     def _scales(self) -> Values:
@@ -92,6 +91,18 @@ class Probe:
         residual = self.reference.predictions(self.start) - y
         return max(_rms(residual), 0.1 * _rms(y)) or 1.0
 
+    def length(self, direction: Values) -> float:
+        """How far to go along a direction for the loss to change as a whole.
+
+        For a nonlinear predictor, at most as far as the parameters are large.
+        """
+        length = self.size / self.effect(direction)
+        return length if self.is_linear else min(length, 1.0)
+
+    def displaced(self) -> Values:
+        """The second point, in a direction of its own."""
+        return moved(self.start, self.away, AWAY * self.length(self.away))
+
     def effect(self, direction: Values) -> float:
         """The change of the predictions along a direction, per unit of its length."""
         length = 1.0 if self.is_linear else 1e-3
@@ -105,8 +116,7 @@ class Probe:
         if not self.is_usable():
             return []
         first = self._point(self.start, updates=True)
-        length = AWAY * self.size / self.effect(self.away)
-        return [first, self._point(moved(self.start, self.away, length))]
+        return [first, self._point(self.displaced())]
 
     def is_usable(self) -> bool:
         """Whether predictions depend on the parameters, and neither they nor losses are random."""

@@ -83,11 +83,13 @@ def distance(probe: Probe, point: Point) -> float:
 
 
 def noise_of(probe: Probe, point: Point) -> float:
-    """How far the derivative moves if every number of the data is rounded, thrice.
+    """How far the derivative moves if the data are rounded, or the difference is taken closer.
 
-    They are rounded to half their digits, which is far more than a run rounds.
+    Every number of the data is rounded to half its digits, thrice, which is far more than a run
+    rounds. A smooth loss has the same slope over an eighth of the distance.
     """
-    distances = []
+    closer = probe.reference.slope(point.at, probe.direction, probe.h / 8)
+    distances = [abs(closer.value - point.slope.value)]
     for _ in range(3):
         near = probe.reference.jittered(probe.root, probe.rng)
         slope = near.slope(point.at, probe.direction, probe.h)
@@ -122,7 +124,7 @@ def _explained(probe: Probe, points: Sequence[Point]) -> Verdict:
     used: dict[str, Indices] | None = None
     if is_cut or points[0].exact is None:
         chosen = _used(probe)
-        right = [_by_differences(probe, point.at, used) for point in points]
+        right = [_by_differences(probe, point.at, chosen) for point in points]
         given = [{name: g[name].reshape(-1)[i] for name, i in chosen.items()} for g in given]
         if all(len(i) == probe.scales[name].size for name, i in chosen.items()):
             given, right = _shaped(probe, given), _shaped(probe, right)

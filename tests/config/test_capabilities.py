@@ -205,12 +205,12 @@ def test_an_own_updater_says_what_a_multiple_of_the_gradient_acts_like(mine: str
         for u in ("walk", "honest")
     )
     assert silent == (
-        "gradient=manual_sum is 4 times the derivative of the loss; "
-        "gradient=manual gives the derivative."
+        "gradient=manual_sum is 4.000 times the derivative of the loss, n = 4: the mean's 1/n is "
+        "missing; gradient=manual gives the derivative."
     )
     assert honest == (
-        "gradient=manual_sum is 4 times the derivative of the loss, so lr=0.01 acts like lr=0.04; "
-        "gradient=manual gives the derivative."
+        "gradient=manual_sum is 4.000 times the derivative of the loss, n = 4: the mean's 1/n is "
+        "missing, so lr=0.01 acts like lr=0.04; gradient=manual gives the derivative."
     )
 
 

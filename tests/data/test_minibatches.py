@@ -77,7 +77,9 @@ def test_the_loss_of_an_epoch_of_a_summed_loss_is_a_sum() -> None:
 
 def test_the_published_gradient_is_as_many_times_the_derivative_as_a_batch_has_rows() -> None:
     published = fit("manual", "gradient=manual_sum", "data.batch_size=5", "lr=0.02")
-    assert published.note.startswith("gradient=manual_sum is 5 times the derivative of the loss")
+    assert published.note.startswith(
+        "gradient=manual_sum is 5.000 times the derivative of the loss"
+    )
     derived = fit("manual", "data.batch_size=5", "lr=0.1")
     np.testing.assert_allclose(published.trajectory.loss, derived.trajectory.loss, rtol=1e-9)
 

@@ -112,7 +112,10 @@ def test_with_a_summed_loss_the_published_gradient_is_the_derivative() -> None:
     assert published.note == ""
     expected = start(*summed).trajectory.gradients["w"]
     np.testing.assert_allclose(published.trajectory.gradients["w"], expected, atol=1e-12 * 120)
-    assert "0.25 times the derivative" in start(*summed, "gradient=manual").note
+    assert (
+        "is 0.250 times the derivative of the loss, n = 4: it is divided by n once"
+        in start(*summed, "gradient=manual").note
+    )
 
 
 def test_momentum_is_torchs() -> None:

@@ -35,7 +35,12 @@ def test_the_right_digits_are_those_of_the_printed_coefficients(epochs: int) -> 
     result = fit(*SCALED, f"iters={epochs}")
     errors = np.abs(np.array([*result.coefficients.values()]) / exact() - 1)
     digits = int(np.floor(-np.log10(errors.max()))) if errors.max() < 1 else 0
-    assert result.checks == {"condition": pytest.approx(470, abs=0.5), "digits": digits}
+    assert result.checks == {
+        "condition": pytest.approx(470, abs=0.5),
+        "digits": digits,
+        "gradient_error": pytest.approx(0, abs=1e-6),
+        "gradient_ratio": pytest.approx(1),
+    }
     worst = [*result.coefficients][int(errors.argmax())]
     count = {0: "no right digit yet", 1: "1 right digit"}.get(digits, f"{digits} right digits")
     gradient = np.linalg.norm([*result.trajectory.gradients.values()], axis=0)
@@ -159,7 +164,8 @@ LR = {
     "scheduler=StepLR": "so every lr acts like one 4 times as large;",
     "updater=SGD lr=0.02 updater.weight_decay=0.1": "so lr=0.02 updater.weight_decay=0.1 acts like "
     "lr=0.08 updater.weight_decay=0.025;",
-    "updater=manual_adam": "is 4 times the derivative of the loss; gradient=manual",
+    "updater=manual_adam": "is 4.000 times the derivative of the loss, n = 4: the mean's "
+    "1/n is missing; gradient=manual",
 }
 
 

@@ -91,8 +91,8 @@ def test_lbfgs_works_with_a_gradient_by_hand() -> None:
     assert found[0] == pytest.approx(found[1], abs=1e-9)
     notes = run("step=manual", "updater=LBFGS", "iters=1", "tracking=off").notes
     assert notes["gradient=manual_sum"] == (
-        "gradient=manual_sum is 4 times the derivative of the loss; "
-        "gradient=manual gives the derivative."
+        "gradient=manual_sum is 4.000 times the derivative of the loss, n = 4: the mean's 1/n is "
+        "missing; gradient=manual gives the derivative."
     )
 
 

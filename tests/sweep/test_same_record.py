@@ -49,6 +49,7 @@ VALUES: dict[str, Any] = {  # where a value does not follow from the default
     "dtype": "float64",
     "device": "auto",
     "print_every": 2,
+    "check.gradient": "every",
     "stop.tolerance": 5.0,
     "stop.watch": {"stop.watch": "gradient", "stop.tolerance": 9.0},
     "stop.patience": {"stop.patience": 1, "data.validation": 0.25},

@@ -44,7 +44,7 @@ def test_a_sweep_over_steps_lr_and_iters_gives_every_run_once(store: Path) -> No
     for r in found:
         values = [v for name in r.data.metrics for v in curve(opened, r.info.run_id, name).values()]
         assert all(math.isfinite(v) and abs(v) < 1e300 for v in values)
-    assert ended.err.count("note: gradient=manual_sum is 4 times the derivative") == 1
+    assert ended.err.count("note: gradient=manual_sum is 4.000 times the derivative") == 1
     assert ended.err.endswith("in the browser: python -m gdexp ui\n")
     folders = list((store / "outputs" / "sweeps").iterdir())
     assert [folder.name for folder in folders] == [found[0].data.tags["gdexp.sweep_id"]]

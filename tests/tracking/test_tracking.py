@@ -81,6 +81,8 @@ def check_record(opened: MlflowClient, result: gdexp.experiment.Result) -> None:
         "best/epoch",
         "check/condition",
         "check/digits",
+        "check/gradient_error",
+        "check/gradient_ratio",
     }
     assert found.data.metrics["final/loss"] == trajectory.loss[-1]
     assert found.data.metrics["final/log10_loss"] == math.log10(trajectory.loss[-1])
@@ -316,8 +318,8 @@ def test_stderr_says_where_the_run_went_and_what_to_know(store: Path, cli: CLI) 
     found = last(client(store))
     assert ended.err == (
         "completed: 20 epochs; final loss 0\n"
-        "note: gradient=manual_sum is 4 times the derivative of the loss, so lr=0.01 acts like "
-        "lr=0.04; gradient=manual gives the derivative.\n"
+        "note: gradient=manual_sum is 4.000 times the derivative of the loss, n = 4: the mean's 1/n"
+        " is missing, so lr=0.01 acts like lr=0.04; gradient=manual gives the derivative.\n"
         f"recorded as run {found.info.run_id} in experiment gdexp of "
         f"sqlite:///{store}/outputs/mlflow.db\n"
         "see it with: python -m gdexp ui\n"

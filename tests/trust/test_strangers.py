@@ -68,7 +68,7 @@ def refusal(settings: dict[str, Any], trust: Trust = ONLY_OURS) -> str:
 
 
 def test_the_components_are_those_that_conf_offers() -> None:
-    files = [path for group in BUILT for path in (CONF / group).glob("*.yaml")]
+    files = [path for group in BUILT for path in (CONF / group).rglob("*.yaml")]
     targets = {yaml.safe_load(path.read_text())["_target_"] for path in files} - {None}
     ours = {f"{module}.{name}" for module, names in COMPONENTS.items() for name in names}
     ours |= {f"gdexp.data.{name}" for name in SOURCES}
