@@ -59,7 +59,7 @@ def check(job: Job, built: Components) -> None:
     rows = len(built.y)
     if built.batch_size:  # those of the last minibatch, which may be smaller
         rows = rows % built.batch_size or built.batch_size
-    with _undisturbed(job), contextlib.suppress(_OwnError, SystemExit):
+    with undisturbed(job), contextlib.suppress(_OwnError, SystemExit):
         try:
             _update(job, build(job), min(rows, ROWS))
         except ConfigError:
@@ -79,7 +79,7 @@ def check_state(job: Job, state: Mapping[str, Any]) -> None:
     Raises:
         Exception: whatever the components raise if the state is damaged.
     """
-    with _undisturbed(job):
+    with undisturbed(job):
         built = build(job)
         if "best" in state:
             predictors.load_state(built.predictor, state["best"])
@@ -106,7 +106,7 @@ def _key(job: Job, built: Components) -> Any:
 
 
 @contextlib.contextmanager
-def _undisturbed(job: Job) -> Iterator[None]:
+def undisturbed(job: Job) -> Iterator[None]:
     """Without output, warnings and lasting draws."""
     with (
         _alone,

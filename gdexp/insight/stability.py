@@ -9,34 +9,16 @@ from gdexp.config.job import Job
 from gdexp.descent.build import Components
 from gdexp.descent.result import Result
 from gdexp.insight.curvature import Curvature, curvature
+from gdexp.insight.motion import Motion, dynamics_of, is_derivative
 
 
 def largest_lr(job: Job, built: Components, quadratic: Curvature) -> float | None:
     """The learning rate above which descent with all rows diverges on a quadratic.
 
-    With the largest curvature h and the momentum m, it is ``2 / h`` for plain descent,
-    ``(2 + 2 m) / h`` for the heavy ball, and ``(2 + 2 m) / (1 + 2 m) / h`` for Nesterov's momentum
-    as torch has it. A gradient or a loss that is a sum over n rows multiplies h by n, a weight
-    decay is added to it, and a dampening divides the heavy ball's bound by ``1 - dampening``.
-
-    Returns:
-        None if the updater does not declare its dynamics, the gradient source is not known to be
-        the derivative of the loss, or the momentum is 1 or more.
+    See :meth:`gdexp.insight.motion.Motion.largest_lr`; None if the motion is not known.
     """
-    settings = job.settings
-    updater = settings["updater"]
-    dynamics, m = _dynamics(job), updater.get("momentum") or 0.0
-    if dynamics is None or updater.get("maximize") or not 0 <= m < 1:
-        return None
-    if not _is_derivative(job):
-        return None
-    source = "loss" if capabilities.of(settings, "gradient", "tracked") else "gradient"
-    rows = len(built.y) if capabilities.reduction(settings, source) == "sum" else 1
-    h = quadratic.largest * rows + (updater.get("weight_decay") or 0.0)
-    if dynamics == "nesterov":
-        return (2 + 2 * m) / (1 + 2 * m) / h
-    damped = 1 - (updater.get("dampening") or 0.0) if m else 1.0
-    return (2 + 2 * m) / damped / h if damped > 0 else None
+    motion = Motion.of(job, built)
+    return None if motion is None else motion.largest_lr(quadratic.largest)
 
 
 def warning(job: Job, built: Components, result: Result) -> str:
@@ -44,7 +26,7 @@ def warning(job: Job, built: Components, result: Result) -> str:
     updater = job.settings["updater"]
     if updater.get("maximize"):
         return "updater.maximize=true climbs the loss: type updater.maximize=false."
-    if _dynamics(job) in ("heavy_ball", "nesterov") and (updater.get("momentum") or 0) >= 1:
+    if dynamics_of(job) in ("heavy_ball", "nesterov") and (updater.get("momentum") or 0) >= 1:
         return (
             f"updater.momentum={updater['momentum']:g} adds up gradients without end: "
             "type updater.momentum=0.9."
@@ -57,7 +39,7 @@ def warning(job: Job, built: Components, result: Result) -> str:
     if largest is None:
         return (
             f"a smaller step may work, as in {key}={rounded_down(lr / 10)}; the largest that works "
-            f"is not known in advance with {_unknown(job, quadratic)}."
+            f"is not known in advance with {unknown(job, quadratic)}."
         )
     bound, half = rounded_down(largest, 4), f"{key}={rounded_down(largest / 2)}"
     if built.batch_size:
@@ -88,20 +70,6 @@ def rounded_down(number: float, digits: int = 2) -> str:
     return f"{math.floor(number / unit * (1 + 1e-12)) * unit:.{digits}g}"
 
 
-def _dynamics(job: Job) -> str | None:
-    """The updater's equation of motion; the setting ``nesterov`` beats the declaration."""
-    declared: str | None = capabilities.of(job.settings, "updater", "dynamics")
-    return "nesterov" if declared and job.settings["updater"].get("nesterov") else declared
-
-
-def _is_derivative(job: Job) -> bool:
-    """Whether the gradient source is the derivative of the loss, or a multiple of it."""
-    if capabilities.of(job.settings, "gradient", "tracked"):
-        return True
-    derived = capabilities.of(job.settings, "gradient", "derived_for")
-    return bool(derived == capabilities.of(job.settings, "loss", "measures", ""))
-
-
 def _used(job: Job, result: Result) -> float | None:
     """The largest learning rate of the run; None if the updater has none."""
     lr = job.settings["updater"].get("lr")
@@ -111,12 +79,12 @@ def _used(job: Job, result: Result) -> float | None:
     return None if lr is None else float(lr)
 
 
-def _unknown(job: Job, quadratic: Curvature | None) -> str:
-    """The choice for which no bound is known."""
+def unknown(job: Job, quadratic: Curvature | None) -> str:
+    """The choice for which no largest lr is known."""
     if not capabilities.is_linear(job.settings):
         return f"predictor={job.choices['predictor']}"
     if quadratic is None:
         return f"loss={job.choices['loss']}"
-    if not _is_derivative(job):
+    if not is_derivative(job):
         return f"gradient={job.choices['gradient']}"
     return f"updater={job.choices['updater']}"
