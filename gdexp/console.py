@@ -13,7 +13,7 @@ from gdexp.config.job import Job
 from gdexp.credentials import scrubbed
 from gdexp.data.categories import numbered
 from gdexp.descent.numbers import short
-from gdexp.descent.result import Result
+from gdexp.descent.result import FORECAST, Result
 from gdexp.descent.transcript import FEW
 from gdexp.errors import full_traceback
 
@@ -43,8 +43,9 @@ def report_job(job: Job, result: Result, place: str = "") -> None:
     ended, loss = f"{result.outcome}: {result.reason}", short(result.loss)
     is_told = not result.trajectory.length or ended.endswith(f" to {loss}")  # the loss grew
     say(ended if is_told else f"{ended}; final loss {loss}")
-    for note in result.notes.values():
-        say(f"note: {note}")
+    for kind, note in result.notes.items():
+        if kind != FORECAST:
+            say(f"note: {note}")
     data = job.settings["data"]
     own = not capabilities.of(job.settings, "data", "inline") and not data["standardize"]
     if result.outcome == "diverged" and own:
@@ -62,6 +63,12 @@ def report_job(job: Job, result: Result, place: str = "") -> None:
     elif result.run_id is not None:
         say(f"recorded as run {result.run_id} in {place}")
         say("see it with: python -m gdexp ui")
+
+
+def report_forecast(result: Result) -> None:
+    """Print what is forecast of a single run before its first epoch, if that is a warning."""
+    if FORECAST in result.notes:
+        say(f"note: {result.notes[FORECAST]}")
 
 
 def report_notes(job: Job, result: Result) -> None:

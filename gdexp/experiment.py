@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TextIO
 from gdexp.config import validation
 from gdexp.config.job import Job
 from gdexp.config.schema import FAMILIES
-from gdexp.console import say
+from gdexp.console import report_forecast, say
 from gdexp.descent.build import Components, build
 from gdexp.descent.checkpoint import Folder, Saved, check_updater, fit
 from gdexp.descent.checkpoint_files import Checkpoint, read
@@ -203,7 +203,9 @@ def run_within(
     """
     job, built = ready.job, ready.built
     result, transcript = begin(job, built, stream)
-    result.notes = notes.before(job, built)
+    notes.before(job, built, result)
+    if stream is not None:
+        report_forecast(result)
     if ready.saved is not None:
         from gdexp.descent import continuing
 

@@ -7,8 +7,9 @@ import math
 from gdexp.config import capabilities
 from gdexp.config.job import Job
 from gdexp.descent.build import Components
-from gdexp.descent.result import Result
+from gdexp.descent.result import FORECAST, GREW, Result
 from gdexp.insight.curvature import Curvature, curvature
+from gdexp.insight.forecast import Forecast
 from gdexp.insight.motion import Motion, dynamics_of, is_derivative
 
 
@@ -21,8 +22,50 @@ def largest_lr(job: Job, built: Components, quadratic: Curvature) -> float | Non
     return None if motion is None else motion.largest_lr(quadratic.largest)
 
 
+def forecast_warning(job: Job, built: Components, forecast: Forecast) -> str:
+    """A warning, before the descent, that the lr is above the largest that works; else ""."""
+    lr, largest, key = forecast.lr, forecast.largest_lr, name_of_lr(job)
+    if lr is None or largest is None or lr <= largest * (1 + 1e-9):
+        return ""
+    bound, typed = rounded_down(largest, 4), f"{key}={rounded_down(largest / 2)}"
+    if not forecast.is_exact:
+        return (
+            f"{key}={lr:g} is above {rounded_down(largest)}, below which descent is stable at the "
+            f"start: the loss may grow at first. With {typed}, it will not."
+        )
+    if built.batch_size:
+        return (
+            f"{key}={lr:g} is above {bound}, the largest that works with all rows at once, and "
+            f"minibatches need smaller steps: type {typed}."
+        )
+    if built.scheduler is not None:
+        return (
+            f"the schedule starts with {key}={lr:g}, above {bound}, the largest that works for "
+            f"this problem: the loss will grow until it is below. Type {typed}."
+        )
+    grows = "the loss will grow"
+    if forecast.exceeds_epoch is not None:
+        grows = f"the loss will exceed {GREW:g} times its start in epoch {forecast.exceeds_epoch}"
+    return (
+        f"{key}={lr:g} is above {bound}, the largest that works for this problem: {grows}. "
+        f"Type {typed}."
+    )
+
+
+def _as_forecast(result: Result) -> str:
+    """That a run diverged of which the forecast had warned."""
+    loss = result.trajectory.loss
+    grown = loss > GREW * loss[:1]
+    epoch = int(grown.argmax()) + 1 if grown.any() else len(loss) + 1
+    text = f"as forecast: the loss exceeded {GREW:g} times its start in epoch {epoch}"
+    expected = result.forecast.get("exceeds_epoch", epoch)
+    return f"{text}." if expected == epoch else f"{text}, {expected:.0f} was forecast."
+
+
 def warning(job: Job, built: Components, result: Result) -> str:
     """Why a run diverged: the largest lr that works, if it is known, and what to type."""
+    if FORECAST in result.notes:
+        return _as_forecast(result)
     updater = job.settings["updater"]
     if updater.get("maximize"):
         return "updater.maximize=true climbs the loss: type updater.maximize=false."

@@ -127,6 +127,8 @@ def result_of(store: Store, run: RecordedRun) -> Result:
         checks=_taken(single, CHECK),
         forecast=_taken(single, FORECAST),
         scores=single,
+        behaviour=run.tags.get("gdexp.behaviour", ""),
+        decades=tuple(int(n) for n in run.tags.get("gdexp.decades", "").split() if n.isdecimal() and len(n) < 10),
         run_id=run.run_id,
         started=run.start_ms / 1000,
     )
