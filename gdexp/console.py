@@ -72,8 +72,13 @@ def report_forecast(result: Result) -> None:
 
 
 def report_notes(job: Job, result: Result) -> None:
-    """Print the notes of a run of a sweep, but one of each kind in the whole sweep."""
+    """Print the notes of a run of a sweep, but one of each kind in the whole sweep.
+
+    That a run diverged as forecast is not worth a line of its own.
+    """
     for kind, note in result.notes.items():
+        if kind == "diverged" and FORECAST in result.notes:
+            continue
         if (job.sweep_id, kind) not in _noted:
             _noted.add((job.sweep_id, kind))
             about = "" if kind.startswith("gradient=") else f" (#{job.number})"

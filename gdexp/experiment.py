@@ -52,7 +52,7 @@ def prepare(job: Job) -> Ready:
         ConfigError: a setting is out of range, or a constructor rejects it.
         StoreError: the tracking store cannot be used.
     """
-    new, built, saved = _assembled(job)
+    new, built, saved = assembled(job)
     return Ready(new, built, open_store(new), saved, job)
 
 
@@ -62,11 +62,15 @@ def check_run(job: Job) -> None:
     Raises:
         ConfigError: a setting is out of range, or a constructor rejects it.
     """
-    _assembled(job)
+    assembled(job)
 
 
-def _assembled(job: Job) -> tuple[Job, Components, Saved | None]:
-    """The run, its components, and the checkpoint that it continues."""
+def assembled(job: Job) -> tuple[Job, Components, Saved | None]:
+    """Check and build a run: itself, its components, and the checkpoint that it continues.
+
+    Raises:
+        ConfigError: a setting is out of range, or a constructor rejects it.
+    """
     if job.settings["continue_from"] is None:
         return job, assemble(job), None
     from gdexp.descent import continuing

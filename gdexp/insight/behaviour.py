@@ -168,9 +168,7 @@ def deviation(job: Job, loss: FloatArray, path: Path, eps: float) -> str:
     )
 
 
-def _allowed(
-    path: Path, epochs: FloatArray, expected: FloatArray, eps: float
-) -> FloatArray | None:
+def _allowed(path: Path, epochs: FloatArray, expected: FloatArray, eps: float) -> FloatArray | None:
     """The differences that rounding explains, shape (epochs,); None if there is no telling."""
     motion, h = path.motion, path.curvatures
     excess = abs(path.initial - path.final)

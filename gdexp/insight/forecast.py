@@ -110,7 +110,7 @@ def examine(job: Job, built: Components) -> Forecast | str:
     if motion is None:
         return Forecast(largest, lr=lr_of(job, built))
     met = replace(motion, multiple=gradient_check.multiple(job, built))
-    h = float(met.met(np.float64(largest)))
+    h = met.multiple * largest + met.decay
     return Forecast(h, met.largest_lr(largest), lr=met.lr, motion=met)
 
 
@@ -131,8 +131,8 @@ def at_the_end(job: Job, built: Components) -> dict[str, float]:
     if motion is None:
         return {"curvature": largest}
     met = replace(motion, multiple=gradient_check.multiple(job, built))
-    h, bound = float(met.met(np.float64(largest))), met.largest_lr(largest)
-    return {"curvature": h, "lr_over_largest": met.lr / bound}
+    h = met.multiple * largest + met.decay
+    return {"curvature": h, "lr_over_largest": met.lr / met.largest_lr(largest)}
 
 
 def _exact(job: Job, built: Components, quadratic: Curvature, motion: Motion | None) -> Forecast:

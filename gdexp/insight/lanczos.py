@@ -17,9 +17,9 @@ def largest_eigenvalue(
     """The algebraically largest eigenvalue, by the Lanczos method with full reorthogonalisation.
 
     After k products, the matrix projected on the Krylov space of the start vector is tridiagonal;
-    its largest eigenvalue never exceeds the matrix's own, and comes close to it from below. Lanczos,
-    "An iteration method for the solution of the eigenvalue problem", 1950; Parlett, "The Symmetric
-    Eigenvalue Problem", 1980, chapter 13.
+    its largest eigenvalue never exceeds the matrix's own, and comes close to it from below.
+    Lanczos, "An iteration method for the solution of the eigenvalue problem", 1950; Parlett, "The
+    Symmetric Eigenvalue Problem", 1980, chapter 13.
 
     Args:
         product: multiplies the matrix by a vector of shape (p,).
@@ -42,9 +42,7 @@ def largest_eigenvalue(
         for _ in range(2):  # twice is enough
             w = w - known.T @ (known @ w)
         length = float(np.linalg.norm(w))
-        values, vectors = np.linalg.eigh(
-            np.diag(diagonal) + np.diag(below, 1) + np.diag(below, -1)
-        )
+        values, vectors = np.linalg.eigh(np.diag(diagonal) + np.diag(below, 1) + np.diag(below, -1))
         largest = float(values[-1])
         scale = float(np.abs(values).max())
         if length * abs(vectors[-1, -1]) <= accurate * abs(largest) or length <= 1e-12 * scale:

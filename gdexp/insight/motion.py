@@ -80,7 +80,7 @@ class Motion:
         It is ``(2 + 2 m) / (damping * k)`` with the momentum m (so 2 / k for plain descent), and
         ``(2 + 2 m) / (1 + 2 m) / k`` for Nesterov's: there, ``T = -(1 + D)``.
         """
-        m, k = self.momentum, float(self.met(np.float64(curvature)))
+        m, k = self.momentum, self.multiple * curvature + self.decay
         return (2 + 2 * m) / (1 + 2 * m if self.is_nesterov else self.damping) / k
 
     def rates(self, curvatures: Floats) -> Floats:

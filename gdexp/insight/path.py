@@ -69,8 +69,9 @@ class Path:
     def _losses(self, epochs: Floats) -> Floats:
         distances = self._distances(epochs)
         with np.errstate(all="ignore"):
-            losses = self.rows * (self.lowest + distances**2 @ self.curvatures / 2)
-            return np.where(np.isnan(losses), np.inf, losses)
+            losses: Floats = self.rows * (self.lowest + distances**2 @ self.curvatures / 2)
+        losses[np.isnan(losses)] = np.inf
+        return losses
 
     def is_beyond_rounding(self, dtype: str) -> bool:
         """Whether the start is so far from the point of rest that rounding does not lead the way.
@@ -85,7 +86,9 @@ class Path:
         """The norm of the gradient source in each of these epochs, without a weight decay."""
         with np.errstate(all="ignore"):
             slopes = self._distances(epochs) * (self.motion.multiple * self.curvatures)
-            return np.nan_to_num(np.linalg.norm(slopes, axis=1), nan=np.inf)
+            norms: Floats = np.linalg.norm(slopes, axis=1)
+        norms[np.isnan(norms)] = np.inf
+        return norms
 
     def _distances(self, epochs: Floats) -> Floats:
         """From the optimum, along each eigenvector, before the update of each epoch."""

@@ -82,7 +82,7 @@ def warning(job: Job, built: Components, result: Result) -> str:
     if largest is None:
         return (
             f"a smaller step may work, as in {key}={rounded_down(lr / 10)}; the largest that works "
-            f"is not known in advance with {unknown(job, quadratic)}."
+            f"is not known in advance with {unknown(job, is_quadratic=quadratic is not None)}."
         )
     bound, half = rounded_down(largest, 4), f"{key}={rounded_down(largest / 2)}"
     if built.batch_size:
@@ -122,11 +122,11 @@ def _used(job: Job, result: Result) -> float | None:
     return None if lr is None else float(lr)
 
 
-def unknown(job: Job, quadratic: Curvature | None) -> str:
+def unknown(job: Job, *, is_quadratic: bool) -> str:
     """The choice for which no largest lr is known."""
     if not capabilities.is_linear(job.settings):
         return f"predictor={job.choices['predictor']}"
-    if quadratic is None:
+    if not is_quadratic:
         return f"loss={job.choices['loss']}"
     if not is_derivative(job):
         return f"gradient={job.choices['gradient']}"

@@ -48,7 +48,7 @@ class Hessian:
 
     def __call__(self, vector: Floats) -> Floats:
         """The product with a vector, shape (p,)."""
-        parts = torch.as_tensor(vector).to(self._gradients[0]).split(self._sizes)
+        parts = torch.as_tensor(vector).to(self._gradients[0]).split(self._sizes)  # type: ignore[no-untyped-call]
         pairs = [
             (slope, part.view_as(slope))
             for slope, part in zip(self._gradients, parts, strict=True)

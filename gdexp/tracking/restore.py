@@ -128,7 +128,7 @@ def result_of(store: Store, run: RecordedRun) -> Result:
         forecast=_taken(single, FORECAST),
         scores=single,
         behaviour=run.tags.get("gdexp.behaviour", ""),
-        decades=tuple(int(n) for n in run.tags.get("gdexp.decades", "").split() if n.isdecimal() and len(n) < 10),
+        decades=_numbers(run.tags.get("gdexp.decades", "")),
         run_id=run.run_id,
         started=run.start_ms / 1000,
     )
@@ -136,6 +136,11 @@ def result_of(store: Store, run: RecordedRun) -> Result:
         curves = trajectory.parameters.items()
         result.parameters = {name: float(values[result.epoch - 1]) for name, values in curves}
     return result
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    """The epochs that a tag lists."""
+    return tuple(int(word) for word in text.split() if word.isdecimal() and len(word) < 10)
 
 
 def _class_name(node: Any) -> str:
