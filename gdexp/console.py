@@ -13,7 +13,7 @@ from gdexp.config.job import Job
 from gdexp.credentials import scrubbed
 from gdexp.data.categories import numbered
 from gdexp.descent.numbers import short
-from gdexp.descent.result import Result
+from gdexp.descent.result import FORECAST, Result
 from gdexp.descent.transcript import FEW
 from gdexp.errors import full_traceback
 
@@ -43,8 +43,9 @@ def report_job(job: Job, result: Result, place: str = "") -> None:
     ended, loss = f"{result.outcome}: {result.reason}", short(result.loss)
     is_told = not result.trajectory.length or ended.endswith(f" to {loss}")  # the loss grew
     say(ended if is_told else f"{ended}; final loss {loss}")
-    for note in result.notes.values():
-        say(f"note: {note}")
+    for kind, note in result.notes.items():
+        if kind != FORECAST:
+            say(f"note: {note}")
     data = job.settings["data"]
     own = not capabilities.of(job.settings, "data", "inline") and not data["standardize"]
     if result.outcome == "diverged" and own:
@@ -64,9 +65,20 @@ def report_job(job: Job, result: Result, place: str = "") -> None:
         say("see it with: python -m gdexp ui")
 
 
+def report_forecast(result: Result) -> None:
+    """Print what is forecast of a single run before its first epoch, if that is a warning."""
+    if FORECAST in result.notes:
+        say(f"note: {result.notes[FORECAST]}")
+
+
 def report_notes(job: Job, result: Result) -> None:
-    """Print the notes of a run of a sweep, but one of each kind in the whole sweep."""
+    """Print the notes of a run of a sweep, but one of each kind in the whole sweep.
+
+    That a run diverged as forecast is not worth a line of its own.
+    """
     for kind, note in result.notes.items():
+        if kind == "diverged" and FORECAST in result.notes:
+            continue
         if (job.sweep_id, kind) not in _noted:
             _noted.add((job.sweep_id, kind))
             about = "" if kind.startswith("gradient=") else f" (#{job.number})"

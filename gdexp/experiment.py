@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TextIO
 from gdexp.config import validation
 from gdexp.config.job import Job
 from gdexp.config.schema import FAMILIES
-from gdexp.console import say
+from gdexp.console import report_forecast, say
 from gdexp.descent.build import Components, build
 from gdexp.descent.checkpoint import Folder, Saved, check_updater, fit
 from gdexp.descent.checkpoint_files import Checkpoint, read
@@ -52,7 +52,7 @@ def prepare(job: Job) -> Ready:
         ConfigError: a setting is out of range, or a constructor rejects it.
         StoreError: the tracking store cannot be used.
     """
-    new, built, saved = _assembled(job)
+    new, built, saved = assembled(job)
     return Ready(new, built, open_store(new), saved, job)
 
 
@@ -62,11 +62,15 @@ def check_run(job: Job) -> None:
     Raises:
         ConfigError: a setting is out of range, or a constructor rejects it.
     """
-    _assembled(job)
+    assembled(job)
 
 
-def _assembled(job: Job) -> tuple[Job, Components, Saved | None]:
-    """The run, its components, and the checkpoint that it continues."""
+def assembled(job: Job) -> tuple[Job, Components, Saved | None]:
+    """Check and build a run: itself, its components, and the checkpoint that it continues.
+
+    Raises:
+        ConfigError: a setting is out of range, or a constructor rejects it.
+    """
     if job.settings["continue_from"] is None:
         return job, assemble(job), None
     from gdexp.descent import continuing
@@ -204,7 +208,9 @@ def run_within(
     job, built = ready.job, ready.built
     every_epoch.watch(job, built, ready.saved.epoch if ready.saved is not None else 0)
     result, transcript = begin(job, built, stream)
-    result.notes = notes.before(job, built)
+    notes.before(job, built, result)
+    if stream is not None:
+        report_forecast(result)
     if ready.saved is not None:
         from gdexp.descent import continuing
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
@@ -30,34 +30,42 @@ from gdexp.errors import GdexpError, Interrupted, RunFailedError, WriteError, fi
 
 def main(argv: Sequence[str]) -> None:
     """Run the command line and exit with its code."""
+    sys.exit(guarded(parsed(argv), _start))
+
+
+def parsed(argv: Sequence[str]) -> Namespace:
+    """The arguments; exits with code 2 if they are refused."""
     try:
-        args = arguments.parse(argv)
+        return arguments.parse(argv)
     except GdexpError as error:
         sys.exit(refuse(error))
-    sys.exit(_guarded(args))
 
 
-def _guarded(args: Namespace) -> int:
-    """Run Hydra and turn every ending into an exit code."""
+def _start(args: Namespace) -> None:
+    """Do what the command line asks for."""
+    if args.help:
+        from gdexp.commands.help import help_text
+
+        print(help_text(args.config_dir))
+    elif args.cfg or args.info or args.hydra_help or args.shell_completion:
+        _ask_hydra(args)
+    else:
+        from gdexp.commands.start import start
+
+        if start(args):
+            from gdexp.console import report_sweep
+
+            report_sweep()
+
+
+def guarded(args: Namespace, action: Callable[[Namespace], None]) -> int:
+    """Do what composes with Hydra, and turn every ending into an exit code."""
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # raise exceptions instead of printing them
     try:
         with handled():
             if args.config_dir is not None:
                 checked_dir(args.config_dir)
-            if args.help:
-                from gdexp.commands.help import help_text
-
-                print(help_text(args.config_dir))
-                return 0
-            if args.cfg or args.info or args.hydra_help or args.shell_completion:
-                _ask_hydra(args)
-                return 0
-            from gdexp.commands.start import start
-
-            if start(args):
-                from gdexp.console import report_sweep
-
-                report_sweep()
+            action(args)
     except Interrupted as stop:
         print(f"\n{stop.message}", file=sys.stderr)
         return stop.exit_code

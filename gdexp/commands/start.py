@@ -48,14 +48,14 @@ def start(args: Namespace) -> bool:
     stamp.cache_clear()  # the folder is this command's
     with session(args.config_dir):
         with composing():
-            config = _composed(args)
+            config = composed(args)
         if config.hydra.mode is RunMode.MULTIRUN:
             return _sweep(config)
         _run(config)
         return False
 
 
-def _composed(args: Namespace) -> DictConfig:
+def composed(args: Namespace) -> DictConfig:
     """The configuration, in the mode that was typed or that a YAML file sets."""
     composer = GlobalHydra.instance().hydra
     assert composer is not None
@@ -96,6 +96,19 @@ def _run(config: DictConfig) -> None:
 def _checked(config: DictConfig) -> Ready:
     """Check and build the run of a configuration."""
     _configure_log(config, "job_logging")
+    job = checked_job(config)
+    check_writable(absolute(config.hydra.run.dir), "outputs")
+    if config.hydra.output_subdir is not None:
+        folders.check_unused(_files(config), "hydra.run.dir")
+    return experiment.prepare(job)
+
+
+def checked_job(config: DictConfig) -> Job:
+    """The run of a configuration, of which all has been checked that building it does not reveal.
+
+    Raises:
+        ConfigError: a setting is unknown or out of range.
+    """
     try:
         set_folder(config)
         job = Job.of(config, typed(config))
@@ -105,10 +118,7 @@ def _checked(config: DictConfig) -> Ready:
     if doubt or typed(config, "hydra") or config.hydra.job.config_name != ROOT:
         check(config, multirun=False)
         job = Job.of(config, typed(config))
-    check_writable(absolute(config.hydra.run.dir), "outputs")
-    if config.hydra.output_subdir is not None:
-        folders.check_unused(_files(config), "hydra.run.dir")
-    return experiment.prepare(job)
+    return job
 
 
 def _configure_log(config: DictConfig, name: str) -> None:

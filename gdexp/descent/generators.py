@@ -47,6 +47,8 @@ def _own(job: Job) -> Iterator[Restore]:
     targets = (node.get("_target_") for node in job.settings.values() if isinstance(node, dict))
     packages = {str(target).partition(".")[0] for target in targets if target}
     packages -= {"gdexp", "torch"}
+    if not packages:
+        return
     for name, module in list(sys.modules.items()):
         if name.partition(".")[0] in packages:
             for value in list(vars(module).values()):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gdexp.data.preparation import Prepared
     from gdexp.descent.fitted import Fitted
 
+FORECAST = "forecast"  # the kind of note that is printed before the first epoch of a single run
 GREW = 10.0  # a run has diverged if its last loss exceeds the first by this factor
 
 
@@ -44,6 +45,11 @@ class Result:
         checks: how trustworthy the fit is, by metric name: see :mod:`gdexp.insight.notes`.
         forecast: what was known before the first epoch, by metric name: see
             :mod:`gdexp.insight.forecast`.
+        behaviour: monotone, oscillating or diverging: see :mod:`gdexp.insight.behaviour`; "" if
+            that is not known.
+        decades: the first epochs in which the loss was at most 1/10, 1/100, … of its start.
+        path: the losses of all epochs as they are forecast, a :class:`gdexp.insight.path.Path`;
+            None if they are not known exactly.
         started: when its first epoch began, in seconds since 1970.
         seconds: how long it took.
         traceback: of the error with which it failed, or "".
@@ -70,6 +76,9 @@ class Result:
     notes: dict[str, str] = field(default_factory=dict)
     checks: dict[str, float] = field(default_factory=dict)
     forecast: dict[str, float] = field(default_factory=dict)
+    behaviour: str = ""
+    decades: tuple[int, ...] = ()
+    path: Any = field(default=None, repr=False)
     started: float = 0.0
     seconds: float = 0.0
     traceback: str = field(default="", repr=False)

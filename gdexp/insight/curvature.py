@@ -81,11 +81,15 @@ def curvature(job: Job, built: Components) -> Curvature | None:
     if the table is empty of information (all zeros), too wide to be factored in about a second, or
     not finite once squared.
     """
-    settings = job.settings
-    squares = capabilities.of(settings, "loss", "measures") == Loss.measures
-    if not (squares and capabilities.is_linear(settings)):
+    if not is_least_squares(job):
         return None
     return _curvature(built.data, "b" in built.predictor.parameters)
+
+
+def is_least_squares(job: Job) -> bool:
+    """Whether the predictor is linear and the loss the mean, or the sum, of squared errors."""
+    squares = capabilities.of(job.settings, "loss", "measures") == Loss.measures
+    return squares and capabilities.is_linear(job.settings)
 
 
 def parameters(built: Components) -> Floats:

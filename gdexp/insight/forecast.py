@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
+import numpy as np
+from numpy.typing import NDArray
+
+from gdexp.config import capabilities
 from gdexp.config.job import Job
 from gdexp.descent.build import Components
-from gdexp.insight.curvature import Floats, curvature
-from gdexp.insight.stability import largest_lr
+from gdexp.descent.result import GREW
+from gdexp.insight import gradient_check, sharpness
+from gdexp.insight.curvature import Curvature, Floats, curvature, is_least_squares, parameters
+from gdexp.insight.motion import Motion, lr_of
+from gdexp.insight.path import Path
+
+REDUCED = 1e-6  # the share of the loss's excess at the start that counts as converged
 
 
 @dataclass(frozen=True)
@@ -15,24 +25,63 @@ class Forecast:
     """The forecast of a run.
 
     Attributes:
-        curvature: the largest curvature of the loss at the start.
+        curvature: the largest curvature that the updater meets at the start: that of the loss,
+            times what the gradient source multiplies it by, plus the weight decay.
         largest_lr: the learning rate above which the run diverges; None if it is not known.
         is_exact: whether the loss is a quadratic, so that both hold everywhere.
+        smallest: the smallest curvature that it meets, above 0; None if it is not known.
+        lr: the learning rate, of a schedule the first; None if the updater has none.
+        motion: the updater's motion; None if it is not known.
+        path: the losses of all epochs; None unless they are known exactly.
+        epochs: the first epoch in which the target is met; None if that is not known, or never.
+        exceeds_epoch: the first epoch in which the loss exceeds 10 times its start, if it will.
     """
 
     curvature: float
     largest_lr: float | None = None
     is_exact: bool = False
+    smallest: float | None = None
+    lr: float | None = None
+    motion: Motion | None = None
+    path: Path | None = None
+    epochs: int | None = None
+    exceeds_epoch: int | None = None
 
     def losses(self, epochs: int) -> Floats | None:
         """The loss of each epoch as it is forecast, shape (epochs,); None if it is not known."""
-        return None
+        return None if self.path is None else self.path.losses(np.arange(1.0, epochs + 1))
+
+    @property
+    def contraction(self) -> float | None:
+        """The factor per epoch by which the distance from the optimum comes down, or grows."""
+        return None if self.path is None else self.path.contraction
+
+    @property
+    def lr_over_largest(self) -> float | None:
+        """The lr as a share of the largest; for plain descent, curvature * lr / 2."""
+        known = self.lr is not None and self.largest_lr is not None
+        return self.lr / self.largest_lr if known else None  # type: ignore[operator]
+
+    @property
+    def best_lr(self) -> float | None:
+        """The lr of the fastest plain descent, ``2 / (largest + smallest curvature)``."""
+        plain = self.motion is not None and not self.motion.momentum
+        known = self.is_exact and plain and self.smallest is not None
+        return 2 / (self.curvature + self.smallest) if known else None  # type: ignore[operator]
 
     @property
     def metrics(self) -> dict[str, float]:
         """The forecast by metric name, without ``forecast/``."""
-        known = {"curvature": self.curvature, "largest_lr": self.largest_lr}
-        return {name: value for name, value in known.items() if value is not None}
+        known = {
+            "curvature": self.curvature,
+            "smallest_curvature": self.smallest,
+            "largest_lr": self.largest_lr,
+            "lr_over_largest": self.lr_over_largest,
+            "contraction": self.contraction,
+            "epochs": self.epochs,
+            "exceeds_epoch": self.exceeds_epoch,
+        }
+        return {k: float(v) for k, v in known.items() if v is not None and np.isfinite(v)}
 
 
 def forecast(job: Job, built: Components) -> Forecast | None:
@@ -42,7 +91,77 @@ def forecast(job: Job, built: Components) -> Forecast | None:
         job: the run.
         built: its components at the start; they stay as they are.
     """
-    quadratic = curvature(job, built)
-    if quadratic is None:
-        return None
-    return Forecast(quadratic.largest, largest_lr(job, built, quadratic), is_exact=True)
+    forecast = examine(job, built)
+    return None if isinstance(forecast, str) else forecast
+
+
+def examine(job: Job, built: Components) -> Forecast | str:
+    """The forecast of a run, or why there is none, as a part of a sentence."""
+    quadratic, motion = curvature(job, built), Motion.of(job, built)
+    if quadratic is not None:
+        return _exact(job, built, quadratic, motion)
+    if job.settings["continue_from"] is not None:
+        return "the run starts at a checkpoint"
+    if is_least_squares(job) and not hasattr(built.x, "detach"):
+        return "the table is too wide, too large or all zeros"
+    largest = sharpness.at_the_start(job, built)
+    if isinstance(largest, str):
+        return largest
+    if motion is None:
+        return Forecast(largest, lr=lr_of(job, built))
+    met = replace(motion, multiple=gradient_check.multiple(job, built))
+    h = met.multiple * largest + met.decay
+    return Forecast(h, met.largest_lr(largest), lr=met.lr, motion=met)
+
+
+def at_the_end(job: Job, built: Components) -> dict[str, float]:
+    """The curvature at the final parameters and the last lr's share of the bound there, as metrics.
+
+    Nothing of a quadratic, whose curvature is the same everywhere.
+
+    Args:
+        job: the run.
+        built: its components with the final parameters; they stay as they are.
+    """
+    if curvature(job, built) is not None:
+        return {}
+    largest, motion = sharpness.at_the_end(job, built), Motion.of(job, built)
+    if largest is None:
+        return {}
+    if motion is None:
+        return {"curvature": largest}
+    met = replace(motion, multiple=gradient_check.multiple(job, built))
+    h = met.multiple * largest + met.decay
+    return {"curvature": h, "lr_over_largest": met.lr / met.largest_lr(largest)}
+
+
+def _exact(job: Job, built: Components, quadratic: Curvature, motion: Motion | None) -> Forecast:
+    """Of a quadratic, from its eigenvalues alone."""
+    rows = len(built.y) if capabilities.reduction(job.settings, "loss") == "sum" else 1
+    ends = np.array([quadratic.largest, quadratic.smallest])
+    if motion is None:
+        largest, smallest = (float(h) for h in ends * rows)
+        return Forecast(largest, None, True, smallest, lr_of(job, built))
+    largest, smallest = (float(h) for h in motion.met(ends))
+    bound = motion.largest_lr(quadratic.largest)
+    known = Forecast(largest, bound, True, smallest, motion.lr, motion)
+    is_varied = built.batch_size or built.scheduler is not None or job.settings["continue_from"]
+    if is_varied:
+        return known
+    path = Path.of(motion, quadratic, parameters(built), rows)
+    if not (np.isfinite(path.start).all() and path.is_beyond_rounding(job.settings["dtype"])):
+        return replace(known, path=path)
+    if path.contraction < 1:
+        return replace(known, path=path, epochs=path.first(_target(job, path)))
+    grown = path.first(lambda epochs: path.losses(epochs) > GREW * path.initial)
+    return replace(known, path=path, exceeds_epoch=grown)
+
+
+def _target(job: Job, path: Path) -> Callable[[Floats], NDArray[np.bool_]]:
+    """Whether an epoch meets ``stop.tolerance``, or else REDUCED."""
+    tolerance = job.settings["stop"]["tolerance"]
+    if tolerance and job.settings["stop"]["watch"] == "gradient":
+        return lambda epochs: path.gradient_norms(epochs) <= tolerance
+    if not tolerance:
+        tolerance = path.final + REDUCED * (path.initial - path.final)
+    return lambda epochs: path.losses(epochs) <= tolerance

@@ -10,32 +10,52 @@ import math
 
 from gdexp.config.job import Job
 from gdexp.descent.build import Components
-from gdexp.descent.result import Result
-from gdexp.insight import bias_check, convergence, every_epoch, gradient_check, stability
+from gdexp.descent.result import FORECAST, Result
+from gdexp.insight import (
+    behaviour,
+    bias_check,
+    convergence,
+    every_epoch,
+    gradient_check,
+    stability,
+)
 from gdexp.insight.curvature import curvature
+from gdexp.insight.forecast import at_the_end, forecast
 
 
-def before(job: Job, built: Components) -> dict[str, str]:
-    """Warnings about a combination of choices, by kind."""
+def before(job: Job, built: Components, result: Result) -> None:
+    """Add to the result of a run that is to start: warnings about its choices, and its forecast.
+
+    Args:
+        job: the run.
+        built: its components at the start; they stay as they are.
+        result: its result, before the first epoch.
+    """
+    known = forecast(job, built) if job.settings["check"]["forecast"] else None
+    if known is not None:
+        result.forecast, result.path = known.metrics, known.path
     notes = {
         **gradient_check.notes(job, built),
         "bias": bias_check.warning(job, built),
+        FORECAST: "" if known is None else stability.forecast_warning(job, built, known),
     }
-    return {kind: note for kind, note in notes.items() if note}
+    result.notes = {**result.notes, **{kind: note for kind, note in notes.items() if note}}
 
 
 def diagnose(job: Job, built: Components, result: Result) -> None:
     """Add to the result of a run that has ended: why it diverged, or how far it has converged.
 
     ``result.checks`` gets, for a linear predictor under the mean squared error, ``condition``, the
-    condition number, and ``digits``, the right digits of the least accurate coefficient; and for
-    every run what :func:`gdexp.insight.gradient_check.metrics` says.
+    condition number, and ``digits``, the right digits of the least accurate coefficient; for other
+    losses, ``curvature``, the largest one at the end, and ``lr_over_largest``; for all,
+    ``contraction`` per epoch, as it was, and what :func:`gradient_check.metrics` says.
 
     Args:
         job: the run.
         built: its components, with the final parameters.
         result: its concluded result.
     """
+    quadratic = curvature(job, built)
     result.checks = gradient_check.metrics(job, built)
     if every_epoch.CURVE in result.trajectory.measures:
         result.checks.pop("gradient_error", None)
@@ -43,16 +63,19 @@ def diagnose(job: Job, built: Components, result: Result) -> None:
         is_told = gradient_check.climbs(job, built)
         note = "" if is_told else stability.warning(job, built, result)
     else:
-        quadratic, reached = curvature(job, built), None
+        reached = None
         if quadratic is not None and result.coefficients:
             reached = convergence.accuracy(job, built, result, quadratic)
-            result.checks["condition"] = quadratic.condition
-            result.checks["digits"] = float(reached.digits)
+            digits = {"condition": quadratic.condition, "digits": float(reached.digits)}
+            result.checks |= digits
+        if job.settings["check"]["forecast"]:
+            result.checks |= at_the_end(job, built)
         note = ""
         if result.outcome == "completed":
             note = convergence.warning(job, built, result, quadratic, reached)
     result.notes = every_epoch.note(job, built) | result.notes
-    new = {result.outcome: note, "overflow": _overflowed(result)}
+    deviation = behaviour.observe(job, built, result, quadratic)
+    new = {result.outcome: note, "overflow": _overflowed(result), "deviation": deviation}
     result.notes = {**result.notes, **{kind: text for kind, text in new.items() if text}}
 
 

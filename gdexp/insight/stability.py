@@ -7,44 +7,69 @@ import math
 from gdexp.config import capabilities
 from gdexp.config.job import Job
 from gdexp.descent.build import Components
-from gdexp.descent.result import Result
+from gdexp.descent.result import FORECAST, GREW, Result
 from gdexp.insight.curvature import Curvature, curvature
+from gdexp.insight.forecast import Forecast
+from gdexp.insight.motion import Motion, dynamics_of, is_derivative
 
 
 def largest_lr(job: Job, built: Components, quadratic: Curvature) -> float | None:
     """The learning rate above which descent with all rows diverges on a quadratic.
 
-    With the largest curvature h and the momentum m, it is ``2 / h`` for plain descent,
-    ``(2 + 2 m) / h`` for the heavy ball, and ``(2 + 2 m) / (1 + 2 m) / h`` for Nesterov's momentum
-    as torch has it. A gradient or a loss that is a sum over n rows multiplies h by n, a weight
-    decay is added to it, and a dampening divides the heavy ball's bound by ``1 - dampening``.
-
-    Returns:
-        None if the updater does not declare its dynamics, the gradient source is not known to be
-        the derivative of the loss, or the momentum is 1 or more.
+    See :meth:`gdexp.insight.motion.Motion.largest_lr`; None if the motion is not known.
     """
-    settings = job.settings
-    updater = settings["updater"]
-    dynamics, m = _dynamics(job), updater.get("momentum") or 0.0
-    if dynamics is None or updater.get("maximize") or not 0 <= m < 1:
-        return None
-    if not _is_derivative(job):
-        return None
-    source = "loss" if capabilities.of(settings, "gradient", "tracked") else "gradient"
-    rows = len(built.y) if capabilities.reduction(settings, source) == "sum" else 1
-    h = quadratic.largest * rows + (updater.get("weight_decay") or 0.0)
-    if dynamics == "nesterov":
-        return (2 + 2 * m) / (1 + 2 * m) / h
-    damped = 1 - (updater.get("dampening") or 0.0) if m else 1.0
-    return (2 + 2 * m) / damped / h if damped > 0 else None
+    motion = Motion.of(job, built)
+    return None if motion is None else motion.largest_lr(quadratic.largest)
+
+
+def forecast_warning(job: Job, built: Components, forecast: Forecast) -> str:
+    """A warning, before the descent, that the lr is above the largest that works; else ""."""
+    lr, largest, key = forecast.lr, forecast.largest_lr, name_of_lr(job)
+    if lr is None or largest is None or lr <= largest * (1 + 1e-9):
+        return ""
+    bound, typed = rounded_down(largest, 4), f"{key}={rounded_down(largest / 2)}"
+    if not forecast.is_exact:
+        return (
+            f"{key}={lr:g} is above {rounded_down(largest)}, below which descent is stable at the "
+            f"start: the loss may grow at first. With {typed}, it will not."
+        )
+    if built.batch_size:
+        return (
+            f"{key}={lr:g} is above {bound}, the largest that works with all rows at once, and "
+            f"minibatches need smaller steps: type {typed}."
+        )
+    if built.scheduler is not None:
+        return (
+            f"the schedule starts with {key}={lr:g}, above {bound}, the largest that works for "
+            f"this problem: the loss will grow until it is below. Type {typed}."
+        )
+    grows = "the loss will grow"
+    if forecast.exceeds_epoch is not None:
+        grows = f"the loss will exceed {GREW:g} times its start in epoch {forecast.exceeds_epoch}"
+    return (
+        f"{key}={lr:g} is above {bound}, the largest that works for this problem: {grows}. "
+        f"Type {typed}."
+    )
+
+
+def _as_forecast(result: Result) -> str:
+    """That a run diverged of which the forecast had warned."""
+    loss = result.trajectory.loss
+    grown = loss > GREW * loss[:1]
+    epoch = int(grown.argmax()) + 1 if grown.any() else len(loss) + 1
+    text = f"as forecast: the loss exceeded {GREW:g} times its start in epoch {epoch}"
+    expected = result.forecast.get("exceeds_epoch", epoch)
+    return f"{text}." if expected == epoch else f"{text}, {expected:.0f} was forecast."
 
 
 def warning(job: Job, built: Components, result: Result) -> str:
     """Why a run diverged: the largest lr that works, if it is known, and what to type."""
+    if FORECAST in result.notes:
+        return _as_forecast(result)
     updater = job.settings["updater"]
     if updater.get("maximize"):
         return "updater.maximize=true climbs the loss: type updater.maximize=false."
-    if _dynamics(job) in ("heavy_ball", "nesterov") and (updater.get("momentum") or 0) >= 1:
+    if dynamics_of(job) in ("heavy_ball", "nesterov") and (updater.get("momentum") or 0) >= 1:
         return (
             f"updater.momentum={updater['momentum']:g} adds up gradients without end: "
             "type updater.momentum=0.9."
@@ -57,7 +82,7 @@ def warning(job: Job, built: Components, result: Result) -> str:
     if largest is None:
         return (
             f"a smaller step may work, as in {key}={rounded_down(lr / 10)}; the largest that works "
-            f"is not known in advance with {_unknown(job, quadratic)}."
+            f"is not known in advance with {unknown(job, is_quadratic=quadratic is not None)}."
         )
     bound, half = rounded_down(largest, 4), f"{key}={rounded_down(largest / 2)}"
     if built.batch_size:
@@ -88,20 +113,6 @@ def rounded_down(number: float, digits: int = 2) -> str:
     return f"{math.floor(number / unit * (1 + 1e-12)) * unit:.{digits}g}"
 
 
-def _dynamics(job: Job) -> str | None:
-    """The updater's equation of motion; the setting ``nesterov`` beats the declaration."""
-    declared: str | None = capabilities.of(job.settings, "updater", "dynamics")
-    return "nesterov" if declared and job.settings["updater"].get("nesterov") else declared
-
-
-def _is_derivative(job: Job) -> bool:
-    """Whether the gradient source is the derivative of the loss, or a multiple of it."""
-    if capabilities.of(job.settings, "gradient", "tracked"):
-        return True
-    derived = capabilities.of(job.settings, "gradient", "derived_for")
-    return bool(derived == capabilities.of(job.settings, "loss", "measures", ""))
-
-
 def _used(job: Job, result: Result) -> float | None:
     """The largest learning rate of the run; None if the updater has none."""
     lr = job.settings["updater"].get("lr")
@@ -111,12 +122,12 @@ def _used(job: Job, result: Result) -> float | None:
     return None if lr is None else float(lr)
 
 
-def _unknown(job: Job, quadratic: Curvature | None) -> str:
-    """The choice for which no bound is known."""
+def unknown(job: Job, *, is_quadratic: bool) -> str:
+    """The choice for which no largest lr is known."""
     if not capabilities.is_linear(job.settings):
         return f"predictor={job.choices['predictor']}"
-    if quadratic is None:
+    if not is_quadratic:
         return f"loss={job.choices['loss']}"
-    if not _is_derivative(job):
+    if not is_derivative(job):
         return f"gradient={job.choices['gradient']}"
     return f"updater={job.choices['updater']}"

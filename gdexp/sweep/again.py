@@ -34,7 +34,7 @@ def compute_again(job: Job, fetch: Fetch, *, together: bool) -> Result:
         return result
     saved = None if continues is None else fit(job, built, read(continues, fetch))
     result, transcript = begin(job, built)
-    notes.before(job, built)  # as in the run: a component may count its calls
+    notes.before(job, built, result)  # as in the run: a component may count its calls
     error: Exception | None = None
     try:
         compute(job, built, result, transcript, saved=saved)

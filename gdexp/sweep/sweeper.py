@@ -60,8 +60,7 @@ def sweep(sweeper: Any, arguments: Sequence[str]) -> list[Sequence[JobReturn]]:
     config: DictConfig = sweeper.config
     loader = sweeper.hydra_context.config_loader
     typed = [f"{key}={value}" for key, value in (sweeper.params or {}).items()] + list(arguments)
-    choice = config.hydra.runtime.choices.sweep
-    overrides = grids.jobs(typed, config.sweep, choice, first_seed(config), loader=loader)
+    overrides = listed(config, loader, typed)
     if config.sweep.dry_run:
         return _list(overrides)
     if config.sweep.resume:
@@ -70,6 +69,21 @@ def sweep(sweeper: Any, arguments: Sequence[str]) -> list[Sequence[JobReturn]]:
     jobs = [continued(job) for job in planned(config, loader, overrides)]
     with _exclusive_lock(absolute(config.hydra.sweep.dir)):
         return _run(sweeper.launcher, config, typed, jobs)
+
+
+def listed(config: DictConfig, loader: Any, typed: Sequence[str]) -> list[tuple[str, ...]]:
+    """The overrides of each job of a multirun.
+
+    Args:
+        config: its configuration, including Hydra's node.
+        loader: Hydra's configuration loader.
+        typed: the overrides, including axes.
+
+    Raises:
+        ConfigError: the grid is refused.
+    """
+    choice = config.hydra.runtime.choices.sweep
+    return grids.jobs(typed, config.sweep, choice, first_seed(config), loader=loader)
 
 
 def first_seed(config: DictConfig) -> int | None:

@@ -157,6 +157,10 @@ def final_tags(job: Job, result: Result) -> dict[str, str]:
     }
     if result.data.fitted.classes:
         texts["gdexp.classes"] = numbered(result.data.fitted.classes)
+    if result.behaviour:
+        texts["gdexp.behaviour"] = result.behaviour
+    if result.decades:
+        texts["gdexp.decades"] = " ".join(map(str, result.decades))
     if result.together is not None:
         texts[TOGETHER] = str(result.together)
     return {key: cut(value) for key, value in texts.items()}

@@ -127,6 +127,8 @@ def result_of(store: Store, run: RecordedRun) -> Result:
         checks=_taken(single, CHECK),
         forecast=_taken(single, FORECAST),
         scores=single,
+        behaviour=run.tags.get("gdexp.behaviour", ""),
+        decades=_numbers(run.tags.get("gdexp.decades", "")),
         run_id=run.run_id,
         started=run.start_ms / 1000,
     )
@@ -134,6 +136,11 @@ def result_of(store: Store, run: RecordedRun) -> Result:
         curves = trajectory.parameters.items()
         result.parameters = {name: float(values[result.epoch - 1]) for name, values in curves}
     return result
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    """The epochs that a tag lists."""
+    return tuple(int(word) for word in text.split() if word.isdecimal() and len(word) < 10)
 
 
 def _class_name(node: Any) -> str:

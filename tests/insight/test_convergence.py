@@ -35,6 +35,7 @@ def test_the_right_digits_are_those_of_the_printed_coefficients(epochs: int) -> 
     result = fit(*SCALED, f"iters={epochs}")
     errors = np.abs(np.array([*result.coefficients.values()]) / exact() - 1)
     digits = int(np.floor(-np.log10(errors.max()))) if errors.max() < 1 else 0
+    assert result.checks.pop("contraction") == pytest.approx(result.forecast["contraction"], 0.01)
     assert result.checks == {
         "condition": pytest.approx(470, abs=0.5),
         "digits": digits,
@@ -193,7 +194,8 @@ def test_a_sweep_prints_a_note_of_each_kind_once(workdir: Path, count: int) -> N
     ended = gd("-m", "tracking=off", "gradient=manual", *grid, f"sweep.num={count}")
     first, second = notes(ended)
     assert first.startswith("note (#0): not converged: the gradient is 0.75 of its size")
-    assert "the largest that works for this problem: type lr=0.066." in second
+    assert "the largest that works for this problem: the loss will exceed 10 times its" in second
+    assert second.endswith(" Type lr=0.066.")
 
 
 def test_each_run_of_a_sweep_says_whether_it_has_converged(workdir: Path) -> None:

@@ -117,7 +117,8 @@ def test_runs_converge_below_it_and_diverge_above(updater: str) -> None:
     }.items(),
 )
 def test_a_run_that_diverged_says_why_and_what_to_type(words: str, sentence: str) -> None:
-    result = run("tracking=off", *words.split())
+    result = run("tracking=off", "check.forecast=false", *words.split())
+    assert (result.forecast, "forecast" in result.notes) == ({}, False)
     assert result.outcome == "diverged"
     assert sentence in result.notes["diverged"]
 

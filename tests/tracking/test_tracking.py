@@ -83,10 +83,15 @@ def check_record(opened: MlflowClient, result: gdexp.experiment.Result) -> None:
         "check/digits",
         "check/gradient_error",
         "check/gradient_ratio",
+        "check/contraction",
+        *(f"forecast/{name}" for name in result.forecast),
     }
     assert found.data.metrics["final/loss"] == trajectory.loss[-1]
     assert found.data.metrics["final/log10_loss"] == math.log10(trajectory.loss[-1])
     assert found.data.metrics["final/prediction"] == pytest.approx(result.prediction)
+    assert found.data.metrics["forecast/largest_lr"] == pytest.approx(
+        2 / result.forecast["curvature"]
+    )
     assert found.data.metrics["coef/x"] == result.parameters["w"]
     assert found.data.metrics["coef/intercept"] == result.parameters["b"]
     assert found.data.metrics["best/loss"] == trajectory.loss.min()
@@ -106,6 +111,7 @@ def check_tags(found: Run, result: gdexp.experiment.Result) -> None:
     assert tags["gdexp.kind"] == "run"
     assert tags["gdexp.outcome"] == "completed"
     assert tags["gdexp.reason"] == "20 epochs"
+    assert (tags["gdexp.behaviour"], tags["gdexp.decades"]) == ("monotone", "4 7")
     assert tags["gdexp.version"] == gdexp.__version__
     assert len(tags["gdexp.config_hash"]) == 16
     assert tags["mlflow.note.content"].startswith(

@@ -167,6 +167,8 @@ def _start_of(job: Job, names: tuple[str, ...]) -> dict[str, float]:
 
 def _result(job: Job, built: Components, computed: ProgramResult, i: int) -> Result:
     """The result that the job would have had alone."""
+    names = ("w", "b") if job.settings["predictor"].get("bias") else ("w",)
+    predictors.set_parameters(built.predictor, _start_of(job, names))
     trajectory, after = computed.trajectory(i), float(computed.after[i])
     transcript = new_transcript(job, built)
     transcript.prediction("before", before := float(computed.before[i]))
@@ -175,16 +177,16 @@ def _result(job: Job, built: Components, computed: ProgramResult, i: int) -> Res
         reason = f"after epoch {trajectory.length} of {job.settings['iters']}"
         result = Result("interrupted", reason, trajectory, transcript.text, before, transcript.at)
         result.job, result.data = job, built.data
-        result.notes = notes.before(job, built)
+        notes.before(job, built, result)
         return result
     transcript.end(trajectory, after)
     result = Result("failed", "", trajectory, transcript.text, after, transcript.at)
     result.job, result.data = job, built.data
+    notes.before(job, built, result)
     if trajectory.length:
         last = {name: float(values[-1]) for name, values in trajectory.parameters.items()}
         predictors.set_parameters(built.predictor, last)
     judge(result)
     conclude(job, built, result, after)
-    result.notes = notes.before(job, built)
     notes.diagnose(job, built, result)
     return result

@@ -1,0 +1,139 @@
+"""``python -m gdexp forecast``: which learning rates converge, and how fast, without running.
+
+The arguments are those of a run or a sweep, and are checked as if it were to start.
+"""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from gdexp.commands import COMMANDS, common
+from gdexp.descent.numbers import short
+from gdexp.errors import ConfigError, counted
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from gdexp.config.job import Job
+    from gdexp.insight.forecast import Forecast
+
+LISTED = 100  # runs of a sweep
+DIGITS = 4
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command and return its exit code."""
+    if {"-h", "--help"} & {*argv}:
+        _parser().parse_args(["--help"])
+    from gdexp.commands import run
+
+    args = run.parsed(argv)
+    flags = ("cfg", "info", "hydra_help", "shell_completion", "experimental_rerun")
+    if used := [flag for flag in flags if getattr(args, flag, None)]:
+        flag = f"--{used[0].replace('_', '-')}"
+        run.refuse(f"forecast: {flag} is not for a forecast. Leave it out.")
+        sys.exit(2)
+    return run.guarded(args, _forecast)
+
+
+def _parser() -> common.Parser:
+    line = COMMANDS["forecast"]
+    made = common.Parser(
+        prog="python -m gdexp forecast",
+        description=f"{line[0].upper()}{line[1:]}.",
+        epilog="For example: python -m gdexp forecast step=manual lr=0.05",
+    )
+    made.add_argument(
+        "settings", nargs="*", metavar="SETTING", help="as of a run: GROUP=OPTION or KEY=VALUE"
+    )
+    made.add_argument("-m", "--multirun", action="store_true", help="forecast a sweep")
+    made.add_argument("--config-dir", metavar="DIR", help="your own folder of options")
+    made.add_argument("--config-name", metavar="NAME", help="your own root configuration")
+    return made
+
+
+def _forecast(args: Namespace) -> None:
+    from gdexp.commands.forecast_page import page
+    from gdexp.config.compose import session
+
+    with session(args.config_dir):
+        jobs = _jobs(args)
+        is_run = jobs[0].number is None
+        common.show("\n".join(page(*_examined(jobs[0])) if is_run else _table(jobs)))
+
+
+def _jobs(args: Namespace) -> list[Job]:
+    """The run, or the runs of a sweep, checked."""
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import HydraException
+    from hydra.types import RunMode
+
+    from gdexp.commands import start
+    from gdexp.config.compose import composing
+    from gdexp.config.overrides import typed
+    from gdexp.sweep.jobs import planned
+    from gdexp.sweep.sweeper import listed
+
+    with composing():
+        try:
+            config = start.composed(args)
+        except HydraException as error:
+            if args.multirun or "--multirun" not in str(error):
+                raise
+            args.multirun = True  # lr=0.01,0.1 without -m, as nothing will run
+            config = start.composed(args)
+    if config.hydra.mode is not RunMode.MULTIRUN:
+        return [start.checked_job(config)]
+    start.check(config, multirun=True)
+    _check_sweeper(config)
+    params = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
+    loader = GlobalHydra.instance().config_loader()
+    return planned(config, loader, listed(config, loader, [*params, *typed(config)]))
+
+
+def _check_sweeper(config: DictConfig) -> None:
+    """Refuse a sweeper that chooses the runs while it runs them."""
+    if not str(config.hydra.sweeper._target_).endswith(".GridSweeper"):
+        name = config.hydra.runtime.choices["hydra/sweeper"]
+        raise ConfigError(
+            f"hydra/sweeper={name}: it chooses the runs while they run. Leave it out, and name "
+            "the values to forecast, as in lr=0.01,0.1."
+        )
+
+
+def _examined(job: Job) -> tuple[Job, Forecast | str]:
+    """The run, with the settings of what it continues, and its forecast or why there is none."""
+    from gdexp.experiment import assembled
+    from gdexp.insight.forecast import examine
+
+    new, built, _ = assembled(job)
+    return new, examine(new, built)
+
+
+def _table(jobs: Sequence[Job]) -> Iterator[str]:
+    """A line for each run of a sweep."""
+    rows: list[list[str]] = [["", "lr", "largest lr", "contraction", "epochs", "10x in epoch"]]
+    reasons: Counter[str] = Counter()
+    for job in jobs[:LISTED]:
+        _, known = _examined(job)
+        name = " ".join(job.typed) or "defaults"
+        if isinstance(known, str):
+            reasons[known] += 1
+            rows.append([name, "", "none", "", "", ""])
+            continue
+        numbers = known.lr, known.largest_lr, known.contraction
+        cells = ["" if value is None else short(value, DIGITS) for value in numbers]
+        counts = known.epochs, known.exceeds_epoch
+        rows.append([name, *cells, *("" if count is None else str(count) for count in counts)])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for name, *cells in rows:
+        aligned = (f"{cell:>{width}}" for cell, width in zip(cells, widths[1:], strict=True))
+        yield "  ".join([f"{name:<{widths[0]}}", *aligned]).rstrip()
+    for reason, count in reasons.items():
+        yield f"no forecast of {counted(count, 'run')}: {reason}"
+    if (more := len(jobs) - LISTED) > 0:
+        yield f"and {counted(more, 'run')} more"

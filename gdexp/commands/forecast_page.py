@@ -1,0 +1,122 @@
+"""The page of a forecast: a run's curvature, its largest learning rate, and its course, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TypeAlias
+
+from gdexp.config import capabilities
+from gdexp.config.job import Job
+from gdexp.descent.numbers import short
+from gdexp.insight.forecast import REDUCED, Forecast
+from gdexp.insight.motion import Motion
+from gdexp.insight.stability import name_of_lr, rounded_down, unknown
+
+DIGITS = 4
+REACHED = f"the loss has lost all but {REDUCED:g} of its excess over the smallest"
+
+Line: TypeAlias = tuple[str, str]
+
+
+def page(job: Job, known: Forecast | str) -> Iterator[str]:
+    """The forecast of one run, in lines.
+
+    Args:
+        job: the run.
+        known: its forecast, or why there is none.
+    """
+    if isinstance(known, str):
+        return iter([f"No forecast can be given: {known}."])
+    lines = [*_curvature(job, known), *_bound(job, known), *_course(job, known)]
+    width = max(len(name) for name, _ in lines)
+    return (f"{name:<{width}}  {text}" for name, text in lines)
+
+
+def _curvature(job: Job, known: Forecast) -> Iterator[Line]:
+    number = short(known.curvature, DIGITS + 1)
+    if not known.is_exact:
+        yield "curvature", f"about {short(known.curvature, 3)} at the start, the largest"
+        return
+    if known.smallest in (None, known.curvature):
+        yield "curvature", f"{number}, everywhere"
+    else:
+        smallest = short(known.smallest or 0, DIGITS + 1)
+        yield "curvature", f"from {smallest} to {number}, everywhere"
+    if known.motion is not None and known.motion.multiple != 1:
+        family = "loss" if capabilities.of(job.settings, "gradient", "tracked") else "gradient"
+        rows = f"{known.motion.multiple:g} rows"
+        yield "", f"since {family}={job.choices[family]} is a sum over {rows}, not a mean"
+
+
+def _bound(job: Job, known: Forecast) -> Iterator[Line]:
+    name = f"largest {name_of_lr(job)}"
+    if known.largest_lr is None or known.motion is None:
+        yield name, f"not known in advance with {unknown(job, is_quadratic=known.is_exact)}"
+        return
+    digits = DIGITS if known.is_exact else 2
+    about = "" if known.is_exact else "about "
+    yield (
+        name,
+        f"{about}{rounded_down(known.largest_lr, digits)}, {_formula(known.motion)} over the "
+        f"curvature{'' if known.is_exact else ': descent is stable below it at the start'}",
+    )
+    if not known.is_exact:
+        yield "", "the curvature changes on the way, so larger ones may work, and smaller ones fail"
+    if job.settings["data"].get("batch_size"):
+        yield "", "with all rows at once; minibatches need smaller steps"
+    if known.best_lr is not None:
+        lr = short(known.best_lr, DIGITS)
+        yield f"fastest {name_of_lr(job)}", f"{lr}, 2 over the largest plus the smallest curvature"
+
+
+def _formula(motion: Motion) -> str:
+    """What is divided by the curvature for the largest lr."""
+    m = f"{motion.momentum:g}"
+    if not motion.momentum:
+        return "2"
+    if motion.is_nesterov:
+        return f"(2 + 2 * {m}) / (1 + 2 * {m})"
+    damped = "" if motion.damping == 1 else f" / (1 - {1 - motion.damping:g})"
+    return f"(2 + 2 * {m}){damped}"
+
+
+def _course(job: Job, known: Forecast) -> Iterator[Line]:
+    """What happens with the lr that was typed."""
+    if known.lr is None or known.largest_lr is None:
+        return
+    name = f"{name_of_lr(job)}={known.lr:g}"
+    if job.settings["scheduler"]["_target_"] is not None:
+        name = f"{name} at first"
+    share = short(known.lr / known.largest_lr, 3)
+    if not known.is_exact:
+        yield name, f"{share} of the largest"
+    elif known.contraction is None:
+        yield name, f"{share} of the largest; the course is only known with all rows and one lr"
+    else:
+        verb = "diverges" if known.contraction >= 1 else "converges"
+        yield name, f"{verb}: {_pace(known, known.contraction)}"
+        if end := _end(job, known):
+            yield "", end
+
+
+def _pace(known: Forecast, factor: float) -> str:
+    """By how much the distance changes from epoch to epoch."""
+    one = known.smallest == known.curvature and known.motion and not known.motion.momentum
+    when = "in each epoch" if one else "per epoch in the long run"
+    return f"{when}, the distance from the optimum is multiplied by {short(factor, DIGITS)}"
+
+
+def _end(job: Job, known: Forecast) -> str:
+    """When the loss has grown, or has come down far enough; "" if that is not known."""
+    if known.exceeds_epoch is not None:
+        return f"the loss exceeds 10 times its start in epoch {known.exceeds_epoch}"
+    tolerance, iters = job.settings["stop"]["tolerance"], job.settings["iters"]
+    what = "the loss"
+    if tolerance and job.settings["stop"]["watch"] == "gradient":
+        what = "the gradient norm"
+    if known.epochs is None:
+        is_missed = tolerance and known.path and known.path.contraction < 1
+        return f"{what} does not come down to stop.tolerance={tolerance:g}" if is_missed else ""
+    goal = f"{what} meets stop.tolerance={tolerance:g}" if tolerance else REACHED
+    late = f", beyond iters={iters}" if known.epochs > iters else ""
+    return f"{goal} in epoch {known.epochs}{late}"

@@ -1,0 +1,182 @@
+"""How a run behaved: monotone, oscillating or diverging, how fast, and whether as forecast."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gdexp.config import capabilities
+from gdexp.config.job import Job
+from gdexp.descent.build import Components
+from gdexp.descent.numbers import short
+from gdexp.descent.result import Result
+from gdexp.descent.trajectory import FloatArray, Trajectory
+from gdexp.insight.curvature import Curvature
+from gdexp.insight.path import Path
+
+MONOTONE, OSCILLATING, DIVERGING = "monotone", "oscillating", "diverging"
+DECADES = 30  # powers of ten that are counted at most
+COMPARED = 64  # epochs that are compared with the forecast
+NOTICED = 0.01  # the share of the loss's excess by which it may differ from the forecast
+NOISE = 64.0  # units of rounding that a sum over many rows may be off
+FEWEST = 5  # epochs from which a contraction is fitted
+
+
+def observe(job: Job, built: Components, result: Result, quadratic: Curvature | None) -> str:
+    """Fill in ``behaviour``, ``decades`` and ``checks["contraction"]`` of a run that has ended.
+
+    Args:
+        job: the run.
+        built: its components.
+        result: its concluded result.
+        quadratic: its mean loss, if that is a quadratic.
+
+    Returns:
+        How the losses deviate from an exact forecast, in a sentence; "" if they do not.
+    """
+    trajectory, path = result.trajectory, result.path
+    eps = NOISE * float(np.finfo(job.settings["dtype"]).eps)
+    lowest = _lowest(job, built, result, quadratic)
+    result.behaviour = behaviour(trajectory, eps, by_gradient=not built.batch_size)
+    if result.outcome == "diverged":
+        result.behaviour = DIVERGING
+    result.decades = decades(trajectory.loss)
+    if not built.batch_size:
+        factor = _contraction_of(trajectory, eps, lowest)
+        if factor is not None:
+            result.checks = {**result.checks, "contraction": factor}
+    return deviation(job, trajectory.loss, path, eps) if isinstance(path, Path) else ""
+
+
+def behaviour(trajectory: Trajectory, eps: float, *, by_gradient: bool) -> str:
+    """Whether the descent was monotone, oscillating or diverging; "" of less than two epochs.
+
+    It oscillates if the gradient turns by more than a right angle from one epoch to the next, as
+    where a step leads beyond the optimum, or if the loss rises. What is within rounding of nothing
+    does not count. A loss that ends above its start diverges.
+
+    Args:
+        trajectory: every epoch.
+        eps: what counts as rounding, relative to a number's size.
+        by_gradient: whether the gradients are of all rows.
+    """
+    loss = trajectory.loss
+    if len(loss) < 2:
+        return DIVERGING if trajectory.diverged else ""
+    rises = np.diff(loss) > eps * np.abs(loss[:-1]) + eps**2 * abs(float(loss[0]))
+    if trajectory.diverged or (rises[-1] and loss[-1] > loss[0]):
+        return DIVERGING
+    if rises.any() or (by_gradient and _turns(trajectory, eps)):
+        return OSCILLATING
+    return MONOTONE
+
+
+def _turns(trajectory: Trajectory, eps: float) -> bool:
+    """Whether a gradient points against the one before; unknown of parameters kept as a norm."""
+    named = trajectory.gradients
+    if any(name.endswith(".norm") for name in named):
+        return False
+    slopes = np.array([*named.values()])
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        slopes = slopes / (np.abs(slopes).max() or 1)
+        sizes = np.linalg.norm(slopes, axis=0)
+        products = (slopes[:, 1:] * slopes[:, :-1]).sum(axis=0)
+    counted = np.minimum(sizes[1:], sizes[:-1]) > 16 * eps
+    return bool((products[counted] < 0).any())
+
+
+def decades(loss: FloatArray) -> tuple[int, ...]:
+    """The first epochs in which the loss was at most 1/10, 1/100, … of its start.
+
+    >>> decades(np.array([8.0, 2.0, 0.5, 0.125, 0.01]))
+    (3, 5)
+    """
+    if not len(loss) or not loss[0] > 0:
+        return ()
+    smallest = np.minimum.accumulate(loss)
+    levels = loss[0] / 10.0 ** np.arange(1, DECADES + 1)
+    epochs = np.searchsorted(-smallest, -levels) + 1
+    return tuple(int(epoch) for epoch in epochs if epoch <= len(loss))
+
+
+def contraction(values: FloatArray, floor: FloatArray | float) -> float | None:
+    """The factor per epoch that a straight line through the logarithms has, in the later half.
+
+    Args:
+        values: a positive quantity by epoch.
+        floor: below it, values are rounding; the epochs from the first such one are left out.
+
+    Returns:
+        None if fewer than FEWEST epochs are left.
+    """
+    below = values <= floor
+    end = int(below.argmax()) if below.any() else len(values)
+    logs = np.log(values[end // 2 : end])
+    if len(logs) < FEWEST or not np.isfinite(logs).all():
+        return None
+    epochs = np.arange(len(logs)) - (len(logs) - 1) / 2
+    return float(np.exp(epochs @ logs / (epochs @ epochs)))
+
+
+def _contraction_of(trajectory: Trajectory, eps: float, lowest: float | None) -> float | None:
+    """Of the distance: the root of the contraction of the loss's excess, or of the gradient's."""
+    loss = trajectory.loss
+    if not len(loss):
+        return None
+    with np.errstate(all="ignore"):
+        if lowest is not None:
+            floor = 16 * eps * loss + (16 * eps) ** 2 * loss[0]
+            factor = contraction(loss - lowest, floor)
+            return None if factor is None else factor**0.5
+        sizes = np.linalg.norm([*trajectory.gradients.values()], axis=0)
+        return contraction(sizes, 16 * eps * float(sizes[0]))
+
+
+def _lowest(
+    job: Job, built: Components, result: Result, quadratic: Curvature | None
+) -> float | None:
+    """The smallest loss that the descent comes down to; None if it is unknown."""
+    if isinstance(result.path, Path):
+        return result.path.final
+    is_sum = capabilities.reduction(job.settings, "loss") == "sum"
+    return None if quadratic is None else quadratic.lowest * (len(built.y) if is_sum else 1)
+
+
+def deviation(job: Job, loss: FloatArray, path: Path, eps: float) -> str:
+    """How the losses deviate from their exact forecast beyond rounding, in a sentence; else "".
+
+    Epochs are compared up to the first in which the loss exceeds 10 times its start. Rounding of
+    the gradient is amplified by the root of the condition number, by the momentum, and, where the
+    distance grows, by its growth.
+    """
+    epochs = np.unique(np.geomspace(1, max(len(loss), 1), COMPARED).round())
+    expected = path.losses(epochs)
+    kept = expected <= 10 * path.initial
+    epochs, expected = epochs[kept], expected[kept]
+    if not len(loss) or not len(epochs):
+        return ""
+    actual = loss[epochs.astype(int) - 1]
+    if (allowed := _allowed(path, epochs, expected, eps)) is None:
+        return ""
+    differs = ~(np.abs(actual - expected) <= allowed)
+    if not differs.any():
+        return ""
+    i = int(differs.argmax())
+    return (
+        f"the loss of epoch {int(epochs[i])} is {short(actual[i])}, and {short(expected[i])} was "
+        f"forecast: gradient={job.choices['gradient']}, loss={job.choices['loss']} or "
+        f"updater={job.choices['updater']} computes something else than its class declares."
+    )
+
+
+def _allowed(path: Path, epochs: FloatArray, expected: FloatArray, eps: float) -> FloatArray | None:
+    """The differences that rounding explains, shape (epochs,); None if there is no telling."""
+    motion, h = path.motion, path.curvatures
+    excess = abs(path.initial - path.final)
+    size = path.rows * max(path.zero, path.lowest) + path.initial
+    inertia = 1 / (1 - motion.momentum) ** 2
+    noise = eps * inertia * np.sqrt(float(h[0] / h[-1]))
+    with np.errstate(over="ignore"):
+        growth = max(1.0, path.contraction) ** (2 * (epochs - 1))
+        rounding = growth * (noise * np.sqrt(excess * size) + noise**2 * size) + eps * expected
+    allowed: FloatArray = NOTICED * (excess + np.abs(expected - path.final)) + rounding
+    return allowed if np.isfinite(allowed).all() else None
