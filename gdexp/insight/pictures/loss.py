@@ -8,14 +8,23 @@ import numpy as np
 
 from gdexp.config import capabilities
 from gdexp.descent.build import Components
-from gdexp.descent.numbers import short
 from gdexp.descent.result import Result
-from gdexp.descent.stopping import VALIDATION, best_epoch
+from gdexp.descent.stopping import VALIDATION
 from gdexp.errors import counted
 from gdexp.insight.curvature import Floats, curvature
 from gdexp.insight.forecast import forecast
 from gdexp.insight.pictures.picture import Picture
-from gdexp.insight.pictures.style import INK, canvas, curves, epoch_axis, label, legend, rows, style
+from gdexp.insight.pictures.style import (
+    INK,
+    canvas,
+    curves,
+    epoch_axis,
+    label,
+    legend,
+    number,
+    rows,
+    style,
+)
 from gdexp.manual import Loss
 
 TRAINING, HELD_OUT, FORECAST = "training", "validation", "forecast"
@@ -40,7 +49,7 @@ def picture(result: Result, built: Components | None) -> Picture:
             (handles[f"{result.outcome} after epoch {at[0]}"],) = axes.plot(
                 *at, mark, color=INK, markersize=7, zorder=4
             )
-        if result.restored is not None:
+        if result.restored is not None and result.restored < trajectory.length:
             handles[f"epoch {result.restored}, restored"] = axes.axvline(
                 result.restored, color=INK, linewidth=1, linestyle=":"
             )
@@ -82,7 +91,7 @@ def _forecast(result: Result, built: Components | None) -> Floats | None:
         return None
     with np.errstate(all="ignore"):
         known = forecast(result.job, built)
-        return known and known.losses(result.trajectory.length)
+        return None if known is None else known.losses(result.trajectory.length)
 
 
 def _sentences(result: Result, lines: dict[str, Floats], is_log: bool) -> Iterator[str]:
@@ -91,14 +100,12 @@ def _sentences(result: Result, lines: dict[str, Floats], is_log: bool) -> Iterat
     if HELD_OUT in lines:
         yield f"{_story('validation loss', lines[HELD_OUT])}."
     if FORECAST in lines and np.isfinite(last := lines[FORECAST][-1]):
-        yield f"The forecast, dashed, ends at {short(last, 4)}."
+        yield f"The forecast, dashed, ends at {number(last, 4)}."
     if zeros := int((lines[TRAINING] == 0).sum()):
         first = int(np.flatnonzero(lines[TRAINING] == 0)[0]) + 1
         yield f"It is exactly 0 in {counted(zeros, 'epoch')}, first in epoch {first}."
-    if result.restored is not None:
-        best = best_epoch(result.trajectory)
-        if result.restored == best:
-            yield f"The parameters of epoch {best} are the final ones."
+    if result.restored is not None and result.restored < epochs:
+        yield f"The parameters of epoch {result.restored} are the final ones."
     if result.outcome in CUT:
         yield f"Drawn up to epoch {epochs}, the last recorded: {result.reason.rstrip('.')}."
     elif result.outcome == "converged":
@@ -112,14 +119,14 @@ def _story(name: str, values: Floats) -> str:
         return f"The {name} is not finite in any epoch"
     first, last = int(finite[0]), int(finite[-1])
     if first == last:
-        return f"The {name} is {short(values[first], 4)} in epoch {first + 1}"
-    start, end = short(values[first], 4), short(values[last], 4)
+        return f"The {name} is {number(values[first], 4)} in epoch {first + 1}"
+    start, end = number(values[first], 4), number(values[last], 4)
     text = f"The {name} goes from {start} in epoch {first + 1} to {end} in epoch {last + 1}"
     low = int(finite[values[finite].argmin()])
     if values[low] == values[first] == values[last] == values[finite].max():
         text = f"The {name} is {start} in every epoch"
     elif low != last and values[low] < values[last]:
-        text += f"; the smallest, {short(values[low], 4)}, is that of epoch {low + 1}"
+        text += f"; the smallest, {number(values[low], 4)}, is that of epoch {low + 1}"
     if missing := len(values) - len(finite):
         text += f"; it is not finite in {counted(missing, 'epoch')}"
     return text

@@ -14,6 +14,7 @@ from gdexp.insight.pictures.style import INK, PAPER, style
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+XML = '<?xml version="1.0" encoding="utf-8"?>'
 _NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 _PROLOGUE = re.compile(r"^.*?(?=<svg)", re.DOTALL)
 _RULES = re.compile(r"\s*<defs>\s*<style.*?</style>\s*</defs>", re.DOTALL)
@@ -45,8 +46,8 @@ class Picture:
 
     def svg(self) -> bytes:
         """The picture as SVG: text stays text, and the same numbers give the same bytes."""
-        text = self._saved("svg", metadata=_NO_METADATA).decode()
-        return f'<?xml version="1.0" encoding="utf-8"?>\n{_tidied(text)}'.encode()
+        text = _tidied(self._saved("svg", metadata=_NO_METADATA).decode())
+        return f"{XML}\n{text}".encode()
 
     def inline(self) -> str:
         """The picture as SVG for an HTML page: in the colour of its text, on its background."""

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 import numpy as np
 
 from gdexp.descent.build import Components
-from gdexp.descent.numbers import short
 from gdexp.descent.result import Result
 from gdexp.errors import counted
 from gdexp.insight.curvature import Floats
@@ -19,6 +18,7 @@ from gdexp.insight.pictures.style import (
     epoch_axis,
     label,
     legend,
+    number,
     rows,
     style,
     symmetric_axis,
@@ -43,11 +43,11 @@ def parameters(result: Result, built: Components | None) -> Picture | None:
     else:
         words = ""
     data = result.data or (built and built.data)
-    scaled = ", of standardized features" if data and data.scaling is not None else ""
-    ends = [f"{name} from {short(v[0], 4)} to {short(v[-1], 4)}" for name, v in lines.items()]
+    scaled = ", for standardized features" if data and data.scaling is not None else ""
+    ends = [f"{name} from {number(v[0], 4)} to {number(v[-1], 4)}" for name, v in lines.items()]
     words += f"After epoch 1 and after the last: {'; '.join(ends[:FEW])}"
     words += f"; and {len(ends) - FEW} more." if len(ends) > FEW else "."
-    name = "norm" if are_norms else "parameter" if len(lines) > 1 else [*lines][0]
+    name = "norm" if are_norms else "parameter" if len(lines) > 1 else next(iter(lines))
     return _drawn("parameters", "Parameters", words, lines, label(name) + scaled, signed=True)
 
 
@@ -59,10 +59,10 @@ def gradient(result: Result) -> Picture | None:
     with np.errstate(over="ignore"):
         norm = _norm(gradients)
     low = int(norm.argmin())
-    words = f"The norm of the gradient goes from {short(norm[0], 4)} in epoch 1 to "
-    words += f"{short(norm[-1], 4)} in epoch {len(norm)}"
+    words = f"The norm of the gradient goes from {number(norm[0], 4)} in epoch 1 to "
+    words += f"{number(norm[-1], 4)} in epoch {len(norm)}"
     if norm[low] < norm[-1]:
-        words += f"; the smallest, {short(norm[low], 4)}, is that of epoch {low + 1}"
+        words += f"; the smallest, {number(norm[low], 4)}, is that of epoch {low + 1}"
     is_part = result.job is not None and result.job.settings["data"].get("batch_size")
     words += ". In each epoch it is that of the last minibatch." if is_part else "."
     return _drawn("gradient", "Gradient", words, {"norm": norm}, "norm of the gradient")
@@ -74,8 +74,8 @@ def lr(result: Result) -> Picture | None:
         return None
     values = result.trajectory.measured[LR]
     changes = int(np.count_nonzero(np.diff(values)))
-    words = f"The learning rate goes from {short(values[0], 4)} to {short(values[-1], 4)} and "
-    words += f"changes {counted(changes, 'time')}; the largest is {short(values.max(), 4)}."
+    words = f"The learning rate goes from {number(values[0], 4)} to {number(values[-1], 4)} and "
+    words += f"changes {counted(changes, 'time')}; the largest is {number(values.max(), 4)}."
     return _drawn("lr", "Learning rate", words, {"lr": values}, "learning rate")
 
 

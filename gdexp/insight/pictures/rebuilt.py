@@ -80,7 +80,8 @@ def _quadratic(result: Result, built: Components, start: Floats) -> Landscape | 
     rows = len(built.data.fitted.y) if is_sum else 1
     # The curvature has the bias last, the trajectory has it where the predictor has it.
     size = len(start)
-    order = np.roll(np.arange(size), 1) if [*built.predictor.parameters][0] == "b" else slice(size)
+    is_first = next(iter(built.predictor.parameters)) == "b"
+    order = np.roll(np.arange(size), 1) if is_first else np.arange(size)
     vectors, optimum = quadratic.vectors[order], quadratic.optimum[order]
 
     def loss(points: Floats) -> Floats:

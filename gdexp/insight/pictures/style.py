@@ -1,7 +1,7 @@
 """How all pictures look: sizes, colours, axes. No fact is told by colour alone.
 
-The colours are those of Okabe and Ito, "Color Universal Design", 2008, that stand out from white and
-from black; every curve of a picture also has a line style of its own.
+The colours are those of Okabe and Ito, "Color Universal Design", 2008, that stand out from white
+and from black; every curve of a picture also has a line style of its own.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ LOGARITHMIC = 10.0  # the ratio of largest to smallest from which an axis is log
 GROWTH = 1e4  # from which a linear axis would show nothing but the largest values
 RANGE = 1e-300, 1e300  # of a logarithmic axis: beyond, Matplotlib's own arithmetic overflows
 
-_RC: dict[str, Any] = {
+_RC: dict[Any, Any] = {
     "axes.axisbelow": True,
     "axes.edgecolor": INK,
     "axes.grid": True,
@@ -76,7 +76,7 @@ def style(**settings: Any) -> Iterator[None]:
         warnings.filterwarnings("ignore", "Glyph .* missing from")  # it is in the SVG's text
         try:
             matplotlib.rcdefaults()
-            matplotlib.rcParams.update({**_RC, **settings})
+            matplotlib.rcParams.update(_RC | settings)
             yield
         finally:
             logger.setLevel(level)
@@ -90,9 +90,9 @@ def canvas(size: tuple[float, float] = SIZE) -> tuple[Figure, Axes]:
     return figure, figure.subplots()
 
 
-def look(number: int) -> dict[str, Any]:
+def look(which: int) -> dict[str, Any]:
     """The colour and the line style of a curve: different for each of the first 20."""
-    turn, colour = divmod(number, len(COLOURS))
+    turn, colour = divmod(which, len(COLOURS))
     return {"color": COLOURS[colour], "linestyle": STYLES[(colour + turn) % len(STYLES)]}
 
 
@@ -112,18 +112,17 @@ def curves(axes: Axes, lines: Mapping[str, Floats], *, linear: bool = False) -> 
     """
     is_log = not linear and logarithmic([*lines.values()])
     handles: dict[str, Any] = {}
-    for number, (name, values) in enumerate(lines.items()):
+    for which, (name, values) in enumerate(lines.items()):
         kept = thin(np.where(values > 0, values, np.nan) if is_log else values)
         marker = "o" if len(kept) == 1 else None
-        (handles[name],) = axes.plot(
-            kept + 1, values[kept], marker=marker, zorder=2.9 - number / 100, **look(number)
-        )
+        given = look(which) | {"label": label(name), "zorder": 2.9 - which / 100}
+        (handles[name],) = axes.plot(kept + 1, values[kept], marker=marker, **given)
     if is_log:
         log_axis(axes)
-        for number, (name, values) in enumerate(lines.items()):
+        for which, (name, values) in enumerate(lines.items()):
             if len(zeros := np.flatnonzero(values == 0)):
                 shown = zeros[:: max(1, len(zeros) // 20)] + 1
-                at, colour = axes.get_xaxis_transform(), look(number)["color"]
+                at, colour = axes.get_xaxis_transform(), look(which)["color"]
                 (handles[f"{name} of exactly 0"],) = axes.plot(
                     shown, np.full(len(shown), 0.02), "v", color=colour, transform=at
                 )
@@ -151,9 +150,7 @@ def logarithmic(lines: Sequence[Floats]) -> bool:
     values = values[np.isfinite(values)]
     positive = values[values > 0]
     return bool(
-        len(positive)
-        and not (values < 0).any()
-        and positive.max() / LOGARITHMIC >= positive.min()
+        len(positive) and not (values < 0).any() and positive.max() / LOGARITHMIC >= positive.min()
     )
 
 
@@ -169,24 +166,35 @@ def log_axis(axes: Axes) -> None:
     with np.errstate(over="ignore", under="ignore"):
         pad = (high / low) ** 0.05 if high / low < 1e300 else 1e15
         axes.set_ylim(max(low / pad, RANGE[0] / 1e6), min(high * pad, RANGE[1] * 1e6))
-    axes.yaxis.set_major_formatter(lambda value, _: short(value, 3))
+    axes.yaxis.set_major_formatter(lambda value, _: number(value))
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def symmetric_axis(axes: Axes, lines: Sequence[Floats]) -> None:
     """Make the vertical axis logarithmic on both sides of 0, if its values grow enormously."""
-    sizes = np.abs(np.concatenate([*lines]))
-    typical = float(np.median(np.abs(lines[0][: max(1, len(lines[0]) // 4)])))
-    if sizes.max() > GROWTH * max(typical, 1e-12):
-        from matplotlib.ticker import NullFormatter, SymmetricalLogLocator
+    from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
 
-        threshold = float(10 ** np.ceil(np.log10(max(typical, 1e-12))))
-        axes.set_yscale("symlog", linthresh=threshold)
-        locator = SymmetricalLogLocator(base=10, linthresh=threshold)
-        locator.set_params(numticks=7)
-        axes.yaxis.set_major_locator(locator)
-        axes.yaxis.set_major_formatter(lambda value, _: short(value, 3))
-        axes.yaxis.set_minor_formatter(NullFormatter())
+    largest = max(float(np.abs(values).max()) for values in lines)
+    typical = max(float(np.median(np.abs(v[: max(1, len(v) // 4)]))) for v in lines)
+    typical = max(typical, 1e-12)
+    if largest <= GROWTH * typical:
+        return
+    first, last = int(np.ceil(np.log10(typical))), int(np.ceil(np.log10(largest)))
+    powers = 10.0 ** np.arange(last, first, -max(1, -(-(last - first) // 3)))
+    axes.set_yscale("symlog", linthresh=10.0**first)
+    axes.yaxis.set_major_locator(FixedLocator([*-powers, 0.0, *powers]))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(lambda value, _: number(value))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A number as axes and sentences print it.
+
+    >>> number(0.25), number(1e-6), number(28860.4)
+    ('0.25', '1e-6', '2.89e4')
+    """
+    return short(value, digits).replace("e-0", "e-")
 
 
 def epoch_axis(axes: Axes, epochs: int) -> None:
@@ -211,4 +219,4 @@ def rows(epochs: int, *important: int, most: int = 50) -> np.ndarray[Any, np.dty
     known = sorted({1, epochs, *important}) if epochs else []
     even = np.linspace(1, epochs, min(epochs, max(0, most - len(known)) or 1)).astype(np.int64)
     even = np.arange(1, epochs + 1) if epochs <= most else even
-    return np.unique(np.concatenate([even, np.array(known, np.int64)]))[:epochs or 0]
+    return np.unique(np.concatenate([even, np.array(known, np.int64)]))[: epochs or 0]
