@@ -1,4 +1,4 @@
-"""Saving pictures: on one sheet, or in a folder, a file for each. Nothing is overwritten unasked."""
+"""Saving pictures: on one sheet, or a file for each. Nothing is overwritten unasked."""
 
 from __future__ import annotations
 

@@ -123,7 +123,8 @@ def curves(axes: Axes, lines: Mapping[str, Floats], *, linear: bool = False) -> 
             if len(zeros := np.flatnonzero(values == 0)):
                 shown = zeros[:: max(1, len(zeros) // 20)] + 1
                 at, colour = axes.get_xaxis_transform(), look(which)["color"]
-                (handles[f"{name} of exactly 0"],) = axes.plot(
+                zero = "exactly 0" if len(lines) == 1 else f"{name}: exactly 0"
+                (handles[zero],) = axes.plot(
                     shown, np.full(len(shown), 0.02), "v", color=colour, transform=at
                 )
     return handles
