@@ -49,11 +49,11 @@ def picture(result: Result, built: Components | None, missing: str) -> Picture |
     surface = missing if built is None else landscape(result, built)
     ground = surface if isinstance(surface, Landscape) else None
     with np.errstate(all="ignore"):
-        path = path_of(result, ground)
+        path = path_of(result, ground, known=len(names) == 1)
     if not len(path.epochs):
         return None
     draw = {1: _line, 2: _contours}.get(len(names), _plane)
-    with style(), np.errstate(all="ignore"):
+    with style():
         figure, axes = canvas()
         words, columns = draw(axes, path, names, ground, unit(result, built))
     if ground is None:

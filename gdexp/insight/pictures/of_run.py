@@ -24,10 +24,10 @@ def of_run(result: Result) -> Iterator[Picture]:
         return
     built, missing = rebuilt(result)
     yield loss.picture(result, built)
-    others = (
-        descent.picture(result, built, missing),
-        quantities.parameters(result, built),
-        quantities.gradient(result),
-        quantities.lr(result),
+    draws = (
+        lambda: descent.picture(result, built, missing),
+        lambda: quantities.parameters(result, built),
+        lambda: quantities.gradient(result),
+        lambda: quantities.lr(result),
     )
-    yield from (picture for picture in others if picture is not None)
+    yield from (picture for draw in draws if (picture := draw()) is not None)

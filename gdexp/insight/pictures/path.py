@@ -12,6 +12,7 @@ from gdexp.insight.curvature import Floats
 from gdexp.insight.pictures.rebuilt import Landscape
 
 GROWN = 100.0  # times the first loss: steps beyond would make all others invisible
+LARGEST = 1e100  # the square of which can be drawn
 FIRST, LATER = 60, 40  # epochs whose steps are drawn: the first, and others ever farther apart
 
 
@@ -32,8 +33,14 @@ class Path:
     is_cut: bool
 
 
-def path_of(result: Result, ground: Landscape | None) -> Path:
-    """The path, thinned; the loss after epoch k is the one recorded in epoch k + 1."""
+def path_of(result: Result, ground: Landscape | None, *, known: bool = False) -> Path:
+    """The path, thinned; the loss after epoch k is the one recorded in epoch k + 1.
+
+    Args:
+        result: the run.
+        ground: the loss; None: the start and the loss after the last epoch are not known.
+        known: whether points whose loss is not known are left out.
+    """
     loss, epochs = result.trajectory.loss, result.trajectory.length
     points = np.array([*result.trajectory.parameters.values()]).T
     too_far = np.flatnonzero(loss > GROWN * max(loss[0], 1e-300))
@@ -50,4 +57,7 @@ def path_of(result: Result, ground: Landscape | None) -> Path:
             losses[-1] = ground.loss(points[-1:])[0]
         shown, points = np.append(0, shown), np.vstack([ground.start, points])
         losses = np.append(loss[0], losses)
-    return Path(shown, points, losses, last < epochs)
+    visible = (np.abs(points) < LARGEST).all(axis=1) & ~(np.abs(losses) >= LARGEST)
+    is_cut = last < epochs or not visible.all()
+    visible &= np.isfinite(losses) | (not known)
+    return Path(shown[visible], points[visible], losses[visible], is_cut)

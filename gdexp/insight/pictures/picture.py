@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from gdexp.insight.pictures.style import INK, PAPER, style
+from gdexp.insight.pictures.style import GRID, INK, PAPER, style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -53,6 +53,7 @@ class Picture:
         """The picture as SVG for an HTML page: in the colour of its text, on its background."""
         text = _tidied(self._saved("svg", metadata=_NO_METADATA).decode())
         text = text.replace(INK, "currentColor").replace(PAPER, "none")
+        text = text.replace(f"stroke: {GRID}", "stroke: currentColor; stroke-opacity: 0.2")
         words = escape(f"{self.title}. {self.description}")
         return text.replace("<svg ", f'<svg role="img" aria-label="{words}" ', 1)
 

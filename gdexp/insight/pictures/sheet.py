@@ -9,10 +9,11 @@ from collections.abc import Iterator, Sequence
 from html import escape
 
 from gdexp.insight.pictures.picture import XML, Picture
-from gdexp.insight.pictures.style import INK, PAPER, style
+from gdexp.insight.pictures.style import INK, PAPER, label, style
 
 POINTS = 72  # to the inch
 HEADING, TITLE, GAP = 30.0, 22.0, 12.0  # points
+LETTER = 9.5  # points, of the heading
 DPI = 150
 _SIZE = re.compile(r'(?<= )(width|height)="([\d.]+)pt"')
 
@@ -47,7 +48,7 @@ def _svg(pictures: Sequence[Picture], heading: str) -> bytes:
         size = f'width="{width:g}pt" height="{height:g}pt" viewBox="0 0 {width:g} {height:g}"'
         yield f'{XML}\n<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif">'
         yield f'<title>{escape(heading)}</title><rect width="100%" height="100%" fill="{PAPER}"/>'
-        yield _text(heading, GAP, HEADING - 10, 13)
+        yield _text(label(heading, int(width / LETTER)), GAP, HEADING - 10, 13)
         for picture, (x, y) in zip(pictures, places, strict=True):
             yield _text(picture.title, x, y + TITLE - 7, 11)
             inner = picture.svg().decode().removeprefix(f"{XML}\n")
@@ -80,7 +81,7 @@ def _png(pictures: Sequence[Picture], heading: str) -> bytes:
         def write(text: str, x: float, y: float, size: int) -> None:
             figure.text(x / width, 1 - y / height, text, fontsize=size, fontweight="bold")
 
-        write(heading, GAP, HEADING - 10, 13)
+        write(label(heading, int(width / LETTER)), GAP, HEADING - 10, 13)
         for picture, (x, y) in zip(pictures, places, strict=True):
             write(picture.title, x, y + TITLE - 7, 11)
             pixels = imread(io.BytesIO(picture.png(DPI)))
