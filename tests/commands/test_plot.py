@@ -7,7 +7,8 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
-from helpers import CLI, artifact, client, last, refused, runs
+from helpers import CLI, client, last, refused, runs
+from store_helpers import artifact, newest
 
 import gdexp
 from gdexp.errors import GdexpError
@@ -16,10 +17,6 @@ from gdexp.tracking import drawn
 
 NAMES = ["loss", "descent", "parameters", "gradient"]
 RUN = ("step=manual", "gradient=manual", "iters=5")
-
-
-def newest(folder: Path) -> str:
-    return str(last(client(folder)).info.run_id)
 
 
 def titles(path: str) -> list[str]:
@@ -90,7 +87,7 @@ def test_without_a_trajectory_there_is_nothing_to_draw(store: Path, cli: CLI) ->
     first = newest(store)
     assert cli(*RUN).code == 0
     run_id = newest(store)
-    artifact(client(store), run_id, "trajectory.parquet").unlink()
+    artifact(store, "trajectory.parquet").unlink()
     sentence = (
         f"run {run_id} has no trajectory.parquet among its artifacts, so there is nothing to draw: "
         "it ended as completed."
