@@ -21,6 +21,7 @@ from gdexp.insight.pictures.style import (
     epoch_axis,
     label,
     legend,
+    look,
     number,
     rows,
     style,
@@ -42,6 +43,10 @@ def picture(result: Result, built: Components | None) -> Picture:
     with style():
         figure, axes = canvas()
         handles = curves(axes, lines)
+        if HELD_OUT in lines:
+            handles[HELD_OUT].set(**look(2))
+        if FORECAST in lines:  # on top: it is hidden where a run goes as forecast
+            handles[FORECAST].set(color=INK, linestyle="--", linewidth=1.1, zorder=3.5)
         is_log = axes.get_yscale() == "log"
         if result.outcome in CUT:
             mark = "x" if result.outcome == "diverged" else "s"
