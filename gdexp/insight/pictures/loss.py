@@ -16,6 +16,7 @@ from gdexp.insight.forecast import forecast
 from gdexp.insight.pictures.picture import Picture
 from gdexp.insight.pictures.style import (
     INK,
+    ORANGE,
     canvas,
     curves,
     epoch_axis,
@@ -46,7 +47,7 @@ def picture(result: Result, built: Components | None) -> Picture:
         if HELD_OUT in lines:
             handles[HELD_OUT].set(**look(2))
         if FORECAST in lines:  # on top: it is hidden where a run goes as forecast
-            handles[FORECAST].set(color=INK, linestyle="--", linewidth=1.1, zorder=3.5)
+            handles[FORECAST].set(color=ORANGE, linestyle="--", linewidth=1.2, zorder=3.5)
         is_log = axes.get_yscale() == "log"
         if result.outcome in CUT:
             mark = "x" if result.outcome == "diverged" else "s"
