@@ -54,6 +54,8 @@ def _plot(args: argparse.Namespace) -> int:
     store = open_existing(args.uri, args.experiment)
     selected = selection(store, args.runs)
     pictures, heading, name = _drawn(store, selected, Trust(tuple(args.trust)))
+    if not pictures:
+        raise GdexpError(f"{heading}: there is nothing to draw.")
     pictures = chosen(pictures, args.only)
     place = place or Place.new(absolute(FOLDER), name)
     for path in place.write(pictures, heading):

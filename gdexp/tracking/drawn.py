@@ -16,6 +16,6 @@ def drawn(result: Result) -> tuple[dict[str, bytes], dict[str, str]]:
 
         for picture in of_run(result):
             pictures[f"{PLOTS}/{picture.name}.svg"] = picture.svg()
-    except Exception as error:  # a picture is no reason to lose a run
+    except (Exception, SystemExit) as error:  # a picture is no reason to lose a run
         return pictures, {PLOTS: f"Not all pictures could be drawn: {brief(error)}."}
     return pictures, {}

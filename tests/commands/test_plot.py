@@ -61,8 +61,6 @@ def test_out_names_a_file_or_a_folder(store: Path, cli: CLI) -> None:
         (["--out", "file/"], "--out: file/ is a file, not a folder. Name another one."),
         (["--only", "los", "--out", "a.svg"], "there is no picture 'los' here. Did you mean loss? "
          "There are: loss, descent, parameters, gradient."),
-        (["zzz"], "there is no run and no sweep 'zzz' in experiment gdexp. "
-         "python -m gdexp compare --all lists the runs."),
     ],
 )  # fmt: skip
 def test_what_cannot_be_drawn_is_refused(
@@ -106,6 +104,12 @@ def test_several_runs_share_a_picture_of_their_losses(store: Path, cli: CLI) -> 
     assert titles("both.svg") == ["2 runs", "Losses"]
     assert ">lr=0.01<" in text
     assert ">lr=0.02<" in text
+
+
+def test_a_sweep(sweep: Path, tmp_path: Path, cli: CLI) -> None:
+    ended = cli("plot", "last", "--out", f"{tmp_path}/map.svg")
+    assert (ended.code, ended.out) == (0, f"{tmp_path}/map.svg\n")
+    assert titles(f"{tmp_path}/map.svg")[0].endswith(": 4 runs")
 
 
 def test_own_code_is_drawn_without_its_surface_unless_it_is_trusted(

@@ -44,7 +44,10 @@ def rebuilt(result: Result) -> tuple[Components | None, str]:
     try:
         with np.errstate(all="ignore"):
             return build(job), ""
-    except Exception as error:  # the data, or the user's own code, may be gone or changed
+    except (
+        Exception,
+        SystemExit,
+    ) as error:  # the data or own code may be gone
         return None, brief(error)
 
 
@@ -62,7 +65,7 @@ def landscape(result: Result, built: Components) -> Landscape | str:
         with np.errstate(all="ignore"):
             ground = _quadratic(result, built, start) or _general(built, start)
             value = float(ground.loss(start[None])[0])
-    except Exception as error:  # the user's own code may raise anything
+    except (Exception, SystemExit) as error:  # the user's own code may raise anything
         return brief(error)
     first = float(result.trajectory.loss[0])
     is_same = math.isclose(value, first, rel_tol=NEAR, abs_tol=1e-12)

@@ -113,7 +113,7 @@ def curves(axes: Axes, lines: Mapping[str, Floats], *, linear: bool = False) -> 
     is_log = not linear and logarithmic([*lines.values()])
     handles: dict[str, Any] = {}
     for which, (name, values) in enumerate(lines.items()):
-        values = np.clip(values, -LARGEST, LARGEST)
+        values = np.where(np.isfinite(values), np.clip(values, -LARGEST, LARGEST), np.nan)
         kept = thin(np.where(values > 1 / LARGEST, values, np.nan) if is_log else values)
         marker = "o" if len(kept) == 1 else None
         given = look(which) | {"label": label(name), "zorder": 2.9 - which / 100}
