@@ -26,6 +26,16 @@ if TYPE_CHECKING:
     import pandas as pd
     from omegaconf import DictConfig
 
+    from gdexp.insight.pictures.files import Pictures
+
+
+def _plot(result: Result, out: str | None = None, *, replace: bool = False) -> Pictures:
+    from gdexp.insight.pictures.files import plot
+
+    return plot(result, out, replace=replace)
+
+
+Result.draw = staticmethod(_plot)
 
 QUIET = ("hydra/job_logging=none", "hydra/hydra_logging=none")  # the caller's logging stays
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from html import escape
-from itertools import pairwise
 
 import numpy as np
 
 from gdexp.descent.numbers import short
 from gdexp.descent.result import Result
 from gdexp.descent.stopping import VALIDATION
+from gdexp.descent.thinning import thin
 from gdexp.descent.trajectory import FloatArray
 
 LISTED = 8  # parameters, or coefficients, to list
@@ -101,11 +101,5 @@ def _labels(names: list[str], low: float, high: float, epochs: int) -> str:
 
 def _points(values: FloatArray) -> tuple[FloatArray, FloatArray]:
     """What is drawn of a curve: indices and log10 of the values, which a zero does not have."""
-    indices = np.flatnonzero((values > 0) & np.isfinite(values))
-    if len(indices) > 2 * BUCKETS:
-        edges = np.linspace(0, len(indices), BUCKETS + 1).astype(int)
-        buckets = [indices[a:b] for a, b in pairwise(edges)]
-        ends = {int(indices[0]), int(indices[-1])}
-        extremes = {int(b[f(values[b])]) for b in buckets for f in (np.argmin, np.argmax)}
-        indices = np.array(sorted(ends | extremes))
+    indices = thin(np.where(values > 0, values, np.nan), BUCKETS)
     return indices.astype(float), np.log10(values[indices])

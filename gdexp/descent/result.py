@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from gdexp.descent.numbers import short
 from gdexp.descent.trajectory import Trajectory
@@ -88,6 +88,8 @@ class Result:
     together: int | None = None
     computed_on: Mapping[str, Any] | None = field(default=None, repr=False)
 
+    draw: ClassVar[Callable[..., Any]]  # what plot calls; set where pictures are at hand
+
     def __repr__(self) -> str:
         """One line: ``Result(completed: 20 epochs, loss 30 → 1.4e-11, f(5) = 10, w = 2)``."""
         words = [f"{self.outcome}: {self.reason}"]
@@ -103,6 +105,22 @@ class Result:
         from gdexp.descent.notebook import html
 
         return html(self)
+
+    def plot(self, out: str | None = None, *, replace: bool = False) -> Any:
+        """Draw the run; a notebook shows the pictures.
+
+        Each has ``name``, ``title``, ``description``, ``table``, Matplotlib's ``figure``, and the
+        methods ``svg()`` and ``png()``.
+
+        Args:
+            out: also save them there: ``"run.svg"`` or ``"run.png"`` for all on one sheet,
+                ``"run/"`` for a folder with an SVG of each.
+            replace: whether to replace files that exist.
+
+        Raises:
+            GdexpError: a file exists or cannot be written, or the run has no epoch.
+        """
+        return type(self).draw(self, out, replace=replace)
 
     def fail(self, error: BaseException, reason: str) -> None:
         """Make the outcome failed, for this reason, and keep the error's traceback."""

@@ -10,6 +10,7 @@ import functools
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from gdexp.descent.trajectory import CHECK, Trajectory
 from gdexp.tracking import environment
 from gdexp.tracking.curves import curve_epochs, epoch_times, parquet
 from gdexp.tracking.dataset_record import dataset_record
+from gdexp.tracking.drawn import drawn
 from gdexp.tracking.facts import environment_tag
 from gdexp.tracking.metric_names import curve_name, metric_name
 from gdexp.tracking.run_record import PROCESS, Curve, RunRecord
@@ -50,6 +52,11 @@ def record(job: Job, result: Result, *, run_id: str | None = None, after: int = 
     """
     assert result.data is not None
     rest: dict[str, Any] = {"params": params(job), "dataset": dataset_record(job, result.data)}
+    artifacts = files(job, result)
+    if job.settings["plots"]:
+        pictures, failure = drawn(result)
+        artifacts |= pictures
+        result = replace(result, notes=result.notes | failure)
     if run_id is not None:
         rest |= {"run_id": run_id, "is_open": True}
     trajectory, started, seconds = result.trajectory, result.started, result.seconds
@@ -65,7 +72,7 @@ def record(job: Job, result: Result, *, run_id: str | None = None, after: int = 
         end_ms=end_ms,
         tags=tags(job) | final_tags(job, result),
         curves=[*curves(job, trajectory, started, seconds, after=after, ended=True), *metrics],
-        artifacts=files(job, result),
+        artifacts=artifacts,
         **rest,
     )
 

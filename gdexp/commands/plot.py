@@ -1,0 +1,147 @@
+"""``python -m gdexp plot``: recorded runs or a sweep as pictures, in a file or a folder."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from gdexp.commands import common
+from gdexp.config.paths import OUTPUTS, absolute, started_in
+from gdexp.errors import GdexpError, UntrustedError, brief, counted
+
+if TYPE_CHECKING:
+    from gdexp.config.trust import Trust
+    from gdexp.descent.result import Result
+    from gdexp.insight.pictures.files import Place
+    from gdexp.insight.pictures.picture import Picture
+    from gdexp.tracking.run_record import RecordedRun
+    from gdexp.tracking.selection import Selection
+    from gdexp.tracking.store import Store
+
+FOLDER = f"{OUTPUTS}/plots"
+MANY = 20  # runs whose losses are drawn together
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command and return its exit code."""
+    parser = common.parser("plot", default="the last sweep, or the newest run if it has none")
+    parser.add_argument(
+        "--out",
+        metavar="PLACE",
+        help="FILE.svg or FILE.png for one sheet with all pictures, or FOLDER/ for an SVG of each "
+        f"(default: a new file in {FOLDER})",
+    )
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="NAME", help="this picture (repeatable)"
+    )
+    parser.add_argument("--force", action="store_true", help="replace files that --out names")
+    common.add_trust(parser)
+    args = parser.parse_args(argv)
+    return common.guarded(lambda: _plot(args))
+
+
+def _plot(args: argparse.Namespace) -> int:
+    from gdexp.config.trust import Trust
+    from gdexp.insight.pictures.files import Place, chosen
+    from gdexp.tracking.connect import open_existing
+    from gdexp.tracking.selection import selection
+
+    place = None if args.out is None else _place(args.out, args.force)
+    here = absolute(".")
+    store = open_existing(args.uri, args.experiment)
+    selected = selection(store, args.runs)
+    pictures, heading, name = _drawn(store, selected, Trust(tuple(args.trust)))
+    if not pictures:
+        raise GdexpError(f"{heading}: there is nothing to draw.")
+    pictures = chosen(pictures, args.only)
+    place = place or Place.new(absolute(FOLDER), name)
+    for path in place.write(pictures, heading):
+        common.show(str(path.relative_to(here) if path.is_relative_to(here) else path))
+    return 0
+
+
+def _place(out: str, force: bool) -> Place:
+    from gdexp.insight.pictures.files import Place
+
+    try:
+        return Place.of(out, replaces=force, how="add --force")
+    except GdexpError as error:
+        raise GdexpError(f"--out: {error}") from error
+
+
+def _drawn(store: Store, selected: Selection, trust: Trust) -> tuple[list[Picture], str, str]:
+    """The pictures, their heading, and the stem of a file for them."""
+    runs = selected.runs
+    if selected.sweep_id is not None:
+        from gdexp.insight.pictures.of_sweep import of_sweep
+        from gdexp.sweep.summary import row_of
+
+        heading = f"sweep {selected.sweep_id}: {counted(len(runs), 'run')}"
+        return [*of_sweep([row_of(run) for run in runs])], heading, f"sweep-{selected.sweep_id}"
+    if len(runs) > 1:
+        return [_losses(store, runs, trust)], counted(len(runs), "run"), "runs"
+    (run,) = runs
+    result = _result(store, run, trust)
+    return _of_run(run, result), f"{run.name} ({run.outcome})", f"run-{run.run_id[:8]}"
+
+
+def _of_run(run: RecordedRun, result: Result) -> list[Picture]:
+    from gdexp.commands.conditions import Conditions
+    from gdexp.insight.pictures.of_run import of_run
+
+    folder = Conditions.recorded(run).folder
+    with started_in(folder if os.path.isdir(folder) else os.getcwd()):
+        return [*of_run(result)]
+
+
+def _losses(store: Store, runs: Sequence[RecordedRun], trust: Trust) -> Picture:
+    from gdexp.insight.pictures.of_runs import of_runs
+    from gdexp.tracking.query import differing
+
+    if len(runs) > MANY:
+        raise GdexpError(
+            f"{len(runs)} runs are too many for one picture. Name up to {MANY}, or a sweep."
+        )
+    keys = differing([run.params for run in runs])
+    results: dict[str, Result] = {}
+    for run in runs:
+        words = [f"{key}={run.params[key]}" for key in keys if key in run.params]
+        name = " ".join(words) or run.run_id[:8]
+        results[f"{name} ({run.run_id[:8]})" if name in results else name] = _result(
+            store, run, trust
+        )
+    picture = of_runs(results)
+    assert picture is not None  # each has an epoch
+    return picture
+
+
+def _result(store: Store, run: RecordedRun, trust: Trust) -> Result:
+    """The recorded result of a run, with its job if that can be read.
+
+    Raises:
+        GdexpError: it has no trajectory, or no epoch in it.
+    """
+    from gdexp.tracking.restore import TRAJECTORY, job_of, result_of
+
+    if TRAJECTORY not in store.files(run):
+        end = "has not ended" if run.status == "RUNNING" else f"ended as {run.outcome}"
+        raise GdexpError(
+            f"run {run.run_id} has no {TRAJECTORY} among its artifacts, so there is nothing to "
+            f"draw: it {end}."
+        )
+    result = result_of(store, run)
+    if not result.trajectory.length:
+        raise GdexpError(
+            f"run {run.run_id} has no epoch, so there is nothing to draw: it {run.outcome}, "
+            f"{result.reason}."
+        )
+    try:
+        result.job = job_of(store, run, trust)
+    except GdexpError as error:
+        is_own = isinstance(error.__cause__ or error, UntrustedError)
+        hint = "" if is_own else " It is drawn from its trajectory alone."
+        print(f"gdexp: {brief(error)}.{hint}", file=sys.stderr)
+    return result

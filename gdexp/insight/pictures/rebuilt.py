@@ -1,0 +1,132 @@
+"""What a run minimised, built again from its settings: the loss wherever one asks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from gdexp.config import capabilities
+from gdexp.descent import predictors
+from gdexp.descent.build import Components, build
+from gdexp.descent.result import Result
+from gdexp.errors import brief
+from gdexp.insight.curvature import Floats, curvature
+
+ROWS = 10_000  # on which the loss of a predictor that is not linear is computed
+NEAR = 0.01  # the relative difference of two losses that are taken to be the same
+
+
+@dataclass(frozen=True)
+class Landscape:
+    """The loss as a function of the parameters, in the order of the trajectory's columns.
+
+    Attributes:
+        loss: from parameters, shape (k, p), to losses, shape (k,).
+        start: the parameters before the first epoch, shape (p,).
+        optimum: where the loss is smallest, shape (p,); None unless it is a quadratic.
+        fine: whether the loss costs so little that it can be computed at thousands of points.
+    """
+
+    loss: Callable[[Floats], Floats]
+    start: Floats
+    optimum: Floats | None = None
+    fine: bool = False
+
+
+def rebuilt(result: Result) -> tuple[Components | None, str]:
+    """The components of a run at its start, or why they cannot be built: (components, reason)."""
+    if result.job is None:
+        return None, "its settings are not known here"
+    job = replace(result.job, settings={**result.job.settings, "device": "cpu"})
+    try:
+        with np.errstate(all="ignore"):
+            return build(job), ""
+    except (
+        Exception,
+        SystemExit,
+    ) as error:  # the data or own code may be gone
+        return None, brief(error)
+
+
+def landscape(result: Result, built: Components) -> Landscape | str:
+    """The loss that a run minimised, or why it is not known.
+
+    At the start it must be the loss recorded in the first epoch, unless that is one of minibatches:
+    else the data or the code have changed since.
+    """
+    assert result.job is not None
+    start = _joined(built)
+    if len(start) != len(result.trajectory.names):
+        return "its predictor has other parameters now"
+    try:
+        with np.errstate(all="ignore"):
+            ground = _quadratic(result, built, start) or _general(built, start)
+            value = float(ground.loss(start[None])[0])
+    except (Exception, SystemExit) as error:  # the user's own code may raise anything
+        return brief(error)
+    first = float(result.trajectory.loss[0])
+    is_same = math.isclose(value, first, rel_tol=NEAR, abs_tol=1e-12)
+    if built.batches is None and len(built.y) <= ROWS and not is_same:
+        return "the loss at the start, computed again, is not the recorded one"
+    return ground
+
+
+def _quadratic(result: Result, built: Components, start: Floats) -> Landscape | None:
+    assert result.job is not None
+    quadratic = curvature(result.job, built)
+    if quadratic is None:
+        return None
+    is_sum = capabilities.reduction(result.job.settings, "loss") == "sum"
+    rows = len(built.data.fitted.y) if is_sum else 1
+    # The curvature has the bias last, the trajectory has it where the predictor has it.
+    size = len(start)
+    is_first = next(iter(built.predictor.parameters)) == "b"
+    order = np.roll(np.arange(size), 1) if is_first else np.arange(size)
+    vectors, optimum = quadratic.vectors[order], quadratic.optimum[order]
+
+    def loss(points: Floats) -> Floats:
+        along = (points - optimum) @ vectors
+        values: Floats = rows * (quadratic.lowest + along**2 @ quadratic.eigenvalues / 2)
+        return values
+
+    # Along directions without curvature, descent does not move.
+    nearest = start - vectors @ (vectors.T @ (start - optimum))
+    return Landscape(loss, start, nearest, fine=True)
+
+
+def _general(built: Components, start: Floats) -> Landscape:
+    step = -(-len(built.y) // ROWS)
+    x, y = built.x[::step], built.y[::step]
+
+    def loss(points: Floats) -> Floats:
+        values = np.empty(len(points))
+        with predictors.inference(built.predictor, x):
+            for i, point in enumerate(points):
+                _set(built, point)
+                values[i] = float(built.loss(built.predictor(x), y))
+        return values
+
+    return Landscape(loss, start)
+
+
+def _joined(built: Components) -> Floats:
+    values = built.predictor.parameters.values()
+    parts = [predictors.to_numpy(value).reshape(-1) for value in values]
+    return np.concatenate([np.empty(0), *parts]).astype(np.float64)
+
+
+def _set(built: Components, point: Floats) -> None:
+    parameters, first = built.predictor.parameters, 0
+    for name, value in parameters.items():
+        size = math.prod(np.shape(value))
+        part = point[first : first + size].reshape(np.shape(value))
+        first += size
+        if hasattr(value, "detach"):
+            value.detach().copy_(value.new_tensor(part.tolist()))
+        elif isinstance(value, np.ndarray):
+            value[...] = part
+        else:
+            parameters[name] = float(part)
