@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from gdexp.config.differing import MAIN as MAIN  # read there, shown with what is read here
+from gdexp.config.differing import differing as differing
 from gdexp.errors import GdexpError, did_you_mean
 from gdexp.tracking.run_record import RecordedRun
 from gdexp.tracking.store import Store
 
 NEWEST = 20  # runs selected if the newest run belongs to no sweep
 KIND, SWEEP, JOB = "gdexp.kind", "gdexp.sweep_id", "gdexp.job"
-MAIN = ("step", "lr", "iters")  # the params that are shown first, and in any case
 IS_RUN = {KIND: "run"}  # other kinds summarise runs
 
 
@@ -53,29 +53,6 @@ def select(
         if sweep is None:
             return _ordered(store.runs(IS_RUN, limit=NEWEST))
     return _ordered(_of_sweep(store, Path(sweep).name))
-
-
-def differing(params: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The params that differ among the params of runs: step, lr and iters first.
-
-    A param that some runs lack (only SGD has updater.momentum) counts only if it differs among the
-    runs that have it; the option that it belongs to differs anyway. A component's setting that
-    equals the run's own (updater.lr and lr) is left out.
-    """
-    values: dict[str, dict[int, Any]] = {}
-    for number, run in enumerate(params):
-        for key, value in run.items():
-            values.setdefault(key, {})[number] = value
-
-    def repeats(key: str) -> bool:
-        whole = values.get(key.rpartition(".")[2], {}) if "." in key else {}
-        return values[key].items() <= whole.items()
-
-    def differs(key: str) -> bool:
-        return len(set(map(str, values[key].values()))) > 1
-
-    keys = [key for key in values if differs(key) and not repeats(key)]
-    return sorted(keys, key=lambda key: key not in MAIN)
 
 
 def _newest(store: Store, count: int) -> list[RecordedRun]:

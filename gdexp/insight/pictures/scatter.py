@@ -1,0 +1,96 @@
+"""Runs as points: where a sweep has too few runs to fill a map, or only one setting varies."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gdexp.insight.pictures import sweep_style as style
+from gdexp.insight.pictures.axes import Axis, Row
+from gdexp.insight.pictures.cells import Panel
+from gdexp.insight.pictures.state import (
+    BOUND,
+    DIVERGED,
+    UNFINISHED,
+    bound_of,
+    contradicts,
+    is_lr,
+    loss_of,
+    state_of,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Normalize
+
+MANY = 600  # points above which they become one image
+
+
+def scattered(axes: Axes, each: Panel, across: Axis, up: Axis, norm: Normalize | None) -> None:
+    """Draw each run of a panel as a point, coloured by its final loss."""
+    for side, axis in (("x", across), ("y", up)):
+        set_scale(axes, side, axis)
+    rows = each.rows
+    points(axes, rows, [across.place(row) for row in rows], [up.place(row) for row in rows], norm)
+    for along, axis in enumerate((across, up)):
+        if is_lr(axis.key, rows):
+            other = up if along == 0 else across
+            pairs = sorted((other.place(row), bound_of(row)) for row in rows)
+            known = np.array([pair for pair in pairs if math.isfinite(pair[1])])
+            if len(known):
+                x, y = (known[:, 1], known[:, 0]) if along == 0 else (known[:, 0], known[:, 1])
+                axes.plot(x, y, color=style.ACCENT, ls="--", lw=1.8, label=BOUND)
+            return
+
+
+def points(
+    axes: Axes, rows: Sequence[Row], x: Sequence[float], y: Sequence[float], norm: Normalize | None
+) -> None:
+    """Draw runs as points, marked by behaviour and ringed if they contradict the forecast.
+
+    Args:
+        axes: where.
+        rows: the runs.
+        x: their horizontal places.
+        y: their vertical places.
+        norm: the scale of the colours; None: all points have one colour.
+    """
+    places = np.array([x, y], float).T.reshape(-1, 2)
+    states = [state_of(row) for row in rows]
+    how: dict[str, Any] = {"rasterized": len(rows) > MANY}
+    for state, (marker, _) in style.MARKS.items():
+        these = [i for i, each in enumerate(states) if each == state]
+        if not these:
+            continue
+        is_plain = norm is None or state in (DIVERGED, UNFINISHED)
+        colour = {"color": style.INK}
+        if not is_plain:
+            losses = [max(loss_of(rows[i]), norm.vmin) for i in these]  # type: ignore[union-attr]
+            colour = {"c": losses, "cmap": style.COLOURS, "norm": norm}  # type: ignore[dict-item]
+            if "$" not in marker:
+                colour["edgecolors"] = style.INK
+        there = places[these]
+        size = 60 if "$" in marker else 26
+        axes.scatter(
+            there[:, 0], there[:, 1], size, marker=marker, lw=0.6, label=state, **colour, **how
+        )
+    odd = [i for i, row in enumerate(rows) if contradicts(row)]
+    if odd:
+        ring = {"facecolors": "none", "edgecolors": style.ACCENT, "lw": 1.5}
+        axes.scatter(places[odd, 0], places[odd, 1], 130, label="odd", **ring, **how)
+
+
+def set_scale(axes: Axes, side: str, axis: Axis) -> None:
+    """Give an axis its scale: its own, or its words as ticks."""
+    if axis.is_numeric:
+        getattr(axes, f"set_{side}scale")(axis.scale)
+        return
+    ticks = axis.ticks()
+    labels = [label for _, label in ticks]
+    getattr(axes, f"set_{side}ticks")([at for at, _ in ticks], labels, **style.NAME)
+    getattr(axes, f"set_{side}lim")(-0.5, len(axis) - 0.5)
+    if side == "x" and sum(len(label) for _, label in ticks) > 60:
+        axes.tick_params(axis="x", rotation=45)
