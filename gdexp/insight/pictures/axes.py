@@ -90,13 +90,13 @@ class Axis:
         if not self.is_numeric:
             steps = range(0, len(self), math.ceil(len(self) / TICKS))
             return [(i, self.label(self.values[i])) for i in steps]
-        marks = [v for v in self._round() if self.values[0] <= v <= self.values[-1]]
+        low, high = float(self.values[0]), float(self.values[-1])
+        marks = [v for v in self._round(low, high) if low <= v <= high]
         return [(self.position(v), short(v, 4)) for v in marks]
 
-    def _round(self) -> Iterable[float]:
+    def _round(self, low: float, high: float) -> Iterable[float]:
         from matplotlib.ticker import LogLocator, MaxNLocator
 
-        low, high = float(self.values[0]), float(self.values[-1])
         if self.scale == "log":
             subs = (1.0,) if high / low > 1000 else (1.0, 2.0, 5.0)
             return [float(v) for v in LogLocator(subs=subs).tick_values(low, high)]

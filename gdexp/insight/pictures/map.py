@@ -6,41 +6,38 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from gdexp.descent.numbers import short
 from gdexp.insight.pictures import sweep_style as style
-from gdexp.insight.pictures.axes import Axis, Floats, Row
+from gdexp.insight.pictures.axes import Axis, Row
 from gdexp.insight.pictures.cells import PANELS, Panel, facets, panel
+from gdexp.insight.pictures.field import SHOWN, draw_field
 from gdexp.insight.pictures.picture import Picture
-from gdexp.insight.pictures.scatter import scattered
+from gdexp.insight.pictures.scatter import draw_points
 from gdexp.insight.pictures.state import (
     BOUND,
-    DIVERGED,
-    GROWING,
     LOSS,
-    OSCILLATING,
-    UNFINISHED,
     bound_of,
     contradicts,
+    is_drawn,
     is_lr,
+    loss_of,
+    scaled,
     state_of,
     summary,
 )
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.colors import Normalize
+    from matplotlib.figure import Figure
 
 FULL = 0.5  # share of the cells that have a run, below which runs are drawn as points
-WRITTEN = 10  # cells along an axis up to which each has its number
-MARKED = 16  # cells along an axis of which each has its mark; of more, so many
 TABLE = 50  # rows of the table
-SHOWN = (OSCILLATING, GROWING, DIVERGED, UNFINISHED)  # states with a mark; others have none
 
 
 def map_of(rows: Sequence[Row], across: Axis, up: Axis, others: Sequence[Axis] = ()) -> Picture:
     """Draw the final loss over two settings.
+
+    Where most cells have a run, cells are coloured; else each run is a point.
 
     Args:
         rows: the runs.
@@ -49,37 +46,41 @@ def map_of(rows: Sequence[Row], across: Axis, up: Axis, others: Sequence[Axis] =
         others: the other settings that differ: a panel for each combination of them, or, if these
             are too many, one panel with the best run of each cell.
     """
-    groups = facets(rows, others) if others else {"": list(rows)}
+    groups = facets(rows, others)
     is_best = len(groups) > PANELS
-    if is_best:
-        groups = {"": list(rows)}
+    groups = {"": list(rows)} if is_best else groups
     panels = [panel(members, across, up, title, is_best) for title, members in groups.items()]
-    size = len(across) * len(up)
-    is_field = max(len(each.cells) for each in panels) >= FULL * size
-    norm = style.norm_of(v for each in panels for v in each.losses((len(up), len(across))).flat)
+    is_field = max(len(each.cells) for each in panels) >= FULL * len(across) * len(up)
+    shown = [row for each in panels for row in (each.cells.values() if is_field else each.rows)]
+    norm = style.norm_of(scaled(shown))
     figure, places = _figure(len(panels), across, up)
+    draw = draw_field if is_field else draw_points
     for axes, each in zip(places, panels, strict=True):
-        if is_field:
-            _field(axes, each, across, up, norm)
-        else:
-            scattered(axes, each, across, up, norm)
+        draw(axes, each, across, up, norm)
         axes.set_title(each.title, fontsize=10, **style.NAME)
-    losses = [v for each in panels for v in each.losses((len(up), len(across))).flat]
     if norm is not None:
+        losses = [loss_of(row) for row in shown if is_drawn(row)]
         style.add_colorbar(figure, places, norm, "final loss", losses)
-    cells = [row for each in panels for row in each.cells.values()]
-    has_bound = any(math.isfinite(v) for each in panels for v in _bounds(each, across, up))
-    odd = any(map(contradicts, cells))
-    marks = SHOWN if is_field else tuple(style.MARKS)
-    states = map(state_of, cells)
-    keys = style.keys_of(states, odd=odd, bound=has_bound, shown=marks)
+    bounds = _bounds(panels, across, up)
+    keys = style.keys_of(
+        map(state_of, shown),
+        odd=any(map(contradicts, shown)),
+        bound=bool(bounds),
+        shown=SHOWN if is_field else tuple(style.MARKS),
+    )
     style.add_legend(figure, keys)
+    words = [_first_words(panels, across, up, norm)]
+    if is_field and is_best:
+        words.append(f"Each cell shows its best run over {', '.join(a.key for a in others)}.")
+    elif is_field and (most := max(each.repeated for each in panels)) > 1:
+        words.append(f"Each cell shows the median of its runs, up to {most}.")
+    words += [summary(rows), _bound_words(bounds)]
     title = f"Final loss by {across.key} and {up.key}"
-    description = _description(rows, panels, title, others if is_best else (), norm, has_bound)
-    return Picture("map", title, description, _table(cells, [across, up, *others]), figure)
+    table = _table(shown, [across, up, *others])
+    return Picture("map", title, " ".join(filter(None, words)), table, figure)
 
 
-def _figure(count: int, across: Axis, up: Axis) -> tuple[Any, list[Axes]]:
+def _figure(count: int, across: Axis, up: Axis) -> tuple[Figure, list[Axes]]:
     """A figure with so many panels, and room for the numbers in their cells."""
     columns = 1 if count == 1 else 2 if count in (2, 4) else 3
     lines = math.ceil(count / columns)
@@ -96,131 +97,26 @@ def _figure(count: int, across: Axis, up: Axis) -> tuple[Any, list[Axes]]:
     return figure, list(places[:count])
 
 
-def _field(axes: Axes, each: Panel, across: Axis, up: Axis, norm: Normalize | None) -> None:
-    """Draw every cell as a coloured rectangle, all of them as one small image."""
-    from matplotlib.colors import ListedColormap
+def _bounds(panels: Sequence[Panel], across: Axis, up: Axis) -> list[float]:
+    """The bounds that are drawn, in ascending order."""
+    if not any(is_lr(axis.key, panels[0].rows) or panels[0].edges() for axis in (across, up)):
+        return []
+    return sorted({b for each in panels for row in each.rows if math.isfinite(b := bound_of(row))})
 
-    shape = len(up), len(across)
-    losses = each.losses(shape)
-    how: dict[str, Any] = {"origin": "lower", "aspect": "auto", "interpolation": "none"}
-    for state in (DIVERGED, UNFINISHED):
-        there = each.where(state, shape)
-        if not np.isnan(there).all():
-            axes.imshow(there, cmap=ListedColormap([style.GREY]), **how)
+
+def _first_words(panels: Sequence[Panel], across: Axis, up: Axis, norm: Any) -> str:
+    words = f"Final loss by {across.key} and {up.key}"
     if norm is not None:
-        clipped = np.where(losses < (norm.vmin or -math.inf), norm.vmin, losses)
-        axes.imshow(clipped, cmap=style.COLOURS, norm=norm, **how)
-    axes.set_xlim(-0.5, len(across) - 0.5)
-    axes.set_ylim(-0.5, len(up) - 0.5)
-    for axis, ticks in ((axes.xaxis, across.ticks()), (axes.yaxis, up.ticks())):
-        axis.set_ticks([at for at, _ in ticks], [label for _, label in ticks], **style.NAME)
-    if max(len(label) for _, label in across.ticks()) * len(across.ticks()) > 60:
-        axes.tick_params(axis="x", rotation=45)
-    is_written = max(shape) <= WRITTEN
-    _mark(axes, each, losses, norm, 0.28 if is_written else 0.0)
-    if is_written and norm is not None:
-        _write(axes, losses, norm)
-    _draw_bound(axes, each, across, up)
-
-
-def _mark(axes: Axes, each: Panel, losses: Floats, norm: Normalize | None, lift: float) -> None:
-    """Mark the behaviour of the runs, in every so many cells if they are many."""
-    up, across = losses.shape
-    step = math.ceil(across / MARKED), math.ceil(up / MARKED)
-    size = 6 if max(up, across) <= WRITTEN else 4
-    odd = [place for place, row in each.cells.items() if contradicts(row)]
-    for state in SHOWN:
-        marker, _ = style.MARKS[state]
-        places = [
-            (i, j)
-            for (i, j), row in each.cells.items()
-            if state_of(row) == state
-            and i % step[0] == step[0] // 2
-            and j % step[1] == step[1] // 2
-        ]
-        for dark in (False, True):
-            there = [(i, j) for i, j in places if _is_dark(losses[j, i], norm) == dark]
-            if there:
-                x, y = np.array(there, float).T
-                lifted = y + (lift if state not in (DIVERGED, UNFINISHED) else 0)
-                colour = "white" if dark else style.INK
-                axes.plot(x, lifted, ls="", marker=marker, color=colour, ms=size, label=state)
-    if odd:
-        x, y = np.array(odd, float).T
-        ring = {"mfc": "none", "mec": style.ACCENT, "mew": 1.5}
-        axes.plot(x, y, ls="", marker="o", ms=min(18, 200 / max(up, across)), label="odd", **ring)
-
-
-def _is_dark(loss: float, norm: Normalize | None) -> bool:
-    return norm is not None and not math.isnan(loss) and style.is_dark(loss, norm)
-
-
-def _write(axes: Axes, losses: Floats, norm: Normalize) -> None:
-    """Write the loss into each cell."""
-    size = 8 if losses.shape[1] <= 6 else 6
-    for (j, i), loss in np.ndenumerate(losses):
-        if not math.isnan(loss):
-            colour = "white" if style.is_dark(loss, norm) else style.INK
-            text = style.compact(loss)
-            axes.text(i, j - 0.1, text, color=colour, ha="center", va="center", fontsize=size)
-
-
-def _bounds(each: Panel, across: Axis, up: Axis) -> list[float]:
-    """The bounds that are drawn as a line, if an axis is that of the learning rate."""
-    for along, axis in enumerate((across, up)):
-        if is_lr(axis.key, each.rows):
-            return each.bounds(along, len(up if along == 0 else across))
-    return [1.0] if each.edges() else []
-
-
-def _draw_bound(axes: Axes, each: Panel, across: Axis, up: Axis) -> None:
-    """Draw the bound: a line where it is constant along the other axis, a stair where it is not."""
-    how: dict[str, Any] = {"color": style.ACCENT, "ls": "--", "lw": 1.8, "label": BOUND}
-    for along, axis in enumerate((across, up)):
-        if not is_lr(axis.key, each.rows):
-            continue
-        bounds = each.bounds(along, len(up if along == 0 else across))
-        at = [math.nan if math.isnan(b) else axis.position(b) for b in bounds]
-        points = [(p, edge) for j, p in enumerate(at) for edge in (j - 0.5, j + 0.5)]
-        positions, edges = np.array(points, float).T
-        if not np.isnan(positions).all():
-            axes.plot(*((positions, edges) if along == 0 else (edges, positions)), **how)
-        return
-    for x, y in each.edges():
-        axes.plot(x, y, **how)
-
-
-def _description(
-    rows: Sequence[Row],
-    panels: Sequence[Panel],
-    title: str,
-    others: Sequence[Axis],
-    norm: Normalize | None,
-    has_bound: bool,
-) -> str:
-    """What can be seen, in a few sentences."""
-    text = title
-    if norm is not None:
-        text += f", coloured from {short(float(norm.vmin), 3)} to {short(float(norm.vmax), 3)}"
-    if len(panels) > 1:
-        text += f", in {len(panels)} panels"
-    parts = [f"{text}."]
-    if others:
-        parts.append(f"Each cell shows its best run over {', '.join(a.key for a in others)}.")
-    elif (most := max(each.repeated for each in panels)) > 1:
-        parts.append(f"Each cell shows the median of its runs, up to {most}.")
-    parts.append(summary(rows))
-    if has_bound:
-        known = {b for each in panels for row in each.rows if math.isfinite(b := bound_of(row))}
-        parts.append(_bound_words(sorted(known)))
-    return " ".join(filter(None, parts))
+        words += f", coloured from {short(norm.vmin, 3)} to {short(norm.vmax, 3)}"
+    return f"{words}, in {len(panels)} panels." if len(panels) > 1 else f"{words}."
 
 
 def _bound_words(bounds: Sequence[float]) -> str:
-    words = short(bounds[0], 3)
-    if len({short(b, 3) for b in bounds}) > 1:
-        words = f"{words} to {short(bounds[-1], 3)}"
-    return f"The dashed line is the largest lr that converges, as forecast: {words}."
+    if not bounds:
+        return ""
+    words, last = short(bounds[0], 3), short(bounds[-1], 3)
+    words += f" to {last}" if last != words else ""
+    return f"The dashed line is the {style.BOUND_LABEL}: {words}."
 
 
 def _table(cells: Sequence[Row], axes: Sequence[Axis]) -> dict[str, list[Any]]:

@@ -37,7 +37,7 @@ def of_sweep(
     drawn = chosen(rows, axes) if axes else differ[:2]
     others = [axis for axis in differ if axis.key not in {each.key for each in drawn}]
     if len(drawn) == 2:
-        yield map_of(rows, *drawn, others)
+        yield map_of(rows, drawn[0], drawn[1], others)
     else:
         yield profile_of(rows, drawn[0] if drawn else None)
     if len(differ) > 2 and len(facets(rows, others)) > PANELS:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from gdexp.descent.numbers import short
 from gdexp.insight.pictures import sweep_style as style
 from gdexp.insight.pictures.axes import Axis, Row
@@ -18,6 +20,7 @@ from gdexp.insight.pictures.state import (
     is_drawn,
     loss_of,
     rank,
+    scaled,
     state_of,
     summary,
 )
@@ -43,14 +46,15 @@ def parallel_of(rows: Sequence[Row], axes: Sequence[Axis]) -> Picture:
     shown_axes = axes[:AXES]
     ranked = sorted(rows, key=rank)  # the best are drawn last, on top
     shown = [ranked[i] for i in style.thinned(len(ranked), DRAWN)][::-1]
-    norm = style.norm_of(loss_of(row) for row in shown if is_drawn(row))
+    norm = style.norm_of(scaled(shown))
     figure = style.figure_of(2.0 + 1.25 * (len(shown_axes) + 1), 4.4)
     place = figure.subplots()
     for row in shown:
         _line(place, row, shown_axes, norm, is_best=row is best_of(shown))
     _frame(place, shown_axes, norm, any(not is_drawn(row) for row in shown))
     if norm is not None:
-        style.add_colorbar(figure, place, norm, "final loss", map(loss_of, shown))
+        losses = [loss_of(row) for row in shown if is_drawn(row)]
+        style.add_colorbar(figure, place, norm, "final loss", losses)
     keys = []
     if any(not is_drawn(row) for row in shown):
         keys.append(style.line("--", "diverged or not finished", color=style.FAINT))
@@ -76,7 +80,7 @@ def _line(
     else:
         colour = style.colour_of(loss_of(row), norm)
         style_of = {"color": colour, "lw": 3 if is_best else 0.8, "zorder": 3 if is_best else 2}
-        heights.append(min(1.0, max(0.0, float(norm(max(loss_of(row), norm.vmin or 0.0))))))
+        heights.append(min(1.0, max(0.0, float(norm(max(loss_of(row), style.lowest(norm)))))))
     place.plot(range(len(heights)), heights, **style_of)
 
 
@@ -101,19 +105,22 @@ def _frame(place: Axes, axes: Sequence[Axis], norm: Normalize | None, lost: bool
     last = len(axes)
     place.axvline(last, color=style.INK, lw=0.8, zorder=4)
     if norm is not None:
-        _low, _high = float(norm.vmin), float(norm.vmax)
         for share in (0.0, 0.5, 1.0):
-            _name(place, last, share, short(float(norm.inverse(share)), 2))
+            _name(place, last, share, short(_loss_at(share, norm), 2))
     if lost:
         _name(place, last, 1.08, "diverged")
     labels = [*(axis.key for axis in axes), "final loss"]
+    labels = [label.replace(".", ".\n") for label in labels]
     place.set_xticks(range(len(labels)), labels, **style.NAME)
-    if max(map(len, labels)) > 12:
-        place.tick_params(axis="x", rotation=30)
     place.set_yticks([])
     place.set_xlim(-0.1, last + 0.45)
     for side in ("top", "left", "right", "bottom"):
         place.spines[side].set_visible(False)
+
+
+def _loss_at(share: float, norm: Normalize) -> float:
+    """The loss at this share of the scale of the colours."""
+    return float(norm.inverse(np.array([share]))[0])
 
 
 def _name(place: Axes, x: float, y: float, text: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gdexp.insight.pictures import sweep_style as style
-from gdexp.insight.pictures.axes import SEED, Axis, Row, axis_of
+from gdexp.insight.pictures.axes import NONE, SEED, Axis, Row, axis_of
 from gdexp.insight.pictures.picture import Picture
 from gdexp.insight.pictures.scatter import points, set_scale
 from gdexp.insight.pictures.state import (
@@ -46,10 +46,13 @@ def profile_of(rows: Sequence[Row], axis: Axis | None) -> Picture:
     style.limit_logarithmic(axes, losses)
     low, high = axes.get_ylim()
     x = np.array([axis.place(row) for row in rows])
-    ceiling = 0.97
     is_log = axes.get_yscale() == "log"
-    top = low * (high / low) ** ceiling if is_log else low + ceiling * (high - low)
-    y = np.clip(np.where(np.isnan(losses), top, losses), low if is_log else None, None)
+
+    def height(share: float) -> float:
+        return float(low * (high / low) ** share if is_log else low + share * (high - low))
+
+    y = np.where(np.isnan(losses), height(0.97), losses)
+    y = np.maximum(y, height(0.03)) if is_log else y
     points(axes, rows, x.tolist(), y.tolist(), None)
     _join(axes, axis, x, losses)
     bounds = sorted({b for row in rows if math.isfinite(b := bound_of(row))})
@@ -68,16 +71,20 @@ def profile_of(rows: Sequence[Row], axis: Axis | None) -> Picture:
     title = f"Final loss by {axis.key}"
     which = f"{why} {axis.key}" if why.endswith("in") else why
     words = f"{which}, so there are no two axes for a map: this draws the final loss "
-    words += "of each" if not why.endswith("in") else f"over {axis.key}"
+    words += "of each run" if not why.endswith("in") else f"over {axis.key}"
     above = "" if not np.isnan(losses).any() else " Runs without a final loss stand at the top."
-    line = "" if not bounds else f" The dashed line is at lr={bounds[0]:.4g}, {style.BOUND_LABEL}."
+    line = (
+        ""
+        if not bounds
+        else f" The dashed line is at {axis.key}={bounds[0]:.4g}, the {style.BOUND_LABEL}."
+    )
     description = f"{words}. {summary(rows)}{above}{line}"
     return Picture("map", title, description, _table(rows, axis), figure)
 
 
 def _numbered(rows: Sequence[Row]) -> Axis:
     """An axis on which each run has a place of its own."""
-    return axis_of(rows, "job")
+    return Axis("job", tuple(dict.fromkeys(str(row.get("job", NONE)) for row in rows)), "category")
 
 
 def _join(axes: Any, axis: Axis, x: Any, losses: Any) -> None:

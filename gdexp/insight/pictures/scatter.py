@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gdexp.insight.pictures import sweep_style as style
-from gdexp.insight.pictures.axes import Axis, Row
+from gdexp.insight.pictures.axes import Axis, Floats, Row
 from gdexp.insight.pictures.cells import Panel
 from gdexp.insight.pictures.state import (
     BOUND,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 MANY = 600  # points above which they become one image
 
 
-def scattered(axes: Axes, each: Panel, across: Axis, up: Axis, norm: Normalize | None) -> None:
+def draw_points(axes: Axes, each: Panel, across: Axis, up: Axis, norm: Normalize | None) -> None:
     """Draw each run of a panel as a point, coloured by its final loss."""
     for side, axis in (("x", across), ("y", up)):
         set_scale(axes, side, axis)
@@ -38,12 +38,29 @@ def scattered(axes: Axes, each: Panel, across: Axis, up: Axis, norm: Normalize |
     for along, axis in enumerate((across, up)):
         if is_lr(axis.key, rows):
             other = up if along == 0 else across
-            pairs = sorted((other.place(row), bound_of(row)) for row in rows)
-            known = np.array([pair for pair in pairs if math.isfinite(pair[1])])
-            if len(known):
-                x, y = (known[:, 1], known[:, 0]) if along == 0 else (known[:, 0], known[:, 1])
-                axes.plot(x, y, color=style.ACCENT, ls="--", lw=1.8, label=BOUND)
+            pairs = {(other.place(row), b) for row in rows if math.isfinite(b := bound_of(row))}
+            if pairs:
+                _draw_bound(axes, along, np.array(sorted(pairs)))
             return
+
+
+def _draw_bound(axes: Axes, along: int, pairs: Floats) -> None:
+    """Draw the bound over the other setting: a line, or a tick for each run if it depends on more.
+
+    Args:
+        axes: where.
+        along: the axis of the learning rate: 0 across, 1 up.
+        pairs: places on the other axis, in ascending order, and their bounds, shape (n, 2).
+    """
+    x, y = pairs[:, ::-1].T if along == 0 else pairs.T
+    is_line = len(np.unique(pairs[:, 0])) == len(pairs) and len(pairs) > 1
+    if len(np.unique(pairs[:, 1])) == 1:
+        line = axes.axvline if along == 0 else axes.axhline
+        line(float(pairs[0, 1]), color=style.ACCENT, ls="--", lw=1.8, label=BOUND)
+    elif is_line:
+        axes.plot(x, y, color=style.ACCENT, ls="--", lw=1.8, label=BOUND)
+    else:
+        axes.plot(x, y, "|" if along == 0 else "_", color=style.ACCENT, ms=9, mew=1.4, label=BOUND)
 
 
 def points(
@@ -65,11 +82,10 @@ def points(
         these = [i for i, each in enumerate(states) if each == state]
         if not these:
             continue
-        is_plain = norm is None or state in (DIVERGED, UNFINISHED)
-        colour = {"color": style.INK}
-        if not is_plain:
-            losses = [max(loss_of(rows[i]), norm.vmin) for i in these]  # type: ignore[union-attr]
-            colour = {"c": losses, "cmap": style.COLOURS, "norm": norm}  # type: ignore[dict-item]
+        colour: dict[str, Any] = {"color": style.INK}
+        if norm is not None and state not in (DIVERGED, UNFINISHED):
+            losses = [max(loss_of(rows[i]), style.lowest(norm)) for i in these]
+            colour = {"c": losses, "cmap": style.COLOURS, "norm": norm}
             if "$" not in marker:
                 colour["edgecolors"] = style.INK
         there = places[these]
@@ -79,7 +95,7 @@ def points(
         )
     odd = [i for i, row in enumerate(rows) if contradicts(row)]
     if odd:
-        ring = {"facecolors": "none", "edgecolors": style.ACCENT, "lw": 1.5}
+        ring: dict[str, Any] = {"facecolors": "none", "edgecolors": style.ACCENT, "lw": 1.5}
         axes.scatter(places[odd, 0], places[odd, 1], 130, label="odd", **ring, **how)
 
 

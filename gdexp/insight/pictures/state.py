@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from gdexp.descent.numbers import short
 from gdexp.errors import counted
@@ -94,6 +94,16 @@ def rank(row: Row) -> float:
     return loss_of(row) if is_drawn(row) else math.inf
 
 
+def scaled(rows: Iterable[Row]) -> list[float]:
+    """The losses that make the scale of the colours: of runs that grew only if there are no others.
+
+    A loss that has grown by decades would leave no colours for the others.
+    """
+    drawn = [row for row in rows if is_drawn(row)]
+    fallen = [loss_of(row) for row in drawn if state_of(row) != GROWING and not is_above(row)]
+    return fallen or [loss_of(row) for row in drawn]
+
+
 def best_of(rows: Sequence[Row]) -> Row | None:
     """The run with the smallest final loss; None if none completed."""
     return min(filter(is_drawn, rows), key=rank, default=None)
@@ -103,7 +113,7 @@ def summary(rows: Sequence[Row]) -> str:
     """What there is to see: the best run, how many diverged, and what contradicts the forecast."""
     parts = []
     if best := best_of(rows):
-        where = ", ".join(f"{axis.key}={best.get(axis.key)}" for axis in swept(rows)[:4])
+        where = ", ".join(f"{axis.key}={axis.label(axis.of(best))}" for axis in swept(rows)[:4])
         parts.append(f"The smallest is {short(loss_of(best))}{f', with {where}' if where else ''}.")
     states = Counter(state_of(row) for row in rows)
     if states[DIVERGED] == len(rows):

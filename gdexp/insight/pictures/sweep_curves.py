@@ -75,7 +75,11 @@ def curves_of(rows: Sequence[Row], axes: Sequence[Axis], losses: Losses) -> Pict
     if any(state_of(row) == DIVERGED for row in shown):
         style.add_legend(figure, [style.line("--", "diverged"), style.line("-", "did not diverge")])
     by = f" by {colour.key}" if colour is not None else ""
-    words = f"The loss by epoch, a curve for each {colour.key}." if by else "The loss by epoch."
+    words = (
+        f"The loss by epoch, a curve for each {colour.key}."
+        if colour is not None
+        else "The loss by epoch."
+    )
     if len(shown) < len(longest):
         words = f"The loss by epoch of {len(shown)} of {len(longest)} runs, evenly sampled{by}."
     if len(longest) < len(rows):
@@ -182,13 +186,15 @@ def _kept(values: Floats, points: int) -> list[int]:
 def _limit(
     place: Axes, rows: Sequence[Row], curves: Mapping[str, Curve], everything: Floats
 ) -> None:
-    """Limit the axis: curves that diverge leave it at the top, 3 decades above the others."""
+    """Limit the axis: curves that diverge leave it 3 decades above the start."""
     kept = [curves[r["run_id"]][1] for r in rows if state_of(r) != DIVERGED]
-    style.limit_logarithmic(place, np.concatenate(kept) if kept else everything)
-    if place.get_yscale() == "log" and kept and len(kept) < len(rows):
-        low, high = place.get_ylim()
-        finite = everything[np.isfinite(everything)]
-        place.set_ylim(low, min(high * 1e3, float(finite.max()) * 2))
+    starts = [float(curves[r["run_id"]][1][0]) for r in rows]
+    if len(kept) == len(rows):
+        style.limit_logarithmic(place, everything)
+        return
+    ceiling = max(v for v in (*starts, *(v.max() for v in kept)) if math.isfinite(v)) * 1e3
+    shown = everything[everything <= ceiling] if ceiling > 0 else everything
+    style.limit_logarithmic(place, np.append(shown, min(ceiling, np.nanmax(everything))))
 
 
 def _table(

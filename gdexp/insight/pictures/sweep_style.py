@@ -70,7 +70,13 @@ def colour_of(loss: float, norm: Normalize) -> Any:
     """The colour of a loss; a loss below the scale, such as 0, has that of its lower end."""
     import matplotlib
 
-    return matplotlib.colormaps[COLOURS](norm(max(loss, norm.vmin or loss)))
+    return matplotlib.colormaps[COLOURS](norm(max(loss, lowest(norm))))
+
+
+def lowest(norm: Normalize) -> float:
+    """The lower end of the scale of the colours."""
+    assert norm.vmin is not None
+    return float(norm.vmin)
 
 
 def is_dark(loss: float, norm: Normalize) -> bool:
@@ -82,12 +88,13 @@ def is_dark(loss: float, norm: Normalize) -> bool:
 def add_colorbar(
     figure: Figure, axes: Any, norm: Normalize, label: str, losses: Iterable[float]
 ) -> None:
-    """Add the scale of the colours; its arrow says that losses lie below it."""
+    """Add the scale of the colours; arrows at its ends say that losses lie beyond them."""
     from matplotlib.cm import ScalarMappable
 
-    below = any(loss < (norm.vmin or loss) for loss in losses)
-    mappable = ScalarMappable(norm, COLOURS)
-    figure.colorbar(mappable, ax=axes, label=label, extend="min" if below else "neither")
+    known = [loss for loss in losses if math.isfinite(loss)]
+    below, above = min(known) < lowest(norm), max(known) > (norm.vmax or math.inf)
+    extend = "both" if below and above else "min" if below else "max" if above else "neither"
+    figure.colorbar(ScalarMappable(norm, COLOURS), ax=axes, label=label, extend=extend)
 
 
 def limit_logarithmic(axes: Axes, losses: Floats) -> None:
@@ -197,7 +204,7 @@ def name_ends(axes: Axes, lines: Sequence[Line2D], names: Sequence[str], key: st
         names: their names.
         key: what the names are values of, named by the uppermost.
     """
-    heights = [_height(axes, float(line.get_ydata()[-1])) for line in lines]  # type: ignore[index]
+    heights = [_height(axes, float(np.asarray(line.get_ydata())[-1])) for line in lines]
     order = np.argsort(heights, kind="stable")
     at = -GAP
     places = [at := max(heights[i], at + GAP) for i in order]
@@ -205,8 +212,17 @@ def name_ends(axes: Axes, lines: Sequence[Line2D], names: Sequence[str], key: st
     places = [at := min(place, at - GAP) for place in places[::-1]][::-1]
     for number, (i, y) in enumerate(zip(order.tolist(), places, strict=True)):
         line = lines[i]
-        look = {"color": line.get_color(), "ls": line.get_linestyle(), "marker": line.get_marker()}
-        sample = {"transform": axes.transAxes, "clip_on": False, "ms": 4, "markevery": [1]}
+        look: dict[str, Any] = {
+            "color": line.get_color(),
+            "ls": line.get_linestyle(),
+            "marker": line.get_marker(),
+        }
+        sample: dict[str, Any] = {
+            "transform": axes.transAxes,
+            "clip_on": False,
+            "ms": 4,
+            "markevery": [1],
+        }
         axes.plot([1.01, 1.03, 1.05], [y, y, y], lw=1.4, **look, **sample)
         name = f"{key}={names[i]}" if key and number == len(lines) - 1 else names[i]
         axes.text(1.06, y, name, transform=axes.transAxes, fontsize=8, va="center", **NAME)
@@ -231,7 +247,6 @@ def compact(number: float, digits: int = 2) -> str:
     ('3.3e-7', '4.6e-4', '180', '0.25')
     """
     if number and not 0.001 <= abs(number) < 10_000:
-        return (
-            f"{number:.{digits - 1}e}".replace("e-0", "e-").replace("e+0", "e").replace("e+", "e")
-        )
+        digit, _, power = f"{number:.{digits - 1}e}".partition("e")
+        return f"{float(digit):g}e{int(power)}"
     return f"{float(f'{number:.{digits}g}'):g}"
