@@ -55,8 +55,11 @@ def _show(args: argparse.Namespace) -> int:
     store = open_existing(args.uri, args.experiment)
     runs = select(store, args.runs)
     common.report_silent(runs)
+    summary = None if args.runs else _pictured(store, runs)
     if store.uri.startswith("http"):
-        _announce(store.uri.rstrip("/"), pages(store, runs, named=bool(args.runs)), args.open)
+        prepared = _with_pictures(pages(store, runs, named=bool(args.runs)), summary)
+        _announce(store.uri.rstrip("/"), prepared, args.open)
+        _log_pictures(store, runs, summary)
         return 0
     ready_for_mlflow(store.uri)
     with listen(args.port) as listener:
@@ -64,8 +67,51 @@ def _show(args: argparse.Namespace) -> int:
             "starting MLflow's pages, which takes a few seconds; Ctrl-C stops them", file=sys.stderr
         )
         base = f"http://{HOST}:{listener.getsockname()[1]}"
-        prepared = pages(store, runs, named=bool(args.runs))
-        return serve(store, listener, lambda: _announce(base, prepared, args.open))
+        prepared = _with_pictures(pages(store, runs, named=bool(args.runs)), summary)
+        drawing = threading.Thread(target=_log_pictures, args=[store, runs, summary], daemon=True)
+
+        def ready() -> None:
+            _announce(base, prepared, args.open)
+            drawing.start()  # only now, so that it does not delay the pages
+
+        try:
+            return serve(store, listener, ready)
+        finally:
+            if drawing.ident is not None:
+                drawing.join(PATIENCE)
+
+
+def _pictured(store: Store, runs: Sequence[RecordedRun]) -> RecordedRun | None:
+    """The summary run that gets the pictures of the sweep; None if they are no sweep."""
+    from gdexp.sweep.pictured import can_have_pictures
+    from gdexp.tracking.query import KIND, SWEEP
+    from gdexp.tracking.views import sweep_of
+
+    sweep = sweep_of(runs)
+    summaries = store.runs({KIND: "sweep", SWEEP: sweep}, limit=1) if sweep else []
+    return next(filter(can_have_pictures, summaries), None)
+
+
+def _log_pictures(store: Store, runs: Sequence[RecordedRun], summary: RecordedRun | None) -> None:
+    """Add the pictures of a sweep to its summary run; the pages open all the same if that fails."""
+    from gdexp.sweep.pictured import log_pictures
+    from gdexp.tracking.selection import Selection
+
+    if summary is None:
+        return
+    try:
+        log_pictures(store, Selection([*runs], summary.tags["gdexp.sweep_id"], summary))
+    except Exception as error:
+        print(f"the sweep's pictures cannot be logged: {brief(error)}.", file=sys.stderr)
+
+
+def _with_pictures(prepared: Mapping[str, str], summary: RecordedRun | None) -> dict[str, str]:
+    """The pages, with that of the pictures before the last."""
+    if summary is None:
+        return dict(prepared)
+    *first, last = prepared.items()
+    place = f"experiments/{summary.experiment_id}/runs/{summary.run_id}"
+    return dict([*first, ("pictures", f"{place}/artifacts/plots/map.svg"), last])
 
 
 def _announce(base: str, prepared: Mapping[str, str], wanted: bool) -> None:

@@ -42,17 +42,17 @@ def select(
     if ids:
         return [by_id(store, prefix) for prefix in dict.fromkeys(ids)]
     if everything:
-        return _ordered(_not_empty(store, store.runs(IS_RUN)))
+        return in_order(_not_empty(store, store.runs(IS_RUN)))
     if last is not None:
-        return _ordered(_not_empty(store, _newest(store, last)))
+        return in_order(_not_empty(store, _newest(store, last)))
     if sweep in (None, "last"):
         newest = store.runs(IS_RUN | ({SWEEP: None} if sweep else {}), limit=1)
         if sweep and not newest:
             raise GdexpError(f"--sweep: experiment {store.experiment} has no sweep yet.")
         sweep = _not_empty(store, newest)[0].tags.get(SWEEP)
         if sweep is None:
-            return _ordered(store.runs(IS_RUN, limit=NEWEST))
-    return _ordered(_of_sweep(store, Path(sweep).name))
+            return in_order(store.runs(IS_RUN, limit=NEWEST))
+    return in_order(_of_sweep(store, Path(sweep).name))
 
 
 def _newest(store: Store, count: int) -> list[RecordedRun]:
@@ -117,7 +117,7 @@ def by_id(store: Store, prefix: str, kinds: Sequence[str] = ("run",)) -> Recorde
     return runs[0]
 
 
-def _ordered(runs: list[RecordedRun]) -> list[RecordedRun]:
+def in_order(runs: list[RecordedRun]) -> list[RecordedRun]:
     """Sort runs by start time, keeping the jobs of a sweep together, by number."""
     began: dict[str, int] = {}
     for run in runs:
