@@ -23,6 +23,7 @@ from gdexp.errors import GdexpError, StoreError, brief
 
 if TYPE_CHECKING:
     from gdexp.tracking.run_record import RecordedRun
+    from gdexp.tracking.selection import Selection
     from gdexp.tracking.store import Store
 
 HOST, PORT = "127.0.0.1", 5000
@@ -48,6 +49,7 @@ def _port(text: str) -> int:
 
 
 def _show(args: argparse.Namespace) -> int:
+    from gdexp.sweep.pictured import own_sweep
     from gdexp.tracking.connect import open_existing
     from gdexp.tracking.migration import ready_for_mlflow
     from gdexp.tracking.query import select
@@ -55,11 +57,11 @@ def _show(args: argparse.Namespace) -> int:
     store = open_existing(args.uri, args.experiment)
     runs = select(store, args.runs)
     common.report_silent(runs)
-    summary = None if args.runs else _pictured(store, runs)
+    sweep = None if args.runs else own_sweep(store, runs)
     if store.uri.startswith("http"):
-        prepared = _with_pictures(pages(store, runs, named=bool(args.runs)), summary)
+        prepared = _with_pictures(pages(store, runs, named=bool(args.runs)), sweep)
         _announce(store.uri.rstrip("/"), prepared, args.open)
-        _log_pictures(store, runs, summary)
+        _log_pictures(store, sweep)
         return 0
     ready_for_mlflow(store.uri)
     with listen(args.port) as listener:
@@ -67,8 +69,8 @@ def _show(args: argparse.Namespace) -> int:
             "starting MLflow's pages, which takes a few seconds; Ctrl-C stops them", file=sys.stderr
         )
         base = f"http://{HOST}:{listener.getsockname()[1]}"
-        prepared = _with_pictures(pages(store, runs, named=bool(args.runs)), summary)
-        drawing = threading.Thread(target=_log_pictures, args=[store, runs, summary], daemon=True)
+        prepared = _with_pictures(pages(store, runs, named=bool(args.runs)), sweep)
+        drawing = threading.Thread(target=_log_pictures, args=[store, sweep], daemon=True)
 
         def ready() -> None:
             _announce(base, prepared, args.open)
@@ -81,37 +83,25 @@ def _show(args: argparse.Namespace) -> int:
                 drawing.join(PATIENCE)
 
 
-def _pictured(store: Store, runs: Sequence[RecordedRun]) -> RecordedRun | None:
-    """The summary run that gets the pictures of the sweep; None if they are no sweep."""
-    from gdexp.sweep.pictured import can_have_pictures
-    from gdexp.tracking.query import KIND, SWEEP
-    from gdexp.tracking.views import sweep_of
-
-    sweep = sweep_of(runs)
-    summaries = store.runs({KIND: "sweep", SWEEP: sweep}, limit=1) if sweep else []
-    return next(filter(can_have_pictures, summaries), None)
-
-
-def _log_pictures(store: Store, runs: Sequence[RecordedRun], summary: RecordedRun | None) -> None:
+def _log_pictures(store: Store, sweep: Selection | None) -> None:
     """Add the pictures of a sweep to its summary run; the pages open all the same if that fails."""
-    from gdexp.sweep.pictured import log_pictures
-    from gdexp.tracking.selection import Selection
-
-    if summary is None:
+    if sweep is None:
         return
+    from gdexp.sweep.pictured import log_pictures
+
     try:
-        log_pictures(store, Selection([*runs], summary.tags["gdexp.sweep_id"], summary))
+        log_pictures(store, sweep)
     except Exception as error:
         print(f"the sweep's pictures cannot be logged: {brief(error)}.", file=sys.stderr)
 
 
-def _with_pictures(prepared: Mapping[str, str], summary: RecordedRun | None) -> dict[str, str]:
-    """The pages, with that of the pictures before the last."""
-    if summary is None:
+def _with_pictures(prepared: Mapping[str, str], sweep: Selection | None) -> dict[str, str]:
+    """The pages, with that of the sweep's pictures before the last."""
+    if sweep is None or sweep.summary is None:
         return dict(prepared)
     *first, last = prepared.items()
-    place = f"experiments/{summary.experiment_id}/runs/{summary.run_id}"
-    return dict([*first, ("pictures", f"{place}/artifacts/plots/map.svg"), last])
+    run = f"experiments/{sweep.summary.experiment_id}/runs/{sweep.summary.run_id}"
+    return dict([*first, ("pictures", f"{run}/artifacts/plots/map.svg?{WORKFLOW}"), last])
 
 
 def _announce(base: str, prepared: Mapping[str, str], wanted: bool) -> None:

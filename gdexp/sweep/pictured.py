@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from gdexp.config import __version__
 from gdexp.insight.pictures.of_sweep import of_sweep
 from gdexp.sweep.drawn import losses_of, rows_of
 from gdexp.tracking import environment
+from gdexp.tracking.query import KIND, SWEEP
 from gdexp.tracking.run_record import RUN_KEY, RecordedRun, RunRecord
 from gdexp.tracking.selection import Selection
 from gdexp.tracking.store import Store
+from gdexp.tracking.views import sweep_of
 
 FOLDER = "plots"
 INDEX = f"{FOLDER}/pictures.json"  # titles and descriptions, and which state of the sweep is drawn
 
 
-def can_have_pictures(summary: RecordedRun | None) -> bool:
-    """Whether a sweep's summary run may get pictures: the sweep has ended and is this user's own.
+def own_sweep(store: Store, runs: Sequence[RecordedRun]) -> Selection | None:
+    """The sweep that all runs belong to, if its summary run may get pictures.
 
-    Looking at the sweep of somebody else adds nothing to it.
+    None unless the sweep has ended and is this user's own: looking at the sweep of somebody else
+    adds nothing to it.
     """
-    if summary is None or summary.status == "RUNNING":
-        return False
-    return summary.tags.get("mlflow.user") == environment.user()
+    sweep_id = sweep_of(runs)
+    summaries = store.runs({KIND: "sweep", SWEEP: sweep_id}, limit=1) if sweep_id else []
+    for summary in summaries:
+        if summary.status != "RUNNING" and summary.tags.get("mlflow.user") == environment.user():
+            return Selection([*runs], sweep_id, summary)
+    return None
 
 
 def log_pictures(store: Store, chosen: Selection) -> bool:

@@ -12,6 +12,7 @@ from gdexp.errors import counted
 from gdexp.insight.pictures import sweep_style as style
 from gdexp.insight.pictures.axes import SEED, Axis, Row
 from gdexp.insight.pictures.cells import facets
+from gdexp.insight.pictures.ends import name_ends
 from gdexp.insight.pictures.picture import Picture
 from gdexp.insight.pictures.state import is_drawn
 from gdexp.insight.pictures.sweep_curves import Curve, Losses
@@ -74,7 +75,7 @@ def bands_of(rows: Sequence[Row], axes: Sequence[Axis], losses: Losses) -> Pictu
     style.limit_logarithmic(place, np.concatenate(everything))
     place.set_xlabel("epoch")
     place.set_ylabel("loss, mean ± standard deviation")
-    style.name_ends(place, lines, [title or "mean" for title in drawn])
+    name_ends(place, lines, [title or "mean" for title in drawn])
     description = _description(table, len(groups))
     return Picture("repetitions", "Loss over the seeds", description, table, figure)
 

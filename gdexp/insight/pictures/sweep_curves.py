@@ -12,6 +12,7 @@ import numpy as np
 from gdexp.insight.pictures import sweep_style as style
 from gdexp.insight.pictures.axes import Axis, Floats, Row
 from gdexp.insight.pictures.cells import facets
+from gdexp.insight.pictures.ends import name_ends
 from gdexp.insight.pictures.picture import Picture
 from gdexp.insight.pictures.state import DIVERGED, best_of, loss_of, state_of, summary
 
@@ -43,49 +44,40 @@ def curves_of(rows: Sequence[Row], axes: Sequence[Axis], losses: Losses) -> Pict
     """
     longest = _longest(rows, axes)
     kept = [axis for axis in axes if axis.key != "iters"]
-    shown = _sample(longest, kept[:1])
-    curves = {
-        run_id: curve
-        for run_id, curve in losses([r["run_id"] for r in shown]).items()
-        if curve[0].size
-    }
-    shown = [row for row in shown if row["run_id"] in curves]
+    sample = _sample(longest, kept[:1])
+    read = losses([row["run_id"] for row in sample])
+    curves = {run_id: curve for run_id, curve in read.items() if len(curve[0])}
+    shown = [row for row in sample if row["run_id"] in curves]
     if not shown:
         return None
-    groups = facets(shown, kept[1:]) if len(kept) > 1 else {"": shown}
-    if len(groups) > PANELS:
-        groups = {"": shown}
-    colour = kept[0] if kept else None
+    groups = facets(shown, kept[1:])
+    groups = groups if len(groups) <= PANELS else {"": shown}
+    axis = kept[0] if kept else None
     is_named = max(map(len, groups.values())) <= NAMED
+    scale = None if axis is None or is_named else _norm(axis)
     figure, places = _figure(len(groups))
-    scale = None if colour is None or is_named else _norm(colour)
-    everything = np.concatenate([values for _, values in curves.values()])
     for place, (title, members) in zip(places, groups.items(), strict=True):
-        lines = _draw(place, members, curves, colour, scale)
+        lines = _draw(place, members, curves, axis, scale)
         place.set_title(title, fontsize=10, **style.NAME)
-        _limit(place, shown, curves, everything)
-        if is_named and colour is not None:
-            names = [colour.label(colour.of(row)) for row in members]
-            style.name_ends(place, lines, names, colour.key)
-    if scale is not None and colour is not None:
-        bar = style.colorbar(figure, places, scale, colour.key)
-        if not colour.is_numeric:
-            ticks = colour.ticks()
-            bar.set_ticks([at for at, _ in ticks], labels=[text for _, text in ticks])
+        _limit(place, shown, curves)
+        if is_named and axis is not None:
+            name_ends(place, lines, [axis.label(axis.of(row)) for row in members], axis.key)
+    if scale is not None and axis is not None:
+        _add_scale(figure, places, scale, axis)
     if any(state_of(row) == DIVERGED for row in shown):
         style.add_legend(figure, [style.line("--", "diverged"), style.line("-", "did not diverge")])
-    by = f" by {colour.key}" if colour is not None else ""
-    words = (
-        f"The loss by epoch, a curve for each {colour.key}."
-        if colour is not None
-        else "The loss by epoch."
-    )
-    if len(shown) < len(longest):
-        words = f"The loss by epoch of {len(shown)} of {len(longest)} runs, evenly sampled{by}."
-    if len(longest) < len(rows):
-        words += " Of runs that differ only in iters, the longest is drawn."
-    description = f"{words} {summary(rows)}"
-    return Picture("curves", f"Loss{by}", description, _table(shown, kept, curves), figure)
+    words = [_words(len(shown), len(longest), len(rows), axis), summary(rows)]
+    title = "Loss" if axis is None else f"Loss by {axis.key}"
+    return Picture("curves", title, " ".join(words), _table(shown, kept, curves), figure)
+
+
+def _words(shown: int, longest: int, runs: int, axis: Axis | None) -> str:
+    """Which curves are drawn."""
+    colours = "" if axis is None else f", coloured by {axis.key}"
+    words = f"The loss by epoch{colours}."
+    if shown < longest:
+        words = f"The loss by epoch of {shown} of {longest} runs, evenly sampled{colours}."
+    return words + (" Of runs that differ only in iters, the longest is drawn." * (longest < runs))
 
 
 def _longest(rows: Sequence[Row], axes: Sequence[Axis]) -> list[Row]:
@@ -143,6 +135,14 @@ def _norm(axis: Axis) -> Normalize:
     return LogNorm(low, high) if axis.scale == "log" else Normalize(low, high)
 
 
+def _add_scale(figure: Any, places: Sequence[Axes], scale: Normalize, axis: Axis) -> None:
+    """Add the scale of the colours of an axis: its numbers, or its words."""
+    bar = style.colorbar(figure, places, scale, axis.key)
+    if not axis.is_numeric:
+        ticks = axis.ticks()
+        bar.set_ticks([at for at, _ in ticks], labels=[text for _, text in ticks], **style.NAME)
+
+
 def _draw(
     place: Axes,
     rows: Sequence[Row],
@@ -183,10 +183,9 @@ def _kept(values: Floats, points: int) -> list[int]:
     return sorted(kept)
 
 
-def _limit(
-    place: Axes, rows: Sequence[Row], curves: Mapping[str, Curve], everything: Floats
-) -> None:
+def _limit(place: Axes, rows: Sequence[Row], curves: Mapping[str, Curve]) -> None:
     """Limit the axis: curves that diverge leave it 3 decades above the start."""
+    everything = np.concatenate([values for _, values in curves.values()])
     kept = [curves[r["run_id"]][1] for r in rows if state_of(r) != DIVERGED]
     starts = [float(curves[r["run_id"]][1][0]) for r in rows]
     if len(kept) == len(rows):

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
-    from matplotlib.lines import Line2D
 
 DECADES = 16  # that the colours of losses span at most
 COLOURS = "viridis"
@@ -27,7 +26,6 @@ GREY, FAINT, ACCENT, INK = "#c8c8c8", "#8b949e", "#d1105a", "#222222"
 OKABE_ITO = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#222222", "#56b4e9")
 BRIGHTEST = 0.92  # of the colours, for lines on white
 WIDE = 8.0  # inches, above which a legend has four columns
-GAP = 0.055  # between two names at the ends of curves, as a share of the height
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
 POINTS = "os^Dv<>pP*"  # markers of curves
 MARKS = {  # marker, size and whether it is filled
@@ -193,51 +191,6 @@ def colorbar(figure: Figure, axes: Any, norm: Normalize, label: str) -> Any:
 
     shades = matplotlib.colormaps[COLOURS](np.linspace(0, BRIGHTEST, 256))
     return figure.colorbar(ScalarMappable(norm, ListedColormap(shades)), ax=axes, label=label)
-
-
-def name_ends(axes: Axes, lines: Sequence[Line2D], names: Sequence[str], key: str = "") -> None:
-    """Name curves beside their ends, one below the other, each with a sample of its line.
-
-    Args:
-        axes: where; its limits are set.
-        lines: the curves.
-        names: their names.
-        key: what the names are values of, named by the uppermost.
-    """
-    heights = [_height(axes, float(np.asarray(line.get_ydata())[-1])) for line in lines]
-    order = np.argsort(heights, kind="stable")
-    at = -GAP
-    places = [at := max(heights[i], at + GAP) for i in order]
-    at = 1.0 + GAP
-    places = [at := min(place, at - GAP) for place in places[::-1]][::-1]
-    for number, (i, y) in enumerate(zip(order.tolist(), places, strict=True)):
-        line = lines[i]
-        look: dict[str, Any] = {
-            "color": line.get_color(),
-            "ls": line.get_linestyle(),
-            "marker": line.get_marker(),
-        }
-        sample: dict[str, Any] = {
-            "transform": axes.transAxes,
-            "clip_on": False,
-            "ms": 4,
-            "markevery": [1],
-        }
-        axes.plot([1.01, 1.03, 1.05], [y, y, y], lw=1.4, **look, **sample)
-        name = f"{key}={names[i]}" if key and number == len(lines) - 1 else names[i]
-        axes.text(1.06, y, name, transform=axes.transAxes, fontsize=8, va="center", **NAME)
-
-
-def _height(axes: Axes, value: float) -> float:
-    """Where a value lies on the vertical axis, from 0 at its lower to 1 at its upper end."""
-    if math.isnan(value):
-        return 1.0
-    low, high = axes.get_ylim()
-    if axes.get_yscale() != "log":
-        return min(1.0, max(0.0, (value - low) / (high - low)))
-    if value <= low or value >= high:
-        return float(value >= high)
-    return math.log(value / low) / math.log(high / low)
 
 
 def compact(number: float, digits: int = 2) -> str:
