@@ -26,7 +26,7 @@ Losses: TypeAlias = Callable[[Sequence[str]], Mapping[str, Curve]]
 """From ids of runs to their recorded (epochs, losses)."""
 
 DRAWN = 100  # curves at most
-POINTS = 4000  # of all curves together, about; each has 24 at least
+POINTS = 2400  # of all curves together, about; each has 24 at least
 NAMED = 10  # curves that are named at their ends
 PANELS = 4
 TABLE = 50  # rows of the table
@@ -186,14 +186,16 @@ def _kept(values: Floats, points: int) -> list[int]:
 def _limit(place: Axes, rows: Sequence[Row], curves: Mapping[str, Curve]) -> None:
     """Limit the axis: curves that diverge leave it 3 decades above the start."""
     everything = np.concatenate([values for _, values in curves.values()])
-    kept = [curves[r["run_id"]][1] for r in rows if state_of(r) != DIVERGED]
-    starts = [float(curves[r["run_id"]][1][0]) for r in rows]
-    if len(kept) == len(rows):
-        style.limit_logarithmic(place, everything)
-        return
-    ceiling = max(v for v in (*starts, *(v.max() for v in kept)) if math.isfinite(v)) * 1e3
-    shown = everything[everything <= ceiling] if ceiling > 0 else everything
-    style.limit_logarithmic(place, np.append(shown, min(ceiling, np.nanmax(everything))))
+    everything = everything[np.isfinite(everything)]
+    kept = [curves[row["run_id"]][1] for row in rows if state_of(row) != DIVERGED]
+    if len(kept) < len(rows) and len(everything):
+        usual = np.concatenate([*kept, *(values[:1] for _, values in curves.values())])
+        ceiling = float(np.max(usual, where=np.isfinite(usual), initial=0.0)) * 1e3
+        if ceiling > 0:
+            everything = np.append(
+                everything[everything <= ceiling], min(ceiling, everything.max())
+            )
+    style.limit_logarithmic(place, everything)
 
 
 def _table(
@@ -205,7 +207,7 @@ def _table(
     own = [curves[row["run_id"]] for row in shown]
     columns["epochs"] = [int(epochs[-1]) for epochs, _ in own]
     columns["first loss"] = [float(values[0]) for _, values in own]
-    columns["smallest loss"] = [float(np.nanmin(values)) for _, values in own]
+    columns["smallest loss"] = [float(np.fmin.reduce(values)) for _, values in own]
     columns["last loss"] = [float(values[-1]) for _, values in own]
     columns["outcome"] = [row["outcome"] for row in shown]
     return columns
