@@ -48,8 +48,7 @@ def draw_field(axes: Axes, each: Panel, across: Axis, up: Axis, norm: Normalize 
     axes.set_ylim(-0.5, len(up) - 0.5)
     for axis, ticks in ((axes.xaxis, across.ticks()), (axes.yaxis, up.ticks())):
         axis.set_ticks([at for at, _ in ticks], [label for _, label in ticks], **style.NAME)
-    if max(len(label) for _, label in across.ticks()) * len(across.ticks()) > 60:
-        axes.tick_params(axis="x", rotation=45)
+    style.fit_labels(axes, [label for _, label in across.ticks()])
     is_written = max(shape) <= WRITTEN
     _mark(axes, each, losses, norm, 0.28 if is_written else 0.0)
     if is_written and norm is not None:

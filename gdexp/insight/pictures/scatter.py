@@ -103,10 +103,13 @@ def set_scale(axes: Axes, side: str, axis: Axis) -> None:
     """Give an axis its scale: its own, or its words as ticks."""
     if axis.is_numeric:
         getattr(axes, f"set_{side}scale")(axis.scale)
+        if axis.scale == "log":
+            ends = float(axis.values[0]), float(axis.values[-1])
+            style.label_decades(getattr(axes, f"{side}axis"), *ends)
         return
     ticks = axis.ticks()
     labels = [label for _, label in ticks]
     getattr(axes, f"set_{side}ticks")([at for at, _ in ticks], labels, **style.NAME)
     getattr(axes, f"set_{side}lim")(-0.5, len(axis) - 0.5)
-    if side == "x" and sum(len(label) for _, label in ticks) > 60:
-        axes.tick_params(axis="x", rotation=45)
+    if side == "x":
+        style.fit_labels(axes, labels)

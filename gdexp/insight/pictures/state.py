@@ -10,7 +10,7 @@ from gdexp.descent.numbers import short
 from gdexp.errors import counted
 from gdexp.insight.pictures.axes import Row, swept
 
-LOSS, BOUND = "final/loss", "forecast/largest_lr"
+LOSS, BOUND, SHARE = "final/loss", "forecast/largest_lr", "forecast/lr_over_largest"
 ENDED = ("completed", "converged")
 MONOTONE, OSCILLATING, GROWING = "monotone", "oscillating", "diverging"
 DIVERGED, UNFINISHED, PLAIN = "diverged", "unfinished", "completed"
@@ -64,9 +64,15 @@ def is_lr(key: str, rows: Sequence[Row]) -> bool:
     return all(str(row.get(key)) == str(row.get("updater.lr", row.get("lr"))) for row in rows)
 
 
+def share_of(row: Row) -> float:
+    """The learning rate over the bound, as the record says or as they are; NaN if unknown."""
+    share = row.get(SHARE)
+    return float(share) if share is not None else lr_of(row) / bound_of(row)
+
+
 def is_above(row: Row) -> bool:
     """Whether the learning rate is above the bound; False if either is unknown."""
-    return lr_of(row) > bound_of(row) * (1 + NEAR)
+    return share_of(row) > 1 + NEAR
 
 
 def contradicts(row: Row) -> bool:
@@ -77,7 +83,7 @@ def contradicts(row: Row) -> bool:
     """
     state = state_of(row)
     if state == DIVERGED:
-        return lr_of(row) < bound_of(row) * (1 - NEAR)
+        return share_of(row) < 1 - NEAR
     if not is_above(row) or state in (UNFINISHED, GROWING):
         return False
     if row["outcome"] == "converged":
@@ -128,7 +134,7 @@ def summary(rows: Sequence[Row]) -> str:
 
 def _forecast(rows: Sequence[Row]) -> str:
     """How many runs contradict the forecast, of those that have one."""
-    known = [row for row in rows if not math.isnan(bound_of(row)) and not math.isnan(lr_of(row))]
+    known = [row for row in rows if not math.isnan(share_of(row))]
     if not known:
         return ""
     odd = sum(map(contradicts, known))

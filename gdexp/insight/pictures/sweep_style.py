@@ -25,6 +25,8 @@ COLOURS = "viridis"
 GREY, FAINT, ACCENT, INK = "#c8c8c8", "#8b949e", "#d1105a", "#222222"
 OKABE_ITO = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#222222", "#56b4e9")
 BRIGHTEST = 0.92  # of the colours, for lines on white
+PER_INCH = 10.0  # characters of labels that stand side by side
+WIDE_RATIO = 10.0  # of the ends of an axis, above which only decades are labelled
 WIDE = 8.0  # inches, above which a legend has four columns
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
 POINTS = "os^Dv<>pP*"  # markers of curves
@@ -92,7 +94,16 @@ def add_colorbar(
     known = [loss for loss in losses if math.isfinite(loss)]
     below, above = min(known) < lowest(norm), max(known) > (norm.vmax or math.inf)
     extend = "both" if below and above else "min" if below else "max" if above else "neither"
-    figure.colorbar(ScalarMappable(norm, COLOURS), ax=axes, label=label, extend=extend)
+    bar = figure.colorbar(ScalarMappable(norm, COLOURS), ax=axes, label=label, extend=extend)
+    _label(bar, norm)
+
+
+def _label(bar: Any, norm: Normalize) -> None:
+    """Label a scale of colours with plain numbers."""
+    from matplotlib.colors import LogNorm
+
+    if isinstance(norm, LogNorm):
+        label_decades(bar.ax.yaxis, lowest(norm), float(norm.vmax or 0))
 
 
 def limit_logarithmic(axes: Axes, losses: Floats) -> None:
@@ -105,17 +116,27 @@ def limit_logarithmic(axes: Axes, losses: Floats) -> None:
     low = max(float(known[known > 0].min()), high * 10.0**-DECADES)
     margin = (high / low) ** 0.05 if high > low else 2.0
     axes.set_ylim(low / margin, high * margin)
-    label_decades(axes)
+    label_decades(axes.yaxis, low, high)
 
 
-def label_decades(axes: Axes) -> None:
-    """Label a logarithmic vertical axis with plain numbers, between decades only if it is short."""
+def label_decades(axis: Any, low: float, high: float) -> None:
+    """Label a logarithmic axis with plain numbers, between decades only if it is short."""
     from matplotlib.ticker import FuncFormatter, NullFormatter
 
-    low, high = axes.get_ylim()
     plain = FuncFormatter(lambda number, _: compact(number))
-    axes.yaxis.set_major_formatter(plain)
-    axes.yaxis.set_minor_formatter(plain if high < 10 * low else NullFormatter())
+    axis.set_major_formatter(plain)
+    axis.set_minor_formatter(plain if high < WIDE_RATIO * low else NullFormatter())
+
+
+def fit_labels(axes: Axes, labels: Sequence[str]) -> None:
+    """Make the labels of the horizontal axis smaller, or turn them, if they would overlap."""
+    figure = axes.get_figure(root=True)
+    inches = axes.get_position().width * figure.get_figwidth() if figure is not None else 1.0
+    characters = max(map(len, labels), default=0) * len(labels)
+    if characters > PER_INCH * inches:
+        axes.tick_params(axis="x", labelsize=8)
+    if characters > 1.2 * PER_INCH * inches:
+        axes.tick_params(axis="x", rotation=45)
 
 
 def keys_of(states: Iterable[str], *, odd: bool, bound: bool, shown: Sequence[str]) -> list[Any]:
@@ -190,7 +211,10 @@ def colorbar(figure: Figure, axes: Any, norm: Normalize, label: str) -> Any:
     from matplotlib.colors import ListedColormap
 
     shades = matplotlib.colormaps[COLOURS](np.linspace(0, BRIGHTEST, 256))
-    return figure.colorbar(ScalarMappable(norm, ListedColormap(shades)), ax=axes, label=label)
+    bar = figure.colorbar(ScalarMappable(norm, ListedColormap(shades)), ax=axes)
+    bar.set_label(label, **NAME)
+    _label(bar, norm)
+    return bar
 
 
 def compact(number: float, digits: int = 2) -> str:
