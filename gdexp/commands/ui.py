@@ -23,6 +23,7 @@ from gdexp.errors import GdexpError, StoreError, brief
 
 if TYPE_CHECKING:
     from gdexp.tracking.run_record import RecordedRun
+    from gdexp.tracking.selection import Selection
     from gdexp.tracking.store import Store
 
 HOST, PORT = "127.0.0.1", 5000
@@ -48,6 +49,7 @@ def _port(text: str) -> int:
 
 
 def _show(args: argparse.Namespace) -> int:
+    from gdexp.sweep.pictured import own_sweep
     from gdexp.tracking.connect import open_existing
     from gdexp.tracking.migration import ready_for_mlflow
     from gdexp.tracking.query import select
@@ -55,8 +57,11 @@ def _show(args: argparse.Namespace) -> int:
     store = open_existing(args.uri, args.experiment)
     runs = select(store, args.runs)
     common.report_silent(runs)
+    sweep = None if args.runs else own_sweep(store, runs)
     if store.uri.startswith("http"):
-        _announce(store.uri.rstrip("/"), pages(store, runs, named=bool(args.runs)), args.open)
+        prepared = _with_pictures(pages(store, runs, named=bool(args.runs)), sweep)
+        _announce(store.uri.rstrip("/"), prepared, args.open)
+        _log_pictures(store, sweep)
         return 0
     ready_for_mlflow(store.uri)
     with listen(args.port) as listener:
@@ -64,8 +69,39 @@ def _show(args: argparse.Namespace) -> int:
             "starting MLflow's pages, which takes a few seconds; Ctrl-C stops them", file=sys.stderr
         )
         base = f"http://{HOST}:{listener.getsockname()[1]}"
-        prepared = pages(store, runs, named=bool(args.runs))
-        return serve(store, listener, lambda: _announce(base, prepared, args.open))
+        prepared = _with_pictures(pages(store, runs, named=bool(args.runs)), sweep)
+        drawing = threading.Thread(target=_log_pictures, args=[store, sweep], daemon=True)
+
+        def ready() -> None:
+            _announce(base, prepared, args.open)
+            drawing.start()  # only now, so that it does not delay the pages
+
+        try:
+            return serve(store, listener, ready)
+        finally:
+            if drawing.ident is not None:
+                drawing.join(PATIENCE)
+
+
+def _log_pictures(store: Store, sweep: Selection | None) -> None:
+    """Add the pictures of a sweep to its summary run; the pages open all the same if that fails."""
+    if sweep is None:
+        return
+    from gdexp.sweep.pictured import log_pictures
+
+    try:
+        log_pictures(store, sweep)
+    except Exception as error:
+        print(f"the sweep's pictures cannot be logged: {brief(error)}.", file=sys.stderr)
+
+
+def _with_pictures(prepared: Mapping[str, str], sweep: Selection | None) -> dict[str, str]:
+    """The pages, with that of the sweep's pictures before the last."""
+    if sweep is None or sweep.summary is None:
+        return dict(prepared)
+    *first, last = prepared.items()
+    run = f"experiments/{sweep.summary.experiment_id}/runs/{sweep.summary.run_id}"
+    return dict([*first, ("pictures", f"{run}/artifacts/plots/map.svg?{WORKFLOW}"), last])
 
 
 def _announce(base: str, prepared: Mapping[str, str], wanted: bool) -> None:

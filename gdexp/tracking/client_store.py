@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,8 @@ from gdexp.tracking import environment
 from gdexp.tracking.client_query import quoted, recorded_run
 from gdexp.tracking.client_write import actions
 from gdexp.tracking.patience import is_abandoned
-from gdexp.tracking.run_record import PROCESS, RUN_KEY, RecordedRun, RunRecord
+from gdexp.tracking.run_record import PROCESS, RUN_KEY, Points, RecordedRun, RunRecord
+from gdexp.tracking.sql_query import points_of
 from gdexp.tracking.store import reading, writing
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 PAGE = 1000  # runs in one response
+ASKED = 8  # requests at a time: MLflow's client reads the curves of one run in each
 
 
 class ClientStore:
@@ -203,6 +206,18 @@ class ClientStore:
             raise WriteError(
                 f"{without_password(self.uri)} cannot be written: {brief(error)}."
             ) from error
+
+    @reading
+    def curves(self, run_ids: Sequence[str], name: str) -> dict[str, Points]:
+        """A metric of many runs; see :class:`gdexp.tracking.store.Store`."""
+        with ThreadPoolExecutor(ASKED) as pool:
+            curves = pool.map(lambda run_id: self._curve(run_id, name), run_ids)
+        return {run_id: c for run_id, c in zip(run_ids, curves, strict=True) if len(c[0])}
+
+    def _curve(self, run_id: str, name: str) -> Points:
+        points = self.client.get_metric_history(run_id, name)
+        ordered = sorted(points, key=lambda point: (point.step, point.timestamp))
+        return points_of({point.step: point.value for point in ordered})
 
     @reading
     def files(self, run: RecordedRun, below: str = "") -> list[str]:

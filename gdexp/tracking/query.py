@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from gdexp.config.differing import MAIN as MAIN  # read there, shown with what is read here
+from gdexp.config.differing import differing as differing
 from gdexp.errors import GdexpError, did_you_mean
 from gdexp.tracking.run_record import RecordedRun
 from gdexp.tracking.store import Store
 
 NEWEST = 20  # runs selected if the newest run belongs to no sweep
 KIND, SWEEP, JOB = "gdexp.kind", "gdexp.sweep_id", "gdexp.job"
-MAIN = ("step", "lr", "iters")  # the params that are shown first, and in any case
 IS_RUN = {KIND: "run"}  # other kinds summarise runs
 
 
@@ -42,40 +42,17 @@ def select(
     if ids:
         return [by_id(store, prefix) for prefix in dict.fromkeys(ids)]
     if everything:
-        return _ordered(_not_empty(store, store.runs(IS_RUN)))
+        return in_order(_not_empty(store, store.runs(IS_RUN)))
     if last is not None:
-        return _ordered(_not_empty(store, _newest(store, last)))
+        return in_order(_not_empty(store, _newest(store, last)))
     if sweep in (None, "last"):
         newest = store.runs(IS_RUN | ({SWEEP: None} if sweep else {}), limit=1)
         if sweep and not newest:
             raise GdexpError(f"--sweep: experiment {store.experiment} has no sweep yet.")
         sweep = _not_empty(store, newest)[0].tags.get(SWEEP)
         if sweep is None:
-            return _ordered(store.runs(IS_RUN, limit=NEWEST))
-    return _ordered(_of_sweep(store, Path(sweep).name))
-
-
-def differing(params: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The params that differ among the params of runs: step, lr and iters first.
-
-    A param that some runs lack (only SGD has updater.momentum) counts only if it differs among the
-    runs that have it; the option that it belongs to differs anyway. A component's setting that
-    equals the run's own (updater.lr and lr) is left out.
-    """
-    values: dict[str, dict[int, Any]] = {}
-    for number, run in enumerate(params):
-        for key, value in run.items():
-            values.setdefault(key, {})[number] = value
-
-    def repeats(key: str) -> bool:
-        whole = values.get(key.rpartition(".")[2], {}) if "." in key else {}
-        return values[key].items() <= whole.items()
-
-    def differs(key: str) -> bool:
-        return len(set(map(str, values[key].values()))) > 1
-
-    keys = [key for key in values if differs(key) and not repeats(key)]
-    return sorted(keys, key=lambda key: key not in MAIN)
+            return in_order(store.runs(IS_RUN, limit=NEWEST))
+    return in_order(_of_sweep(store, Path(sweep).name))
 
 
 def _newest(store: Store, count: int) -> list[RecordedRun]:
@@ -140,7 +117,7 @@ def by_id(store: Store, prefix: str, kinds: Sequence[str] = ("run",)) -> Recorde
     return runs[0]
 
 
-def _ordered(runs: list[RecordedRun]) -> list[RecordedRun]:
+def in_order(runs: list[RecordedRun]) -> list[RecordedRun]:
     """Sort runs by start time, keeping the jobs of a sweep together, by number."""
     began: dict[str, int] = {}
     for run in runs:

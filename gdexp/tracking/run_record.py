@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
 
 STATUSES = ("RUNNING", "FINISHED", "FAILED", "KILLED")
+Points: TypeAlias = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""Steps and values of a metric, as read back."""
+
 PROCESS = "gdexp.process"  # tag of a run under way: the process that owns it
 RUN_KEY = "gdexp.run_key"  # tag of a run whose id a server has given: RunRecord.run_id
 

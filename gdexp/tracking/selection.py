@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from gdexp.errors import GdexpError, did_you_mean
-from gdexp.tracking.query import IS_RUN, KIND, SWEEP, by_id, select
+from gdexp.tracking.query import IS_RUN, KIND, SWEEP, by_id, in_order, select
 from gdexp.tracking.run_record import RecordedRun
 from gdexp.tracking.store import Store
+
+LAST = "last"
+LISTED = 3  # sweeps that a sentence names
+ENOUGH = 4  # characters of a run's id, from which a similar one is suggested
 
 
 @dataclass(frozen=True)
@@ -32,40 +37,94 @@ def selection(store: Store, words: Sequence[str]) -> Selection:
 
     Args:
         store: the store.
-        words: ids of runs or their first characters; or one sweep: its id, its folder, the id of
-            its summary run, or ``last``. Without words, the sweep of the newest run, else that run.
+        words: ids of runs, in any experiment, or their first characters; or one sweep: its id or
+            the first characters, its folder, the id of its summary run, or ``last``. An id of a
+            sweep comes before ids of runs. Without words, the sweep of the newest run, else that
+            run.
 
     Raises:
-        GdexpError: there is no such run or sweep; the nearest is named.
+        GdexpError: there is no such run or sweep, and the nearest is named; there are several; or a
+            sweep is named beside something else.
     """
     if not words:
         (newest,) = select(store, last=1)
         return _sweep(store, newest.tags[SWEEP]) if SWEEP in newest.tags else Selection([newest])
-    if len(words) == 1:
-        if words[0] == "last":
-            return _sweep(store, select(store, sweep="last")[0].tags[SWEEP])
-        name = Path(words[0]).name
-        if store.runs({SWEEP: name}, limit=1):
-            return _sweep(store, name)
-    runs = [_run(store, word) for word in dict.fromkeys(words)]
-    summaries = [run for run in runs if run.tags.get(KIND) == "sweep"]
-    if summaries and len(runs) > 1:
-        raise GdexpError(f"{words}: name one sweep, or runs.")
-    return _sweep(store, summaries[0].tags[SWEEP]) if summaries else Selection(runs)
+    named = {word: _named(store, word) for word in words}
+    sweeps = [word for word, each in named.items() if each.sweep_id is not None]
+    if sweeps and len(named) > 1:
+        raise GdexpError(
+            f"{sweeps[0]!r} is a sweep, and is named with {len(named) - 1} more. Name one sweep "
+            "alone, or only runs."
+        )
+    if sweeps:
+        return named[sweeps[0]]
+    runs = {run.run_id: run for each in named.values() for run in each.runs}
+    return Selection([*runs.values()])
 
 
-def _sweep(store: Store, sweep_id: str) -> Selection:
-    summaries = store.runs({KIND: "sweep", SWEEP: sweep_id}, limit=1)
-    return Selection(select(store, sweep=sweep_id), sweep_id, summaries[0] if summaries else None)
-
-
-def _run(store: Store, word: str) -> RecordedRun:
+def _named(store: Store, word: str) -> Selection:
+    """The run, or the sweep, that one word names."""
+    if word == LAST:
+        newest = store.runs(IS_RUN | {SWEEP: None}, limit=1)
+        if not newest:
+            raise GdexpError(f"experiment {store.experiment} has no sweep yet.")
+        return _sweep(store, newest[0].tags[SWEEP])
+    name = _name(word)
+    if name and store.runs({SWEEP: name}, limit=1):
+        return _sweep(store, name)
     if word.isalnum() and store.runs(id_prefix=word, limit=1, everywhere=True):
-        return by_id(store, word, kinds=("run", "sweep"))
+        run = by_id(store, word, kinds=("run", "sweep"))
+        if run.tags[KIND] == "run":
+            return Selection([run])
+        return _sweep(store, run.tags[SWEEP], run)
+    return _sweep(store, _only_sweep(store, word, name))
+
+
+def _name(word: str) -> str:
+    """The sweep's id that a word gives: itself, or the last part of a folder."""
+    return Path(os.path.abspath(word)).name if word and not word.isalnum() else word
+
+
+def _sweep(store: Store, sweep_id: str, summary: RecordedRun | None = None) -> Selection:
+    """A sweep, in the experiment of its summary if that is given."""
+    elsewhere = summary is not None
+    if summary is None:
+        summaries = store.runs({KIND: "sweep", SWEEP: sweep_id}, limit=1)
+        summary = summaries[0] if summaries else None
+    runs = store.runs(IS_RUN | {SWEEP: sweep_id}, everywhere=elsewhere)
+    if summary is not None:
+        runs = [run for run in runs if run.experiment_id == summary.experiment_id]
+    if not runs:
+        raise GdexpError(
+            f"the sweep {sweep_id} has no runs yet. python -m gdexp compare --all lists the runs."
+        )
+    return Selection(in_order(runs), sweep_id, summary)
+
+
+def _only_sweep(store: Store, word: str, name: str) -> str:
+    """The only sweep whose id starts with this name.
+
+    Raises:
+        GdexpError: there is none, or there are several.
+    """
     runs = store.runs(IS_RUN)
-    known = list(dict.fromkeys([*(run.tags[SWEEP] for run in runs if SWEEP in run.tags)]))
-    nearest = did_you_mean(word, known) or did_you_mean(word, [run.run_id for run in runs])
+    sweeps = list(dict.fromkeys(run.tags[SWEEP] for run in runs if SWEEP in run.tags))
+    matches = [sweep for sweep in sweeps if name and sweep.startswith(name)]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        more = ", …" if len(matches) > LISTED else ""
+        raise GdexpError(
+            f"the ids of {len(matches)} sweeps start with {name!r}: "
+            f"{', '.join(matches[:LISTED])}{more}. Type more characters."
+        )
+    if not runs:
+        raise GdexpError(
+            f"experiment {store.experiment} has no runs yet; run python -m gdexp first."
+        )
+    starts = [run.run_id[: len(word)] for run in runs] if len(word) >= ENOUGH else []
+    similar = did_you_mean(name, sweeps) or did_you_mean(word, starts)
     raise GdexpError(
-        f"there is no run and no sweep {word!r} in experiment {store.experiment}.{nearest} "
+        f"{word!r} is neither a run nor a sweep of experiment {store.experiment}.{similar} "
         "python -m gdexp compare --all lists the runs."
     )

@@ -7,8 +7,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from gdexp.tracking.database import Connection
-from gdexp.tracking.run_record import PROCESS, RecordedRun
+from gdexp.tracking.run_record import PROCESS, Points, RecordedRun
 
 AT_ONCE = 500  # ids per query
 RUN = ("run_uuid", "experiment_id", "name", "status", "start_time", "artifact_uri")
@@ -82,6 +84,21 @@ def recorded_runs(connection: Connection, ids: Sequence[str]) -> list[RecordedRu
     ]
 
 
+def curves(connection: Connection, ids: Sequence[str], name: str) -> dict[str, Points]:
+    """The points of a metric by run."""
+    points: dict[str, dict[int, float]] = defaultdict(dict)
+    select = "SELECT run_uuid, step, value, is_nan FROM metrics"
+    rows = _of_runs(connection, select, ids, "key = ? AND ", [name], " ORDER BY step, timestamp")
+    for run_id, step, value, is_nan in rows:
+        points[run_id][step] = math.nan if is_nan else float(value)
+    return {run_id: points_of(values) for run_id, values in points.items()}
+
+
+def points_of(values: Mapping[int, float]) -> Points:
+    """Steps and values as arrays."""
+    return np.array([*values], float), np.array([*values.values()], float)
+
+
 def is_as_read(connection: Connection, run: RecordedRun) -> bool:
     """Whether a run still has the status and the owner with which it was read.
 
@@ -104,8 +121,17 @@ def _by_run(connection: Connection, select: str, ids: Sequence[str]) -> dict[str
     return values
 
 
-def _of_runs(connection: Connection, select: str, ids: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+def _of_runs(
+    connection: Connection,
+    select: str,
+    ids: Sequence[str],
+    where: str = "",
+    values: Sequence[Any] = (),
+    ending: str = "",
+) -> Iterator[tuple[Any, ...]]:
     for start in range(0, len(ids), AT_ONCE):
         part = ids[start : start + AT_ONCE]
         marks = ", ".join("?" * len(part))
-        yield from connection.query(f"{select} WHERE run_uuid IN ({marks})", part)
+        yield from connection.query(
+            f"{select} WHERE {where}run_uuid IN ({marks}){ending}", [*values, *part]
+        )

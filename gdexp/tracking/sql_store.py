@@ -17,8 +17,8 @@ from gdexp.errors import RefusedError, StoreError, WriteError, brief
 from gdexp.tracking import artifacts
 from gdexp.tracking.database import Connection, Database, Row
 from gdexp.tracking.patience import is_abandoned
-from gdexp.tracking.run_record import RecordedRun, RunRecord
-from gdexp.tracking.sql_query import is_as_read, matching_ids, recorded_runs
+from gdexp.tracking.run_record import Points, RecordedRun, RunRecord
+from gdexp.tracking.sql_query import curves, is_as_read, matching_ids, recorded_runs
 from gdexp.tracking.sql_rows import COLUMNS, Rows, rows_of
 from gdexp.tracking.sql_write import ENDINGS, insert, set_status, tag_failed
 from gdexp.tracking.store import reading, writing
@@ -177,6 +177,12 @@ class SqlStore:
             raise WriteError(
                 f"{without_password(self.uri)} cannot be written: {brief(error)}."
             ) from error
+
+    @reading
+    def curves(self, run_ids: Sequence[str], name: str) -> dict[str, Points]:
+        """A metric of many runs; see :class:`gdexp.tracking.store.Store`."""
+        with self._database.reading() as connection:
+            return curves(connection, run_ids, name)
 
     @reading
     def files(self, run: RecordedRun, below: str = "") -> list[str]:

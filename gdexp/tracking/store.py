@@ -8,7 +8,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 
 from gdexp.credentials import without_password
 from gdexp.errors import GdexpError, StoreError, WriteError, cause
-from gdexp.tracking.run_record import RecordedRun, RunRecord
+from gdexp.tracking.run_record import Points, RecordedRun, RunRecord
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -116,6 +116,12 @@ class Store(Protocol):
 
         Raises:
             WriteError: the store cannot be written.
+        """
+
+    def curves(self, run_ids: Sequence[str], name: str) -> dict[str, Points]:
+        """A metric of many runs: the (steps, values) of each run that has it, in ascending order.
+
+        Where a step has several values, the last one counts.
         """
 
     def files(self, run: RecordedRun, below: str = "") -> list[str]:

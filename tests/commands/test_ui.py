@@ -34,7 +34,7 @@ def store(sweep: Path) -> Store:
 
 @pytest.mark.slow
 def test_serves_until_ctrl_c(sweep: Path) -> None:
-    before = sorted(path.name for path in sweep.rglob("*"))
+    before = {path.name for path in sweep.rglob("*")}
     port = free_port()
     with started(sweep, "--port", str(port)) as server:
         assert server.port == port
@@ -48,7 +48,8 @@ def test_serves_until_ctrl_c(sweep: Path) -> None:
         assert time.monotonic() - began < 2 * server.seconds
         assert group_members(group) == []
         assert is_free(port)
-    assert sorted(path.name for path in sweep.rglob("*")) == before
+    pictures = {"plots", "map.svg", "curves.svg", "pictures.json"}
+    assert {path.name for path in sweep.rglob("*")} - before <= pictures
 
 
 @pytest.mark.slow
@@ -77,6 +78,11 @@ def test_a_server_is_pointed_to_not_started(sweep: Path) -> None:
         assert (done.code, done.err) == (0, "")
         lines = dict(line.split(maxsplit=1) for line in done.out.splitlines())
         assert {key.rstrip(":"): value for key, value in lines.items()} == server.addresses
+        assert [*server.addresses] == ["runs", "curves", "pictures", "comparison"]
+        run_id = server.addresses["pictures"].partition("/runs/")[2].partition("/")[0]
+        artifact = f"{base}/get-artifact?path=plots/map.svg&run_uuid={run_id}"
+        with urlopen(artifact) as answer:
+            assert b"<svg" in answer.read()
         done = process("compare", "--uri", base, "--csv", cwd=sweep)
         assert done.out == process("compare", "--csv", cwd=sweep).out
         done = process("ui", "--port", str(server.port), cwd=sweep)

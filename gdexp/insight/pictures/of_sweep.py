@@ -1,34 +1,48 @@
-"""The pictures of a sweep."""
+"""The pictures of a sweep: the map, the curves, the repetitions, the parallel coordinates."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
-from gdexp.insight.curvature import Floats
+from gdexp.insight.pictures.axes import Row, chosen, swept
+from gdexp.insight.pictures.band import bands_of
+from gdexp.insight.pictures.cells import PANELS, facets
+from gdexp.insight.pictures.map import map_of
+from gdexp.insight.pictures.parallel import parallel_of
 from gdexp.insight.pictures.picture import Picture
-
-Row = Mapping[str, Any]
-Losses = Callable[[Sequence[str]], Mapping[str, tuple[Floats, Floats]]]
-"""From ids of runs to their recorded (epochs, losses)."""
+from gdexp.insight.pictures.profile import profile_of
+from gdexp.insight.pictures.sweep_curves import Losses, curves_of
 
 
-def of_sweep(rows: Sequence[Row], losses: Losses | None = None) -> Iterator[Picture]:
-    """Draw a sweep: as many pictures as its runs have numbers for.
+def of_sweep(
+    rows: Sequence[Row], losses: Losses | None = None, axes: Sequence[str] = ()
+) -> Iterator[Picture]:
+    """Draw a sweep: as many pictures as its runs have numbers for; none without runs.
+
+    The first is the map of the final loss over two settings, or what is drawn in its place.
 
     Args:
         rows: a row for each run: ``run_id``, ``outcome``, its params (strings, as recorded) and
-            its metrics, by name, as :func:`gdexp.sweep.summary.row_of` makes it of a recorded run.
+            its metrics, by name, as :func:`gdexp.sweep.summary.row_of` makes it of a recorded run;
+            and, if it is known, its ``behaviour``.
         losses: reads the curves of the loss; None: they are not drawn.
-    """
-    from matplotlib.figure import Figure
+        axes: the settings of the map's axes; lr and iters, or the first two that differ, if none.
 
-    figure = Figure(figsize=(6.4, 4))
-    axes = figure.subplots()
-    lr = [float(row["lr"]) for row in rows]
-    final = [row.get("final/loss") for row in rows]
-    axes.scatter(lr, [float("nan") if v is None else v for v in final])
-    axes.set_xlabel("lr")
-    axes.set_ylabel("final loss")
-    table = {"lr": lr, "final/loss": final}
-    yield Picture("map", "Final loss", "The final loss of each run.", table, figure)
+    Raises:
+        GdexpError: the runs have no such setting.
+    """
+    if not rows:
+        return
+    differ = swept(rows)
+    drawn = chosen(rows, axes) if axes else differ[:2]
+    others = [axis for axis in differ if axis.key not in {each.key for each in drawn}]
+    if len(drawn) == 2:
+        yield map_of(rows, drawn[0], drawn[1], others)
+    else:
+        yield profile_of(rows, drawn[0] if drawn else None)
+    if len(differ) > 2 and len(facets(rows, others)) > PANELS:
+        yield parallel_of(rows, differ)
+    if losses is not None:
+        for draw in (curves_of, bands_of):
+            if picture := draw(rows, differ, losses):
+                yield picture

@@ -1,0 +1,113 @@
+"""The final loss over one setting, where a sweep has no two axes for a map."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gdexp.insight.pictures import sweep_style as style
+from gdexp.insight.pictures.axes import NONE, SEED, Axis, Row, axis_of
+from gdexp.insight.pictures.picture import Picture
+from gdexp.insight.pictures.scatter import points, set_scale
+from gdexp.insight.pictures.state import (
+    BOUND,
+    LOSS,
+    bound_of,
+    contradicts,
+    is_drawn,
+    is_lr,
+    loss_of,
+    state_of,
+    summary,
+)
+
+TABLE = 50  # rows of the table
+
+
+def profile_of(rows: Sequence[Row], axis: Axis | None) -> Picture:
+    """Draw the final loss of each run over one setting; in the place of the map, with its name.
+
+    Args:
+        rows: the runs.
+        axis: the setting; None: the runs differ in nothing but their seed.
+    """
+    why = "The runs differ only in" if axis is not None else "The runs do not differ"
+    if axis is None:
+        has_seeds = len({row.get(SEED) for row in rows}) > 1
+        axis = axis_of(rows, SEED) if has_seeds else _numbered(rows)
+        why = "The runs differ only in" if has_seeds else why
+    figure = style.figure_of(6.4, 4.4)
+    axes = figure.subplots()
+    losses = np.array([loss_of(row) if is_drawn(row) else math.nan for row in rows])
+    set_scale(axes, "x", axis)
+    style.limit_logarithmic(axes, losses)
+    low, high = axes.get_ylim()
+    x = np.array([axis.place(row) for row in rows])
+    is_log = axes.get_yscale() == "log"
+
+    def height(share: float) -> float:
+        return float(low * (high / low) ** share if is_log else low + share * (high - low))
+
+    y = np.where(np.isnan(losses), height(0.97), losses)
+    y = np.maximum(y, height(0.03)) if is_log else y
+    points(axes, rows, x.tolist(), y.tolist(), None)
+    _join(axes, axis, x, losses)
+    bounds = sorted({b for row in rows if math.isfinite(b := bound_of(row))})
+    bounds = bounds if is_lr(axis.key, rows) else []
+    for bound in bounds:
+        axes.axvline(bound, color=style.ACCENT, ls="--", lw=1.8, label=BOUND)
+    axes.set_xlabel(axis.key, **style.NAME)
+    axes.set_ylabel("final loss")
+    keys = style.keys_of(
+        map(state_of, rows),
+        odd=any(map(contradicts, rows)),
+        bound=bool(bounds),
+        shown=tuple(style.MARKS),
+    )
+    style.add_legend(figure, keys)
+    title = f"Final loss by {axis.key}"
+    which = f"{why} {axis.key}" if why.endswith("in") else why
+    words = f"{which}, so there are no two axes for a map: this draws the final loss "
+    words += "of each run" if not why.endswith("in") else f"over {axis.key}"
+    above = "" if not np.isnan(losses).any() else " Runs without a final loss stand at the top."
+    line = (
+        ""
+        if not bounds
+        else f" The dashed line is at {axis.key}={bounds[0]:.4g}, the {style.BOUND_LABEL}."
+    )
+    description = f"{words}. {summary(rows)}{above}{line}"
+    return Picture("map", title, description, _table(rows, axis), figure)
+
+
+def _numbered(rows: Sequence[Row]) -> Axis:
+    """An axis on which each run has a place of its own."""
+    return Axis("job", tuple(dict.fromkeys(str(row.get("job", NONE)) for row in rows)), "category")
+
+
+def _join(axes: Any, axis: Axis, x: Any, losses: Any) -> None:
+    """A thin line through the median loss of each value of a numeric setting."""
+    if not axis.is_numeric or axis.key in (SEED, "job"):
+        return
+    ends = [(v, np.median(own)) for v in axis.values if len(own := _finite(losses[x == v]))]
+    if len(ends) > 1:
+        across, up = np.array(ends, float).T
+        axes.plot(across, up, color=style.INK, lw=0.8, alpha=0.6, zorder=0.5, label="median")
+
+
+def _finite(values: Any) -> Any:
+    return values[np.isfinite(values)]
+
+
+def _table(rows: Sequence[Row], axis: Axis) -> dict[str, list[Any]]:
+    """The runs in the order of the axis, evenly sampled if they are many."""
+    ordered = sorted(rows, key=axis.place)
+    shown = [ordered[i] for i in style.thinned(len(ordered), TABLE)]
+    columns: dict[str, list[Any]] = {axis.key: [axis.of(row) for row in shown]}
+    columns[LOSS] = [row.get(LOSS) for row in shown]
+    columns["behaviour"] = [state_of(row) for row in shown]
+    if any(BOUND in row for row in rows):
+        columns["largest lr"] = [row.get(BOUND) for row in shown]
+    return columns

@@ -1,0 +1,83 @@
+"""The pictures of a sweep among the artifacts of its summary run: ``plots/map.svg`` and others."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from gdexp.config import __version__
+from gdexp.insight.pictures.of_sweep import of_sweep
+from gdexp.sweep.drawn import losses_of, rows_of
+from gdexp.tracking import environment
+from gdexp.tracking.query import KIND, SWEEP
+from gdexp.tracking.run_record import RUN_KEY, RecordedRun, RunRecord
+from gdexp.tracking.selection import Selection
+from gdexp.tracking.store import Store
+from gdexp.tracking.views import sweep_of
+
+FOLDER = "plots"
+INDEX = f"{FOLDER}/pictures.json"  # titles and descriptions, and which state of the sweep is drawn
+
+
+def own_sweep(store: Store, runs: Sequence[RecordedRun]) -> Selection | None:
+    """The sweep that all runs belong to, if its summary run may get pictures.
+
+    None unless the sweep has ended and is this user's own: looking at the sweep of somebody else
+    adds nothing to it.
+    """
+    sweep_id = sweep_of(runs)
+    summaries = store.runs({KIND: "sweep", SWEEP: sweep_id}, limit=1) if sweep_id else []
+    for summary in summaries:
+        if summary.status != "RUNNING" and summary.tags.get("mlflow.user") == environment.user():
+            return Selection([*runs], sweep_id, summary)
+    return None
+
+
+def log_pictures(store: Store, chosen: Selection) -> bool:
+    """Draw a sweep and add the pictures to its summary run, unless they are there already.
+
+    They are drawn anew after the sweep has been resumed, and by another version of gdexp. The run's
+    status, end and tags stay as they are.
+
+    Args:
+        store: the store.
+        chosen: a sweep with a summary run.
+
+    Returns:
+        Whether they were drawn.
+
+    Raises:
+        StoreError: the store cannot be read or written.
+    """
+    summary = chosen.summary
+    assert summary is not None
+    state = {"version": __version__, "drawn_for": summary.heard_ms}
+    if _index(store, summary).items() >= state.items():
+        return False
+    files, words = {}, []
+    for picture in of_sweep(rows_of(chosen.runs), losses_of(store)):
+        files[f"{FOLDER}/{picture.name}.svg"] = picture.svg()
+        about = {"title": picture.title, "description": picture.description}
+        words.append({"name": picture.name, **about})
+    files[INDEX] = json.dumps({**state, "pictures": words}, indent=1).encode()
+    store.write([_addition(summary, files)])
+    return True
+
+
+def _index(store: Store, summary: RecordedRun) -> dict[str, Any]:
+    """What is drawn already; empty if nothing is, or it cannot be read."""
+    if INDEX not in store.files(summary, FOLDER):
+        return {}
+    try:
+        index = json.loads(store.read(summary, INDEX))
+    except ValueError:
+        return {}
+    return index if isinstance(index, dict) else {}
+
+
+def _addition(run: RecordedRun, files: dict[str, bytes]) -> RunRecord:
+    """A record that adds files to a run, and, as it calls the run RUNNING, ends nothing."""
+    key = run.tags.get(RUN_KEY, run.run_id)
+    start = run.start_ms
+    return RunRecord(run.name, "RUNNING", start, run_id=key, is_open=True, artifacts=files)
