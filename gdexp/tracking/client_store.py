@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from gdexp.credentials import without_password
 from gdexp.errors import RefusedError, WriteError, brief, cause
 from gdexp.tracking import environment
-from gdexp.tracking.client_query import quoted, recorded_run
-from gdexp.tracking.client_write import actions
+from gdexp.tracking.client_query import quoted, recorded_dataset, recorded_run
+from gdexp.tracking.client_write import actions, log_artifacts
 from gdexp.tracking.patience import is_abandoned
-from gdexp.tracking.run_record import PROCESS, RUN_KEY, RecordedRun, RunRecord
+from gdexp.tracking.run_record import PROCESS, RUN_KEY, DatasetRecord, RecordedRun, RunRecord
 from gdexp.tracking.store import reading, writing
 
 if TYPE_CHECKING:
@@ -203,6 +203,16 @@ class ClientStore:
             raise WriteError(
                 f"{without_password(self.uri)} cannot be written: {brief(error)}."
             ) from error
+
+    @reading
+    def dataset(self, run: RecordedRun) -> DatasetRecord | None:
+        """The data set of a run; see :class:`gdexp.tracking.store.Store`."""
+        return recorded_dataset(self.client.get_run(run.run_id))
+
+    @writing
+    def add_files(self, run: RecordedRun, files: Mapping[str, bytes]) -> None:
+        """Add artifacts to a run; see :class:`gdexp.tracking.store.Store`."""
+        log_artifacts(self.client, run.run_id, files)
 
     @reading
     def files(self, run: RecordedRun, below: str = "") -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 
 from gdexp.credentials import without_password
 from gdexp.errors import GdexpError, StoreError, WriteError, cause
-from gdexp.tracking.run_record import RecordedRun, RunRecord
+from gdexp.tracking.run_record import DatasetRecord, RecordedRun, RunRecord
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -116,6 +116,16 @@ class Store(Protocol):
 
         Raises:
             WriteError: the store cannot be written.
+        """
+
+    def dataset(self, run: RecordedRun) -> DatasetRecord | None:
+        """The data set of a run; None if it has none."""
+
+    def add_files(self, run: RecordedRun, files: Mapping[str, bytes]) -> None:
+        """Add artifacts to a run, which may have ended; its status and its end stay as they are.
+
+        Raises:
+            WriteError: they cannot be written.
         """
 
     def files(self, run: RecordedRun, below: str = "") -> list[str]:

@@ -1,0 +1,143 @@
+"""What a picture says at which place, so that a page can tell the values at the cursor.
+
+The numbers are those of the figure's own lines, points and cells, whatever was drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gdexp.descent.numbers import short
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Floats = NDArray[np.float64]
+MOST = 2000  # points of a picture; a page on a run has several
+FEWEST = 2  # points of a line that is thinned
+COLORBAR = "<colorbar>"
+
+
+class Group(TypedDict):
+    """The points of one line, or of one row of cells.
+
+    Lists are joined by spaces, which takes the least room: ``at`` has x and y of each point, in the
+    picture's own units, and ``values`` has each point's values, one for each of ``names``.
+    """
+
+    label: str
+    names: list[str]
+    at: str
+    values: str
+
+
+def points(figure: Figure) -> list[Group]:
+    """The points of a figure that has been drawn: at most about 2,000, evenly chosen."""
+    series = [
+        (axes, *one)
+        for axes in figure.axes
+        if axes.get_label() != COLORBAR
+        for one in _series(axes)
+        if len(one[2])
+    ]
+    step = -(-sum(len(values) for *_, values in series) // MOST)
+    return [
+        _group(figure, axes, label, names, values, max(1, min(step, len(values) // FEWEST)))
+        for axes, label, names, values in series[: MOST // FEWEST]
+    ]
+
+
+def _group(
+    figure: Figure, axes: Axes, label: str, names: list[str], values: Floats, step: int
+) -> Group:
+    chosen = np.unique(np.append(np.arange(0, len(values), step), len(values) - 1))
+    values = values[chosen]
+    with np.errstate(all="ignore"):
+        at = axes.transData.transform(values[:, :2]) * 72 / figure.dpi
+    at[:, 1] = figure.get_figheight() * 72 - at[:, 1]
+    shown = np.isfinite(at).all(axis=1) & (np.abs(at) < 1e5).all(axis=1)
+    return {
+        "label": label,
+        "names": names,
+        "at": " ".join(f"{x:.0f} {y:.0f}" for x, y in at[shown]),
+        "values": " ".join(short(float(v), 6) for row in values[shown] for v in row),
+    }
+
+
+def _series(axes: Axes) -> Iterator[tuple[str, list[str], Floats]]:
+    """Label, names and values, shape (points, names), of each thing with data in these axes."""
+    from matplotlib.collections import LineCollection, PathCollection, QuadMesh
+
+    names = [axes.get_xlabel() or axes.get_title() or "x", axes.get_ylabel() or "y"]
+    for line in axes.get_lines():
+        if line.get_transform() == axes.transData:
+            yield _label(line), names, np.asarray(line.get_xydata(), float)
+    for image in axes.get_images():
+        left, right, bottom, top = image.get_extent()
+        cells: Any = np.ma.asarray(image.get_array())
+        if cells.ndim == 2:
+            if image.origin == "upper":
+                bottom, top = top, bottom
+            x, y = _middles(left, right, cells.shape[1]), _middles(bottom, top, cells.shape[0])
+            yield from _rows(*np.meshgrid(x, y), cells, names, image)
+    for drawn in axes.collections:
+        if isinstance(drawn, QuadMesh):
+            corners = np.asarray(drawn.get_coordinates(), float)
+            middles = (corners[1:, 1:] + corners[:-1, :-1]) / 2
+            cells = np.ma.asarray(drawn.get_array()).reshape(middles.shape[:2])
+            yield from _rows(middles[..., 0], middles[..., 1], cells, names, drawn)
+        elif isinstance(drawn, PathCollection) and drawn.get_offset_transform() == axes.transData:
+            yield _coloured(_label(drawn), names, _plain(drawn.get_offsets()), drawn)
+        elif isinstance(drawn, LineCollection) and drawn.get_transform() == axes.transData:
+            colours = drawn.get_array()
+            for number, segment in enumerate(drawn.get_segments()):
+                value = None if colours is None else short(float(_plain(colours)[number]))
+                label = _label(drawn) if value is None else f"{_meaning(drawn)} {value}".strip()
+                yield label, names, np.asarray(segment, float)
+
+
+def _rows(
+    x: Floats, y: Floats, cells: Any, names: list[str], drawn: Any
+) -> Iterator[tuple[str, list[str], Floats]]:
+    """One group for each row of cells."""
+    filled = _plain(cells)
+    for number in range(filled.shape[0]):
+        row = np.column_stack([x[number], y[number], filled[number]])
+        yield "", [*names, _meaning(drawn) or "value"], row[~np.isnan(row[:, 2])]
+
+
+def _coloured(
+    label: str, names: list[str], xy: Floats, drawn: Any
+) -> tuple[str, list[str], Floats]:
+    """Points, with the value that their colour stands for."""
+    colours = drawn.get_array()
+    if colours is None or len(colours) != len(xy):
+        return label, names, xy
+    return label, [*names, _meaning(drawn) or "value"], np.column_stack([xy, _plain(colours)])
+
+
+def _plain(values: Any) -> Floats:
+    """Masked values as NaN."""
+    return np.asarray(np.ma.filled(np.ma.asarray(values, float), np.nan))
+
+
+def _middles(start: float, end: float, count: int) -> Floats:
+    edges = np.linspace(start, end, count + 1)
+    return (edges[1:] + edges[:-1]) / 2
+
+
+def _label(drawn: Any) -> str:
+    """The label that a legend shows; Matplotlib's own begin with an underscore."""
+    label = str(drawn.get_label())
+    return "" if label.startswith("_") else label
+
+
+def _meaning(drawn: Any) -> str:
+    """What the colours stand for, as the colour bar says."""
+    bar = drawn.colorbar
+    return "" if bar is None else str(bar.ax.get_ylabel() or bar.ax.get_xlabel())
