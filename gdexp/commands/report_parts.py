@@ -7,7 +7,7 @@ import shlex
 import time
 from collections.abc import Iterator, Sequence
 
-from gdexp.commands.conditions import Conditions
+from gdexp.commands.conditions import HASH, TAGS, Conditions
 from gdexp.config import __version__
 from gdexp.credentials import without_password
 from gdexp.insight.pictures.picture import Picture
@@ -94,7 +94,7 @@ def environment_section(runs: Sequence[RecordedRun]) -> Section:
     values: dict[str, dict[str, None]] = {}
     for run in runs:
         for name, value in Conditions.recorded(run).facts.items():
-            if value is not None:
+            if value is not None and name != TAGS[HASH]:  # settings are shown themselves
                 values.setdefault(name, {})[str(value)] = None
     rows = [(name, _listed(list(several))) for name, several in values.items()]
     blocks = [facts("Versions and machine", rows)] if rows else []

@@ -55,6 +55,8 @@ def view(store: Store, chosen: Selection, *, uri: str | None = None) -> View:
     name = chosen.sweep_id
     title = counted(len(rows), "run") if name is None else f"Sweep {name}"
     answer, notes = _answer(rows, winners), _notes(chosen, rows)
+    if chosen.summary is not None and (took := chosen.summary.metrics.get("sweep/seconds")):
+        answer += f" The sweep took {short(took, 3)} s."
     return View(title, command, answer, notes, sections, parts.source(store))
 
 

@@ -15,7 +15,7 @@ function sort(table, header) {
   const body = table.tBodies[0];
   const rows = [...body.rows].map((row) => [rank(row.cells[place].textContent.trim(), down), row]);
   const sign = down ? -1 : 1;
-  rows.sort(([a], [b]) => a[0] - b[0] || a[1] - b[1] || sign * a[2].localeCompare(b[2]));
+  rows.sort(([a], [b]) => a[0] - b[0] || a[1] - b[1] || sign * a[2].localeCompare(b[2], "en", { numeric: true }));
   body.append(...rows.map(([, row]) => row));
 }
 for (const table of document.querySelectorAll("table.sortable")) {
