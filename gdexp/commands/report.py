@@ -44,7 +44,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _report(args: argparse.Namespace) -> int:
-    from gdexp.insight.report.page import page
+    from gdexp.insight.report.page import SAFE, page
     from gdexp.tracking.connect import open_existing
     from gdexp.tracking.selection import selection
 
@@ -53,7 +53,7 @@ def _report(args: argparse.Namespace) -> int:
     owner = _owner(chosen) if args.log else None
     is_file = args.out is not None or owner is None
     out = _checked(args.out or f"report-{_name(chosen)}.html") if is_file else None
-    content = page(_view(store, chosen, args)).encode(errors="xmlcharrefreplace")
+    content = page(_view(store, chosen, args)).encode(*SAFE)
     places = []
     if owner is not None:
         store.add_files(owner, {ARTIFACT: content})

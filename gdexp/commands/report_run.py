@@ -10,7 +10,7 @@ from gdexp.commands.compare import parsed
 from gdexp.config.trust import Trust
 from gdexp.descent.numbers import short
 from gdexp.descent.result import Result
-from gdexp.errors import GdexpError, UntrustedError, brief
+from gdexp.errors import GdexpError, brief
 from gdexp.insight.report.view import Block, Code, Section, Sentence, Table, Value, View
 from gdexp.tracking.restore import CHECK, COEF, CONFIG, FORECAST, TRAJECTORY, job_of, result_of
 from gdexp.tracking.run_record import RecordedRun
@@ -67,9 +67,7 @@ def _result(store: Store, run: RecordedRun, trust: Trust) -> tuple[Result | None
     try:
         result.job = job_of(store, run, trust)
     except GdexpError as error:
-        what = "no picture shows the surface of the loss"
-        kind = "" if isinstance(error, UntrustedError) else f" {brief(error)}"
-        print(f"{what}, since its code is not at hand.{kind}", file=sys.stderr)
+        print(f"{brief(error)}, so no picture shows the surface of the loss", file=sys.stderr)
     return result, ""
 
 

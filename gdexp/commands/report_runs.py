@@ -8,6 +8,7 @@ from typing import Any
 
 from gdexp.commands import compare
 from gdexp.commands import report_parts as parts
+from gdexp.config.settings import FAMILIES
 from gdexp.descent.numbers import short
 from gdexp.errors import GdexpError, counted
 from gdexp.insight.pictures.picture import Picture
@@ -22,6 +23,8 @@ from gdexp.tracking.store import Store
 RESULTS = ("outcome", "final/loss", "final/prediction", "best/epoch", "forecast/largest_lr")
 LOSS, BOUND = "final/loss", "forecast/largest_lr"
 APART = ("seed", "job", "run_id", "name", "outcome")  # do not tell repetitions apart
+LIMIT, LIMIT_OF_RUN = 500_000, 500  # bytes of the page
+MOST = 2000  # rows of the table
 DRAWN = 20  # curves of runs that are named one by one
 
 Row = dict[str, Any]
@@ -57,7 +60,8 @@ def view(store: Store, chosen: Selection, *, uri: str | None = None) -> View:
     answer, notes = _answer(rows, winners), _notes(chosen, rows)
     if chosen.summary is not None and (took := chosen.summary.metrics.get("sweep/seconds")):
         answer += f" The sweep took {short(took, 3)} s."
-    return View(title, command, answer, notes, sections, parts.source(store))
+    limit = max(LIMIT, LIMIT_OF_RUN * len(rows))
+    return View(title, command, answer, notes, sections, parts.source(store), limit)
 
 
 def _row(run: RecordedRun) -> Row:
@@ -138,7 +142,8 @@ def _curves(store: Store, runs: Sequence[RecordedRun]) -> Iterator[Picture]:
 def _runs_table(rows: Sequence[Row], winners: Sequence[Row]) -> Table:
     """All runs, with what differs and the results; the word best marks the best."""
     keys = differing([{k: v for k, v in row.items() if "/" not in k} for row in rows])
-    keys = [key for key in keys if key not in APART or key == "seed"] or list(MAIN)
+    keys = [key for key in keys if key not in APART or key == "seed"]
+    keys = [key for key in keys if not _is_told_by_step(key, rows)] or list(MAIN)
     known = {key for row in rows for key, value in row.items() if value is not None}
     results = [name for name in RESULTS if name in known]
     ids = {row["run_id"] for row in winners}
@@ -150,11 +155,27 @@ def _runs_table(rows: Sequence[Row], winners: Sequence[Row]) -> Table:
             *(_result(row, name, row["run_id"] in ids) for name in results),
             *([str(row["run_id"])[:8]] if is_sweep else []),
         ]
-        for row in rows
+        for row in (ranked := sorted(rows, key=_loss)[:MOST] if len(rows) > MOST else rows)
     ]
     columns = ["job" if is_sweep else "run", *keys, *results, *(["run"] if is_sweep else [])]
     caption = "The runs, with what differs and the results"
+    if len(ranked) < len(rows):
+        caption += f": the {MOST} of {len(rows)} with the smallest final loss"
     return Table(caption, columns, table, is_sortable=True)
+
+
+def _is_told_by_step(key: str, rows: Sequence[Row]) -> bool:
+    """Whether this is the choice of a family, and each step has one."""
+    if key not in FAMILIES or any("step" not in row for row in rows):
+        return False
+    pairs = {(row["step"], row.get(key)) for row in rows}
+    return len(pairs) == len({step for step, _ in pairs})
+
+
+def _loss(row: Row) -> tuple[bool, float]:
+    """A sort key: by final loss, those without one last."""
+    loss = row.get(LOSS)
+    return loss is None, loss or 0.0
 
 
 def _result(row: Row, name: str, is_best: bool) -> Value:

@@ -8,9 +8,6 @@ from html import escape
 
 from gdexp.insight.pictures.picture import Picture
 
-LARGEST = 60_000  # bytes of SVG, above which a picture becomes PNG if that is smaller
-DPI = 110
-
 _AROUND = re.compile(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->|<\?.*?\?>", re.DOTALL)
 _TAG = re.compile(r"<[^>]*>")
 _ID = re.compile(r'\bid="([^"]*)"')
@@ -19,23 +16,29 @@ _FONT = re.compile(r" font-family: 'DejaVu Sans'[^;\"]*;?| transform=\"rotate\(-
 _LONG_NUMBER = re.compile(r"-?\d+\.\d{3,}(?![\d]*e)")
 
 
-def inline(picture: Picture, prefix: str) -> str:
-    """The picture as an ``<svg>`` element that says its description to a screen reader.
+def svg(picture: Picture, prefix: str) -> str:
+    """The picture as an ``<svg>`` element.
 
     Args:
         picture: the picture.
         prefix: what its ids begin with; pictures on one page need different ones.
     """
-    svg = _smaller(picture.svg().decode(), prefix)
-    width, height = _size(svg)
-    if len(svg) > LARGEST:
-        png = base64.b64encode(picture.png(DPI)).decode()
-        if len(png) < len(svg):
-            svg = (
-                f'<svg viewBox="0 0 {width:g} {height:g}"><image width="{width:g}" '
-                f'height="{height:g}" href="data:image/png;base64,{png}"/></svg>'
-            )
-    label = escape(picture.description)
+    return _smaller(picture.svg().decode(), prefix)
+
+
+def raster(picture: Picture, vector: str, dpi: int) -> str:
+    """The same as an ``<svg>`` element of the same size that has a PNG in it."""
+    width, height = _size(vector)
+    png = base64.b64encode(picture.png(dpi)).decode()
+    return (
+        f'<svg viewBox="0 0 {width:g} {height:g}"><image width="{width:g}" height="{height:g}" '
+        f'href="data:image/png;base64,{png}"/></svg>'
+    )
+
+
+def labelled(svg: str, description: str) -> str:
+    """The element as one image to a screen reader, which the keyboard can reach."""
+    label = escape(description)
     return svg.replace("<svg ", f'<svg role="img" tabindex="0" aria-label="{label}" ', 1)
 
 

@@ -8,27 +8,40 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gdexp.descent.numbers import short
-from gdexp.insight.report import inline, points
-from gdexp.insight.report.view import Drawing, Table, Value, View
+from gdexp.insight.report.drawn import Drawn, drawn
+from gdexp.insight.report.view import Drawing, Section, Table, Value, View
 
 if TYPE_CHECKING:
     from jinja2 import Template
     from markupsafe import Markup
 
+SAFE = ("utf-8", "xmlcharrefreplace")
+"""How a page becomes bytes, also where a name has half a character."""
+
 MARK = b'<meta name="generator" content="gdexp report">'
 """What distinguishes a report from other HTML files; near its start."""
 
-ROWS = 200  # of the table of a picture
-
 
 def page(view: View) -> str:
-    """The page as HTML."""
-    return _template().render(view=view)
+    """The page as HTML, in at most ``view.limit`` bytes if that is possible."""
+    sections = [section for section in view.sections if section.blocks]
+    blocks = [block for section in sections for block in section.blocks]
+    pictures = [block.picture for block in blocks if isinstance(block, Drawing)]
+    rest = len(_render(view, [_without_drawings(section) for section in sections]).encode(*SAFE))
+    return _render(view, sections, drawn(pictures, view.limit - rest))
+
+
+def _render(view: View, sections: Sequence[Section], pictures: Sequence[Drawn] = ()) -> str:
+    return _template().render(view=view, sections=sections, pictures=iter(pictures))
+
+
+def _without_drawings(section: Section) -> Section:
+    return replace(section, blocks=[b for b in section.blocks if not isinstance(b, Drawing)])
 
 
 def is_report(start: bytes) -> bool:
@@ -47,12 +60,7 @@ def _template() -> Template:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {
-        "cell": cell,
-        "drawn": drawn,
-        "cells": cells_of,
-        "texts": texts_of,
-    }
+    environment.filters |= {"cell": cell, "texts": texts_of}
     own = {
         "mark": _own_text(MARK.decode()),
         "style": _own("style.css"),
@@ -93,45 +101,4 @@ def texts_of(table: Table) -> list[int]:
         number
         for number, cells in enumerate(zip(*table.rows, strict=True), 1)
         if any(isinstance(value, str | bool) for value in cells)
-    ]
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """A picture as the page shows it.
-
-    Attributes:
-        svg: its markup.
-        points: what it says at which place, see :mod:`gdexp.insight.report.points`.
-    """
-
-    svg: Markup
-    points: Sequence[points.Group]
-
-
-def drawn(drawing: Drawing) -> Drawn:
-    """Draw a picture, with the numbers that the cursor reads in it."""
-    picture = drawing.picture
-    svg = inline.inline(picture, prefix=f"{picture.name}-")
-    return Drawn(_own_text(svg), points.points(picture.figure))
-
-
-def cells_of(drawing: Drawing) -> Table:
-    """The numbers of a picture as a table of at most 200 rows, evenly chosen."""
-    table: dict[str, Any] = {name: _plain(column) for name, column in drawing.picture.table.items()}
-    count = max(map(len, table.values()), default=0)
-    step = max(1, -(-count // ROWS))
-    chosen = sorted({*range(0, count, step), *([count - 1] if count else [])})
-    rows = [[column[i] if i < len(column) else None for column in table.values()] for i in chosen]
-    caption = f"The numbers of this picture: {drawing.picture.title}"
-    if step > 1:
-        caption += f" ({len(rows)} of {count} rows)"
-    return Table(caption, list(table), rows, is_folded=True)
-
-
-def _plain(column: Any) -> list[Value]:
-    values = column.tolist() if hasattr(column, "tolist") else list(column)
-    return [
-        value if isinstance(value, bool | int | float | str | None) else str(value)
-        for value in values
     ]

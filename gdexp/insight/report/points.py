@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Floats = NDArray[np.float64]
-MOST = 2000  # points of a picture; a page on a run has several
 FEWEST = 2  # points of a line that is thinned
 COLORBAR = "<colorbar>"
 
@@ -36,8 +35,8 @@ class Group(TypedDict):
     values: str
 
 
-def points(figure: Figure) -> list[Group]:
-    """The points of a figure that has been drawn: at most about 2,000, evenly chosen."""
+def points(figure: Figure, most: int) -> list[Group]:
+    """The points of a figure that has been drawn, evenly chosen if they are more than ``most``."""
     series = [
         (axes, *one)
         for axes in figure.axes
@@ -45,10 +44,10 @@ def points(figure: Figure) -> list[Group]:
         for one in _series(axes)
         if len(one[2])
     ]
-    step = -(-sum(len(values) for *_, values in series) // MOST)
+    step = -(-sum(len(values) for *_, values in series) // most)
     return [
         _group(figure, axes, label, names, values, max(1, min(step, len(values) // FEWEST)))
-        for axes, label, names, values in series[: MOST // FEWEST]
+        for axes, label, names, values in series[: most // FEWEST]
     ]
 
 

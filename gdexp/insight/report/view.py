@@ -92,6 +92,7 @@ class View:
         notes: what to know about it, in sentences.
         sections: the rest; those without blocks are left out.
         source: where the numbers are recorded, and when the page was made.
+        limit: the bytes that the page should not exceed; pictures lose detail first.
     """
 
     title: str
@@ -100,3 +101,4 @@ class View:
     notes: Sequence[str]
     sections: Sequence[Section]
     source: str
+    limit: int = 150_000
