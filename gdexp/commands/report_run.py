@@ -78,7 +78,8 @@ def _answer(run: RecordedRun, result: Result | None, said: str) -> tuple[str, li
         reached = f"epoch {run.epoch} of {run.params.get('iters', '?')}"
         return f"Still running: {reached}" + ("." if loss is None else f", loss {short(loss)}."), []
     reason = run.tags.get("gdexp.reason", "")
-    answer = f"{run.outcome.capitalize()}: {reason}" if reason else run.outcome.capitalize()
+    told = said.removeprefix(f"{run.outcome}: {reason}").partition(". ")[2]  # after the numbers
+    answer = run.outcome.capitalize() + (f": {reason.rstrip('.')}" if reason else "")
     first = result.trajectory.loss[:1].tolist() if result is not None else []
     if (final := run.metrics.get("final/loss")) is not None:
         answer += ", loss " + "".join(f"{short(loss)} → " for loss in first) + short(final)
@@ -90,8 +91,7 @@ def _answer(run: RecordedRun, result: Result | None, said: str) -> tuple[str, li
         answer += "; coefficient of " + ", ".join(
             f"{name}: {short(value)}" for name, value in coefficients.items()
         )
-    _, mark, told = said.partition(". ")  # after the sentence that the numbers above are
-    return f"{answer}.", [told] if mark and told else []
+    return f"{answer}.", [told] if told else []
 
 
 def _pictures(run: RecordedRun, result: Result | None, why: str) -> list[Block]:

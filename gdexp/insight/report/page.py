@@ -81,11 +81,7 @@ def _own_text(text: str) -> Markup:
 
 
 def cell(value: Value) -> str:
-    """A value as a table shows it: six digits of a number that is not whole.
-
-    >>> cell(0.123456789), cell(20), cell(True), cell(None), cell(float("nan")), cell(2.0)
-    ('0.123457', '20', 'true', '–', 'NaN', '2')
-    """
+    """A value as a table shows it: six digits of a float, and a dash where there is none."""
     if value is None:
         return "–"
     if isinstance(value, bool):
