@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Mapping
 
+import numpy as np
+
 from gdexp.commands import report_parts as parts
 from gdexp.commands.compare import parsed
+from gdexp.commands.conditions import Conditions
+from gdexp.config.paths import started_in
 from gdexp.config.trust import Trust
 from gdexp.descent.numbers import short
-from gdexp.descent.result import Result
+from gdexp.descent.result import GREW, Result
 from gdexp.errors import GdexpError, brief
-from gdexp.insight.report.view import Block, Code, Section, Sentence, Table, Value, View
+from gdexp.insight.report.view import Block, Code, Section, Sentence, Table, View
 from gdexp.tracking.restore import CHECK, COEF, CONFIG, FORECAST, TRAJECTORY, job_of, result_of
 from gdexp.tracking.run_record import RecordedRun
 from gdexp.tracking.store import Store
 
 LONGEST_CONFIG = 20_000  # characters; inline data may have many more
+BEHAVIOUR, DECADES = "gdexp.behaviour", "gdexp.decades"
 CURVES = ("train/", "grad/", "param/")
 MEANINGS = {
     "largest_lr": "largest lr that converges",
     "curvature": "largest curvature of the loss",
     "smallest_curvature": "smallest curvature of the loss",
-    "contraction": "contraction per epoch",
+    "lr_over_largest": "lr as a share of the largest that converges",
+    "contraction": "factor per epoch by which the distance from the optimum changes",
     "epochs": "epochs to the tolerance",
     "exceeds_epoch": "epoch in which the loss exceeds 10 times its start",
     "gradient_error": "relative error of the gradient",
@@ -46,7 +53,7 @@ def view(store: Store, run: RecordedRun, trust: Trust, *, uri: str | None = None
     sections = [
         Section("pictures", "Pictures", _pictures(run, result, why)),
         Section("results", "Results", _results(run)),
-        Section("forecast", "Forecast and fact", list(forecast_blocks(run))),
+        Section("forecast", "Forecast and fact", list(forecast_blocks(run, result))),
         Section("configuration", "Configuration", _configuration(store, run)),
         parts.data_section(store, [run]),
         parts.environment_section([run]),
@@ -101,7 +108,9 @@ def _pictures(run: RecordedRun, result: Result | None, why: str) -> list[Block]:
         return [Sentence(f"{why}, so nothing can be drawn.")]
     if not result.trajectory.length:
         return [Sentence("The run ended before its first epoch did, so nothing can be drawn.")]
-    return parts.pictures(of_run(result))
+    folder = Conditions.recorded(run).folder  # from which the paths of its data start
+    with started_in(folder if os.path.isdir(folder) else os.getcwd()):
+        return parts.pictures(of_run(result))
 
 
 def _results(run: RecordedRun) -> list[Block]:
@@ -112,7 +121,8 @@ def _results(run: RecordedRun) -> list[Block]:
         for k, v in sorted(run.metrics.items())
         if not k.startswith(hidden) and k != "final/log10_loss"
     ]
-    checks = [(MEANINGS.get(k, k), v) for k, v in _with(run.metrics, CHECK).items()]
+    forecast = _with(run.metrics, FORECAST)  # its facts stand beside it
+    checks = [(_meaning(k), v) for k, v in _with(run.metrics, CHECK).items() if k not in forecast]
     tables = [
         parts.facts("The final values", [*rest, *sorted(last)]),
         parts.facts("Checks of the gradient and of the fit", checks),
@@ -120,25 +130,38 @@ def _results(run: RecordedRun) -> list[Block]:
     return [table for table in tables if table.rows]
 
 
-def forecast_blocks(run: RecordedRun) -> Iterator[Block]:
+def forecast_blocks(run: RecordedRun, result: Result | None = None) -> Iterator[Block]:
     """The forecast beside what happened, as far as both are recorded."""
-    forecast, fact = _with(run.metrics, FORECAST), dict(_with(run.metrics, CHECK))
+    forecast = _with(run.metrics, FORECAST)
     if not forecast:
         yield Sentence("The record has no forecast.")
         return
-    lr = parsed(run.params.get("lr", "null"))
-    rows: list[tuple[str, Value, Value]] = [
-        (MEANINGS.get(name, name.replace("_", " ")), value, fact.get(name))
-        for name, value in forecast.items()
-    ]
-    bound = forecast.get("largest_lr")
+    bound, lr = forecast.get("largest_lr"), parsed(run.params.get("lr", "null"))
     if bound is not None and isinstance(lr, int | float):
         side = "below" if lr < bound else "above"
+        behaviour = run.tags.get(BEHAVIOUR, "")
         yield Sentence(
             f"lr={lr} is {side} {short(bound)}, the largest that the forecast lets converge. "
-            f"The run: {run.outcome}."
+            f"The run: {run.outcome}{f', {behaviour}' if behaviour else ''}."
         )
+    facts = _with(run.metrics, CHECK) | _exceeded(result)
+    rows = [(_meaning(name), value, facts.get(name)) for name, value in forecast.items()]
     yield Table("The forecast, and what the run did", ("quantity", "forecast", "in the run"), rows)
+    if decades := run.tags.get(DECADES, "").split():
+        caption = "The epochs in which the loss had fallen to a share of its start"
+        shares = [(f"1e-{k}", epoch) for k, epoch in enumerate(decades, 1)]
+        yield Table(caption, ("share", "epoch"), shares)
+
+
+def _exceeded(result: Result | None) -> dict[str, float]:
+    """The first epoch in which the loss exceeds 10 times its start, if there is one."""
+    loss = np.array([]) if result is None else result.trajectory.loss
+    above = np.flatnonzero(loss > GREW * loss[:1]) if len(loss) else loss
+    return {"exceeds_epoch": float(above[0] + 1)} if len(above) else {}
+
+
+def _meaning(name: str) -> str:
+    return MEANINGS.get(name, name.replace("_", " "))
 
 
 def _configuration(store: Store, run: RecordedRun) -> list[Block]:

@@ -9,6 +9,7 @@ from typing import Any
 from gdexp.commands import compare
 from gdexp.commands import report_parts as parts
 from gdexp.commands import report_tables as tables
+from gdexp.commands.report_run import BEHAVIOUR
 from gdexp.commands.report_tables import Row
 from gdexp.descent.numbers import short
 from gdexp.errors import GdexpError, counted
@@ -62,7 +63,8 @@ def view(store: Store, chosen: Selection, *, uri: str | None = None) -> View:
 
 def _row(run: RecordedRun) -> Row:
     """A row of the table: numbers as numbers; job 0 comes first."""
-    return {"job": int(run.tags.get(JOB, 0)), **compare.row(run)}
+    known = {"behaviour": run.tags[BEHAVIOUR]} if BEHAVIOUR in run.tags else {}
+    return {"job": int(run.tags.get(JOB, 0)), **compare.row(run), **known}
 
 
 def _winners(chosen: Selection, rows: Sequence[Row]) -> list[Any]:

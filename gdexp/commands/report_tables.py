@@ -15,9 +15,12 @@ from gdexp.sweep.grids.repetitions import summarise
 from gdexp.tracking.query import MAIN, differing
 from gdexp.tracking.run_record import RecordedRun
 
-RESULTS = ("outcome", "final/loss", "final/prediction", "best/epoch", "forecast/largest_lr")
+RESULTS = (
+    *("outcome", "behaviour", "final/loss", "final/prediction"),
+    *("forecast/largest_lr", "forecast/contraction", "check/contraction"),
+)
 LOSS, BOUND = "final/loss", "forecast/largest_lr"
-APART = ("seed", "job", "run_id", "name", "outcome")  # do not tell repetitions apart
+APART = ("seed", "job", "run_id", "name", "outcome", "behaviour")  # do not tell repetitions apart
 MOST = 2000  # rows of the table
 UNKNOWN = "no bound is known"
 
