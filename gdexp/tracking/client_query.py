@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gdexp.errors import StoreError
-from gdexp.tracking.run_record import DatasetRecord, RecordedRun
+from gdexp.tracking.run_record import RecordedRun
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -28,19 +28,6 @@ def recorded_run(run: Run) -> RecordedRun:
         heard_ms=max([start, *(point.timestamp for point in points)]),
         epoch=max([0, *(point.step for point in points)]),
     )
-
-
-def recorded_dataset(run: Run) -> DatasetRecord | None:
-    """The data set of a run; of several, the one that it was trained on."""
-    inputs = [
-        (each.dataset, {tag.key: tag.value for tag in each.tags}.get("mlflow.data.context"))
-        for each in (run.inputs.dataset_inputs if run.inputs else [])
-    ]
-    for d, context in sorted(inputs, key=lambda pair: pair[1] != "training"):
-        return DatasetRecord(
-            d.name, d.digest, d.source_type, d.source, d.schema, d.profile, context
-        )
-    return None
 
 
 def quoted(text: str) -> str:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from gdexp.credentials import without_password
 from gdexp.errors import RefusedError, WriteError, brief, cause
-from gdexp.tracking import environment
-from gdexp.tracking.client_query import quoted, recorded_dataset, recorded_run
+from gdexp.tracking import dataset_query, environment
+from gdexp.tracking.client_query import quoted, recorded_run
 from gdexp.tracking.client_write import actions, log_artifacts
 from gdexp.tracking.patience import is_abandoned
-from gdexp.tracking.run_record import PROCESS, RUN_KEY, DatasetRecord, RecordedRun, RunRecord
+from gdexp.tracking.run_record import PROCESS, RUN_KEY, RecordedRun, RunRecord
 from gdexp.tracking.store import reading, writing
 
 if TYPE_CHECKING:
@@ -205,16 +205,6 @@ class ClientStore:
             ) from error
 
     @reading
-    def dataset(self, run: RecordedRun) -> DatasetRecord | None:
-        """The data set of a run; see :class:`gdexp.tracking.store.Store`."""
-        return recorded_dataset(self.client.get_run(run.run_id))
-
-    @writing
-    def add_files(self, run: RecordedRun, files: Mapping[str, bytes]) -> None:
-        """Add artifacts to a run; see :class:`gdexp.tracking.store.Store`."""
-        log_artifacts(self.client, run.run_id, files)
-
-    @reading
     def files(self, run: RecordedRun, below: str = "") -> list[str]:
         """The files of a run; see :class:`gdexp.tracking.store.Store`."""
         entries = self.client.list_artifacts(run.run_id, below or None)
@@ -225,6 +215,16 @@ class ClientStore:
         """The content of one file."""
         with tempfile.TemporaryDirectory() as folder:
             return Path(self.client.download_artifacts(run.run_id, name, folder)).read_bytes()
+
+    @reading
+    def dataset(self, run: RecordedRun) -> dataset_query.DatasetRecord | None:
+        """The data set of a run; see :class:`gdexp.tracking.store.Store`."""
+        return dataset_query.by_client(self.client.get_run(run.run_id))
+
+    @writing
+    def add_files(self, run: RecordedRun, files: Mapping[str, bytes]) -> None:
+        """Add artifacts to a run; see :class:`gdexp.tracking.store.Store`."""
+        log_artifacts(self.client, run.run_id, files)
 
     def analyze_after(self, written: int) -> None:
         """Do nothing: a server is tuned by its administrator."""

@@ -8,7 +8,8 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 
 from gdexp.credentials import without_password
 from gdexp.errors import GdexpError, StoreError, WriteError, cause
-from gdexp.tracking.run_record import DatasetRecord, RecordedRun, RunRecord
+from gdexp.tracking import dataset_query
+from gdexp.tracking.run_record import RecordedRun, RunRecord
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -118,7 +119,13 @@ class Store(Protocol):
             WriteError: the store cannot be written.
         """
 
-    def dataset(self, run: RecordedRun) -> DatasetRecord | None:
+    def files(self, run: RecordedRun, below: str = "") -> list[str]:
+        """The files and folders in a folder of a run's artifacts, by path."""
+
+    def read(self, run: RecordedRun, name: str) -> bytes:
+        """The content of one of a run's artifacts."""
+
+    def dataset(self, run: RecordedRun) -> dataset_query.DatasetRecord | None:
         """The data set of a run; None if it has none."""
 
     def add_files(self, run: RecordedRun, files: Mapping[str, bytes]) -> None:
@@ -127,12 +134,6 @@ class Store(Protocol):
         Raises:
             WriteError: they cannot be written.
         """
-
-    def files(self, run: RecordedRun, below: str = "") -> list[str]:
-        """The files and folders in a folder of a run's artifacts, by path."""
-
-    def read(self, run: RecordedRun, name: str) -> bytes:
-        """The content of one of a run's artifacts."""
 
     def analyze_after(self, written: int) -> None:
         """Let a database update its statistics, if enough runs have been written."""
