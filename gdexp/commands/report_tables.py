@@ -33,7 +33,7 @@ def runs_table(rows: Sequence[Row], winners: Sequence[Row], *, is_sweep: bool) -
     keys = [key for key in keys if key not in APART or key == "seed"]
     keys = [key for key in keys if not _is_told_by_step(key, rows)] or list(MAIN)
     known = {key for row in rows for key, value in row.items() if value is not None}
-    results = [name for name in RESULTS if name in known]
+    results = [name for name in RESULTS if name in known and not _is_said(name, rows)]
     listed = sorted(rows, key=_loss)[:MOST] if len(rows) > MOST else rows
     ids = {row["run_id"] for row in winners}
     table: list[list[Value]] = [
@@ -50,6 +50,11 @@ def runs_table(rows: Sequence[Row], winners: Sequence[Row], *, is_sweep: bool) -
     if len(listed) < len(rows):
         caption += f": the {MOST} of {len(rows)} with the smallest final loss"
     return Table(caption, columns, table, is_sortable=True)
+
+
+def _is_said(name: str, rows: Sequence[Row]) -> bool:
+    """Whether a forecast is the same for all runs, which a sentence says."""
+    return name == BOUND and len({row.get(name) for row in rows}) == 1
 
 
 def _is_told_by_step(key: str, rows: Sequence[Row]) -> bool:

@@ -130,7 +130,7 @@ def test_the_cursor_reads_values(kind: str, browser: Any, reports: dict[str, Pat
     with opened(browser, reports[kind], has_touch=True) as page:
         picture, value = page.locator("figure svg").first, page.locator(".at").first
         hint = value.inner_text()
-        assert hint.startswith("Point at the picture")
+        assert hint.startswith("Point at a picture")
         box = picture.bounding_box()
         page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
         pointed = value.inner_text()

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from matplotlib.collections import LineCollection
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from report_helpers import Page
 
@@ -131,7 +132,7 @@ def test_cells_points_and_coloured_lines_are_read_too() -> None:
     axes.imshow([[1.0, 2.0]], extent=(0, 2, 0, 1), origin="upper")
     axes.axvline(1.5)  # no data: it has no values
     figure.colorbar(lines, label="lr")
-    labels = {}
+    labels: dict[str, Any] = {}
     for group in groups(page(view(Drawing(picture(figure=figure))))):
         labels[group["label"]] = read(group)[1].tolist()
     assert labels == {
@@ -140,6 +141,22 @@ def test_cells_points_and_coloured_lines_are_read_too() -> None:
         "lr 0.2": [[0, 1], [1, 0]],
         "": [[0.5, 0.5, 1], [1.5, 0.5, 2]],
     }
+
+
+def test_panels_share_the_names_of_their_axes_and_may_format_their_values() -> None:
+    figure = Figure()
+    left, right = figure.subplots(1, 2, sharey=True)
+    left.set(ylabel="iters", xlabel="lr", title="step=manual")
+    right.set_title("step=model")
+    left.fmt_xdata = right.fmt_xdata = lambda at: ["0.01 or so", "0.1"][round(at)]
+    right.imshow([[1, np.nan]], cmap="viridis", label="_image")
+    right.imshow([[np.nan, 1]], cmap=ListedColormap(["grey"]), label="diverged")
+    left.plot([0], [0], label="bound")
+    shown = {group["label"]: group for group in groups(page(view(Drawing(picture(figure=figure)))))}
+    assert shown["step=manual, bound"]["names"] == ["lr", "iters"]
+    assert shown["step=model"]["names"] == ["x", "iters", "value"]
+    assert shown["step=model"]["values"].split(" ") == ["0.01\u00a0or\u00a0so", "0", "1"]
+    assert shown["step=model, diverged"]["values"].split(" ") == ["0.1", "0"]
 
 
 def test_pictures_lose_detail_before_the_page_is_too_large() -> None:

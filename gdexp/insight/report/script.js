@@ -29,7 +29,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
 }
 
 // Pictures: the values of the point nearest to the cursor, or chosen with the arrow keys.
-const HINT = "Point at the picture, or choose it and press the arrow keys, to read its values.";
+const HINT = "Point at a picture, or choose it and press the arrow keys, to read its values.";
 function groups(figure) {
   return JSON.parse(figure.querySelector("script").textContent).flatMap((group) => {
     const at = group.at.split(" ").map(Number);
@@ -52,13 +52,16 @@ function nearest(lines, x, y) {
   }));
   return best;
 }
+let isFirst = true;
 for (const figure of document.querySelectorAll("figure")) {
   if (!figure.querySelector("script")) continue;
   const svg = figure.querySelector("svg"), output = figure.querySelector(".at");
   const lines = groups(figure);
   if (!lines.length) continue;
   output.setAttribute("aria-live", "polite");
-  output.textContent = HINT;
+  const hint = isFirst ? HINT : "\u00a0";
+  isFirst = false;
+  output.textContent = hint;
   const circle = document.createElementNS("http://www.w3.org/2000/svg", "circle");
   circle.setAttribute("class", "cursor");
   circle.setAttribute("r", "5");
@@ -80,7 +83,7 @@ for (const figure of document.querySelectorAll("figure")) {
   svg.addEventListener("pointerleave", (event) => {
     if (event.pointerType !== "mouse") return;
     circle.remove();
-    output.textContent = HINT;
+    output.textContent = hint;
     chosen = null;
   });
   svg.addEventListener("keydown", (event) => {
