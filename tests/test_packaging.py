@@ -60,6 +60,12 @@ def test_it_runs_in_an_empty_folder(command: list[str], installed: Path, tmp_pat
     assert "step=OPTION" in answer(installed, tmp_path, *command, "--help")
 
 
+def test_it_writes_a_report(installed: Path, tmp_path: Path) -> None:
+    answer(installed, tmp_path, "gdexp", "step=manual", "iters=2")
+    page = Path(answer(installed, tmp_path, "gdexp", "report", "--out", "r.html").strip())
+    assert page.read_text().startswith("<!DOCTYPE html>")
+
+
 def test_the_console_script_completes_options(installed: Path, tmp_path: Path) -> None:
     assert "complete" in answer(installed, tmp_path, "gdexp", "-sc", "install=bash")
 

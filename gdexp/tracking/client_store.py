@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from gdexp.credentials import without_password
 from gdexp.errors import RefusedError, WriteError, brief, cause
-from gdexp.tracking import environment
+from gdexp.tracking import dataset_query, environment
 from gdexp.tracking.client_query import quoted, recorded_run
-from gdexp.tracking.client_write import actions
+from gdexp.tracking.client_write import actions, log_artifacts
 from gdexp.tracking.patience import is_abandoned
 from gdexp.tracking.run_record import PROCESS, RUN_KEY, Points, RecordedRun, RunRecord
 from gdexp.tracking.sql_query import points_of
@@ -230,6 +230,16 @@ class ClientStore:
         """The content of one file."""
         with tempfile.TemporaryDirectory() as folder:
             return Path(self.client.download_artifacts(run.run_id, name, folder)).read_bytes()
+
+    @reading
+    def dataset(self, run: RecordedRun) -> dataset_query.DatasetRecord | None:
+        """The data set of a run; see :class:`gdexp.tracking.store.Store`."""
+        return dataset_query.by_client(self.client.get_run(run.run_id))
+
+    @writing
+    def add_files(self, run: RecordedRun, files: Mapping[str, bytes]) -> None:
+        """Add artifacts to a run; see :class:`gdexp.tracking.store.Store`."""
+        log_artifacts(self.client, run.run_id, files)
 
     def analyze_after(self, written: int) -> None:
         """Do nothing: a server is tuned by its administrator."""

@@ -31,12 +31,13 @@ def actions(client: MlflowClient, run_id: str, record: RunRecord) -> Iterator[Ca
     if record.dataset is not None:
         yield partial(_log_dataset, client, run_id, record.dataset)
     if record.artifacts:
-        yield partial(_log_artifacts, client, run_id, record.artifacts)
+        yield partial(log_artifacts, client, run_id, record.artifacts)
     if record.status != "RUNNING":
         yield partial(_end, client, run_id, record)
 
 
-def _log_artifacts(client: MlflowClient, run_id: str, files: Mapping[str, bytes]) -> None:
+def log_artifacts(client: MlflowClient, run_id: str, files: Mapping[str, bytes]) -> None:
+    """Add files to a run's artifacts."""
     with temporary_folder(files) as folder:
         client.log_artifacts(run_id, folder)
 

@@ -14,8 +14,13 @@ from gdexp.tracking.sql_rows import artifact_uri
 
 def upload(location: str, run_id: str, files: Mapping[str, bytes]) -> None:
     """Upload a run's files below its experiment's artifact location."""
+    upload_to(artifact_uri(location, run_id), files)
+
+
+def upload_to(uri: str, files: Mapping[str, bytes]) -> None:
+    """Upload files below this artifact URI."""
     with temporary_folder(files) as folder:
-        _repository(artifact_uri(location, run_id)).log_artifacts(folder)
+        _repository(uri).log_artifacts(folder)
 
 
 def listed(uri: str, below: str) -> list[str]:

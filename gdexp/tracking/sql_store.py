@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from gdexp.credentials import without_password
 from gdexp.errors import RefusedError, StoreError, WriteError, brief
-from gdexp.tracking import artifacts
+from gdexp.tracking import artifacts, dataset_query
 from gdexp.tracking.database import Connection, Database, Row
 from gdexp.tracking.patience import is_abandoned
 from gdexp.tracking.run_record import Points, RecordedRun, RunRecord
@@ -203,6 +203,23 @@ class SqlStore:
         from gdexp.tracking import mlflow_files
 
         return mlflow_files.download(run.artifact_uri, name)
+
+    @reading
+    def dataset(self, run: RecordedRun) -> dataset_query.DatasetRecord | None:
+        """The data set of a run; see :class:`gdexp.tracking.store.Store`."""
+        with self._database.reading() as connection:
+            return dataset_query.by_sql(connection, run.run_id)
+
+    @writing
+    def add_files(self, run: RecordedRun, files: Mapping[str, bytes]) -> None:
+        """Add artifacts to a run; see :class:`gdexp.tracking.store.Store`."""
+        folder = artifacts.local_path(run.artifact_uri)
+        if folder is not None:
+            artifacts.write_files({folder: files})
+            return
+        from gdexp.tracking import mlflow_files
+
+        mlflow_files.upload_to(run.artifact_uri, files)
 
     def analyze_after(self, written: int) -> None:
         """Update the database's statistics after many new runs; fast queries need them."""

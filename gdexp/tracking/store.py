@@ -8,6 +8,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 
 from gdexp.credentials import without_password
 from gdexp.errors import GdexpError, StoreError, WriteError, cause
+from gdexp.tracking import dataset_query
 from gdexp.tracking.run_record import Points, RecordedRun, RunRecord
 
 P = ParamSpec("P")
@@ -129,6 +130,16 @@ class Store(Protocol):
 
     def read(self, run: RecordedRun, name: str) -> bytes:
         """The content of one of a run's artifacts."""
+
+    def dataset(self, run: RecordedRun) -> dataset_query.DatasetRecord | None:
+        """The data set of a run; None if it has none."""
+
+    def add_files(self, run: RecordedRun, files: Mapping[str, bytes]) -> None:
+        """Add artifacts to a run, which may have ended; its status and its end stay as they are.
+
+        Raises:
+            WriteError: they cannot be written.
+        """
 
     def analyze_after(self, written: int) -> None:
         """Let a database update its statistics, if enough runs have been written."""

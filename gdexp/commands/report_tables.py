@@ -1,0 +1,136 @@
+"""The tables of a report on several runs: the runs, forecast and fact, repetitions, settings."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from gdexp.commands import compare
+from gdexp.commands import report_parts as parts
+from gdexp.config.settings import FAMILIES
+from gdexp.descent.numbers import short
+from gdexp.insight.report.view import Block, Sentence, Table, Value
+from gdexp.sweep.grids.repetitions import summarise
+from gdexp.tracking.query import MAIN, differing
+from gdexp.tracking.run_record import RecordedRun
+
+RESULTS = (
+    *("outcome", "behaviour", "final/loss", "final/prediction"),
+    *("forecast/largest_lr", "forecast/contraction", "check/contraction"),
+)
+LOSS, BOUND = "final/loss", "forecast/largest_lr"
+APART = ("seed", "job", "run_id", "name", "outcome", "behaviour")  # do not tell repetitions apart
+MOST = 2000  # rows of the table
+UNKNOWN = "no bound is known"
+
+Row = dict[str, Any]
+
+
+def runs_table(rows: Sequence[Row], winners: Sequence[Row], *, is_sweep: bool) -> Table:
+    """All runs, with what differs and the results; the word best marks the best."""
+    keys = differing([{k: v for k, v in row.items() if "/" not in k} for row in rows])
+    keys = [key for key in keys if key not in APART or key == "seed"]
+    keys = [key for key in keys if not _is_told_by_step(key, rows)] or list(MAIN)
+    known = {key for row in rows for key, value in row.items() if value is not None}
+    results = [name for name in RESULTS if name in known and not _is_said(name, rows)]
+    listed = sorted(rows, key=_loss)[:MOST] if len(rows) > MOST else rows
+    ids = {row["run_id"] for row in winners}
+    table: list[list[Value]] = [
+        [
+            f"#{row['job']}" if is_sweep else str(row["run_id"])[:8],
+            *(parts.shortened(row.get(key)) for key in keys),
+            *(_result(row, name, row["run_id"] in ids) for name in results),
+            *([str(row["run_id"])[:8]] if is_sweep else []),
+        ]
+        for row in listed
+    ]
+    columns = ["job" if is_sweep else "run", *keys, *results, *(["run"] if is_sweep else [])]
+    caption = "The runs, with what differs and the results"
+    if len(listed) < len(rows):
+        caption += f": the {MOST} of {len(rows)} with the smallest final loss"
+    return Table(caption, columns, table, is_sortable=True)
+
+
+def _is_said(name: str, rows: Sequence[Row]) -> bool:
+    """Whether a forecast is the same for all runs, which a sentence says."""
+    return name == BOUND and len({row.get(name) for row in rows}) == 1
+
+
+def _is_told_by_step(key: str, rows: Sequence[Row]) -> bool:
+    """Whether this is the choice of a family, and each step has one."""
+    if key not in FAMILIES or any("step" not in row for row in rows):
+        return False
+    pairs = {(row["step"], row.get(key)) for row in rows}
+    return len(pairs) == len({step for step, _ in pairs})
+
+
+def _loss(row: Row) -> tuple[bool, float]:
+    """A sort key: by final loss, those without one last."""
+    loss = row.get(LOSS)
+    return loss is None, loss or 0.0
+
+
+def _result(row: Row, name: str, is_best: bool) -> Value:
+    value: Value = row.get(name)
+    return f"{value}, best" if name == "outcome" and is_best else value
+
+
+def forecast(rows: Sequence[Row]) -> Iterator[Block]:
+    """How many runs are on which side of their bound, by outcome."""
+    outcomes = list(dict.fromkeys(str(row["outcome"]) for row in rows))
+    counts: dict[str, Counter[str]] = {}
+    for row in rows:
+        counts.setdefault(_side(row), Counter())[str(row["outcome"])] += 1
+    if set(counts) == {UNKNOWN}:
+        return
+    table: list[list[Value]] = [
+        [side, *(counter[name] for name in outcomes)] for side, counter in counts.items()
+    ]
+    yield Table("Runs by forecast and outcome", ["lr", *outcomes], table)
+    bounds = {short(row[BOUND]) for row in rows if row.get(BOUND) is not None}
+    if len(bounds) == 1:
+        yield Sentence(f"The largest lr that converges is {bounds.pop()} for all of them.")
+
+
+def _side(row: Row) -> str:
+    lr, bound = row.get("lr"), row.get(BOUND)
+    if bound is None or not isinstance(lr, int | float):
+        return UNKNOWN
+    return "below the largest that converges" if lr < bound else "above the largest that converges"
+
+
+def repetitions(rows: Sequence[Row]) -> Iterator[Block]:
+    """Mean and standard deviation of runs that differ only in their seed."""
+    if len({row.get("seed") for row in rows}) < 2:
+        return
+    groups = summarise(rows, ignore=APART)
+    if all(group["count"] < 2 for group in groups):
+        return
+    keys = differing(
+        groups_params := [{k: v for k, v in g.items() if "/" not in k} for g in groups]
+    )
+    keys = [key for key in keys if key != "count"]
+    table: list[list[Value]] = [
+        [
+            " ".join(f"{key}={compare.text(params.get(key))}" for key in keys) or "all runs",
+            group["count"],
+            group.get(f"{LOSS}.mean"),
+            group.get(f"{LOSS}.std"),
+            group.get(f"{LOSS}.missing", 0),
+        ]
+        for params, group in zip(groups_params, groups, strict=True)
+    ]
+    columns = ["runs that differ only in seed", "count", "mean of final/loss", "± sd", "not finite"]
+    yield Table("Mean and standard deviation over seeds", columns, table, is_sortable=True)
+
+
+def shared_settings(runs: Sequence[RecordedRun]) -> list[Block]:
+    """The settings that all runs share."""
+    params = [run.params for run in runs]
+    shared = [
+        (key, compare.parsed(value))
+        for key, value in params[0].items()
+        if all(other.get(key) == value for other in params)
+    ]
+    return [parts.facts("The options and settings that all runs share", shared)] if shared else []
