@@ -40,7 +40,7 @@ def run_overrides(typed: Sequence[str], config_dir: str | PathLike[str] | None) 
 
 
 def composed_job(typed: Sequence[str], composer: Composer) -> Job:
-    """Compose the run of these overrides; what Hydra lets pass and building does not see is checked.
+    """Compose the run of these overrides, and check what building it does not.
 
     Raises:
         ConfigError: an override is invalid.

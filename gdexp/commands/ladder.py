@@ -10,25 +10,19 @@ import itertools
 import shlex
 import textwrap
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gdexp.commands import COMMANDS, common
-from gdexp.errors import ConfigError, GdexpError, counted
+from gdexp.commands.rungs import OPTIONS, STEPS
+from gdexp.errors import ConfigError, counted
 
 if TYPE_CHECKING:
-    from gdexp.config.compose import Composer
     from gdexp.config.job import Job
     from gdexp.insight.ladder import Rung
 
-STEPS = ("manual", "autograd", "optimizer", "model")
-OPTIONS = {
-    "predictor": ("manual", "model"),
-    "gradient": ("manual", "autograd"),
-    "loss": ("manual", "MSELoss"),
-    "updater": ("manual", "SGD"),
-}
-TRUE = "gradient=manual"  # the derivative, in place of the formula that step 1 published
+PROPORTIONAL = ("proportional", "dynamics")  # what an updater declares whose step grows with lr
 LETTERS = "ABCDEFGHIJKLMNOP"
 WIDTH = 92
 
@@ -49,131 +43,46 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _ladder(args: argparse.Namespace) -> int:
+    from gdexp.commands import rungs
     from gdexp.commands.arguments import checked_words
     from gdexp.config.compose import Composer, session
 
     typed = checked_words(args.overrides, args.config_dir)
     keys = [word.partition("=")[0].lstrip("+~") for word in typed]
     for key, word in zip(keys, typed, strict=True):
-        _check(key, word)
+        rungs.check_word(key, word)
     with session():
         composer = Composer(args.config_dir)
-        steps = _combinations(keys) if args.all else _steps(keys)
-        jobs = _distinct(_composed(steps, typed, composer))
+        wanted = rungs.combinations(keys) if args.all else rungs.steps(keys)
+        jobs = rungs.distinct(rungs.composed(wanted, typed, composer))
         published: Job | None = None
         if not args.all and "gradient" not in keys:
-            ((_, published),) = _composed([("step=manual",)], typed, composer)
+            with suppress(ConfigError):  # some settings need the true derivative
+                ((_, published),) = rungs.composed([("step=manual",)], typed, composer)
     if len(jobs) < 2:
         raise ConfigError("the typed options leave nothing to compare. Leave one of them out.")
-    rungs = [_climbed(words, job, labels) for words, job, labels in jobs]
-    sweep = [*(_of_all(keys) if args.all else [f"step={','.join(STEPS)}"]), *typed]
-    command = " ".join(map(shlex.quote, ["python", "-m", "gdexp", "-m", *sweep]))
-    lines = _groups(rungs) if args.all else _comparisons(rungs)
-    common.show("\n".join([*lines]))
+    all_rungs = [rungs.climbed(*each) for each in jobs]
+    lines = [*(_groups(all_rungs) if args.all else _comparisons(all_rungs))]
     if published is not None:
-        common.show("\n" + _wrapped(_published(_climbed((), published, ()), rungs[0])))
-    common.show(f"\nTo record these runs: {command}")
+        lines.append("\n" + _wrapped(_published(rungs.climbed((), published), all_rungs[0])))
+    lines.append(f"\nTo record these runs: {_sweep(keys, typed, everything=args.all)}")
+    common.show("\n".join(lines))
     return 0
 
 
-def _check(key: str, word: str) -> None:
-    """Refuse what the ladder sets itself, and what has several values."""
-    from gdexp.config.overrides import parse
-
-    if key == "step":
-        raise ConfigError(f"{word}: the ladder compares all four steps. Leave it out.")
-    if key == "continue_from":
-        raise ConfigError(f"{word}: the ladder compares runs from one start. Leave it out.")
-    if parse(word).is_sweep_override():
-        raise ConfigError(f"{word} names several values, and the ladder takes one. Choose one.")
-
-
-def _steps(keys: Sequence[str]) -> list[tuple[str, ...]]:
-    """The words of each step; step 1 with the true derivative, unless a gradient was chosen."""
-    first = ("step=manual",) if "gradient" in keys else ("step=manual", TRUE)
-    return [first, *((f"step={step}",) for step in STEPS[1:])]
-
-
-def _combinations(keys: Sequence[str]) -> list[tuple[str, ...]]:
-    axes = [
-        [f"{family}={option}" for option in options]
-        for family, options in OPTIONS.items()
-        if family not in keys
-    ]
-    return list(itertools.product(*axes))
-
-
-def _of_all(keys: Sequence[str]) -> list[str]:
-    return [f"{name}={','.join(options)}" for name, options in OPTIONS.items() if name not in keys]
-
-
-def _composed(
-    steps: Sequence[tuple[str, ...]], typed: Sequence[str], composer: Composer
-) -> list[tuple[tuple[str, ...], Job]]:
-    """The checked job of each combination.
-
-    Raises:
-        ConfigError: a combination is refused; says which, unless all are refused alike.
-    """
-    from gdexp.commands.api import composed_job
-    from gdexp.config.schema import FAMILIES
-    from gdexp.experiment import check_run
-
-    jobs, refused = [], []
-    for words in steps:
-        try:
-            job = composed_job([*words, *typed], composer)
-            check_run(job)
-            jobs.append((words, job))
-        except ConfigError as error:
-            refused.append((words, str(error)))
-    if refused:
-        (words, sentence), messages = refused[0], {sentence for _, sentence in refused}
-        if len(messages) == 1 and not jobs:
-            raise ConfigError(sentence)
-        family = sentence.partition(".")[0]
-        hint = f" Choose one {family} for all, as in {family}={OPTIONS[family][1]}."
-        raise ConfigError(
-            f"with {' '.join(words)}, {sentence}{hint if family in FAMILIES else ''}"
-        )
-    return jobs
-
-
-def _distinct(
-    jobs: Sequence[tuple[tuple[str, ...], Job]],
-) -> list[tuple[tuple[str, ...], Job, tuple[str, ...]]]:
-    """The jobs without those that are like an earlier one, and the numbers of all."""
-    from gdexp.config.schema import FAMILIES
-
-    distinct: dict[str, tuple[tuple[str, ...], Job, tuple[str, ...]]] = {}
-    for number, (words, job) in enumerate(jobs, 1):
-        key = repr([job.settings[family] for family in FAMILIES])
-        first = distinct.get(key, (words, job, ()))
-        distinct[key] = (*first[:2], (*first[2], str(number)))
-    return list(distinct.values())
-
-
-def _climbed(words: tuple[str, ...], job: Job, labels: tuple[str, ...]) -> Rung:
-    """Compute a rung.
-
-    Raises:
-        GdexpError: a component of the run failed.
-    """
-    from gdexp.insight.ladder import Rung
-    from gdexp.insight.rounding import computed
-
-    try:
-        return Rung(words, job, labels, trajectory=computed(job))
-    except Exception as error:
-        raise GdexpError(f"{' '.join(job.typed)} fails: {type(error).__name__}: {error}") from error
+def _sweep(keys: Sequence[str], typed: Sequence[str], *, everything: bool) -> str:
+    """The command of a sweep of these combinations."""
+    axes = [f"{name}={','.join(options)}" for name, options in OPTIONS.items() if name not in keys]
+    words = [*(axes if everything else [f"step={','.join(STEPS)}"]), *typed]
+    words = [word for word in words if not word.startswith("tracking=")]
+    return " ".join(map(shlex.quote, ["python", "-m", "gdexp", "-m", *words]))
 
 
 def _table(rungs: Sequence[Rung], first: Sequence[str], title: str) -> Iterator[str]:
     """One row for each rung: what it is called, its choices and its end."""
     rows = [(title, *OPTIONS, "final loss")]
     for name, rung in zip(first, rungs, strict=True):
-        loss = rung.trajectory.loss
-        end = rung.outcome if rung.outcome != "completed" else f"{loss[-1]:.8g}"
+        end = rung.outcome if rung.outcome != "completed" else rung.final_loss
         rows.append((name, *rung.choices, end))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
@@ -182,7 +91,8 @@ def _table(rungs: Sequence[Rung], first: Sequence[str], title: str) -> Iterator[
 
 def _start(rung: Rung) -> str:
     settings = rung.job.settings
-    return f"lr={settings['lr']:g}, {counted(settings['iters'], 'epoch')}, {settings['dtype']}"
+    lr = settings["updater"].get("lr") or settings["lr"]
+    return f"lr={lr:g}, {counted(settings['iters'], 'epoch')}, {settings['dtype']}"
 
 
 def _comparisons(rungs: Sequence[Rung]) -> Iterator[str]:
@@ -243,19 +153,23 @@ def _published(published: Rung, step: Rung) -> Iterator[str]:
         return
     yield (
         f"Why: the mean's 1/n is missing from its formula, so its gradient is {factor:g} times the "
-        f"derivative of the loss. {_effect(published, step, factor)}"
+        f"derivative of the loss.{_effect(published, step, factor)}"
     )
     yield from without_factor(published, step, factor)
 
 
 def _effect(published: Rung, step: Rung, factor: float) -> str:
     """What the factor does to the descent, and to the largest lr."""
+    from gdexp.config.capabilities import of
     from gdexp.descent.build import build
     from gdexp.insight.curvature import curvature
     from gdexp.insight.stability import largest_lr, rounded_down
 
-    lr = step.job.settings["updater"].get("lr")
-    text = f"lr={lr:g} acts like lr={lr * factor:g}" if lr else "Every step is so much longer"
+    settings = step.job.settings
+    lr, decay = (settings["updater"].get(name) for name in ("lr", "weight_decay"))
+    if decay or not (lr and any(of(settings, "updater", name) for name in PROPORTIONAL)):
+        return ""
+    text = f" lr={lr:g} acts like lr={lr * factor:g}"
     if published.outcome == "diverged":
         text += ", and diverges"
     elif step.outcome != "diverged" and published.trajectory.loss[-1] < step.trajectory.loss[-1]:

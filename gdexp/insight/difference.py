@@ -45,7 +45,7 @@ class Pair:
 
     @property
     def stage(self) -> int:
-        """When in an epoch the quantity is computed: 0 loss, 1 gradient, 2 parameter, 3 the rest."""
+        """When in an epoch it is computed: 0 the loss, 1 a gradient, 2 a parameter, 3 the rest."""
         return _rank(self.quantity)[0]
 
     def words(self, a: str, b: str) -> str:
@@ -71,8 +71,9 @@ class Pair:
 
     @property
     def shown(self) -> str:
-        """Both values: ``0.3 and 0.29999998``."""
-        return f"{self._shown(self.a)} and {self._shown(self.b)}"
+        """Both values: ``0.3 and 0.29999998``; with all digits if they are closer than that."""
+        a, b = self._shown(self.a), self._shown(self.b)
+        return f"{a} and {b}" if a != b or self.a == self.b else f"{self.a} and {self.b}"
 
     def _shown(self, value: float | None) -> str:
         """The shortest digits that no other value of this precision has."""
@@ -123,16 +124,17 @@ def difference(a: Trajectory, b: Trajectory, dtype: str = "float64") -> Differen
 
 
 def farthest(a: Trajectory, b: Trajectory, dtype: str) -> Pair | None:
-    """The pair of values of one epoch and quantity that are most ulp apart, rounded to a precision.
+    """The losses or parameters of one epoch that are most ulp apart, rounded to a precision.
+
+    Gradients are left out: near the optimum, they are differences of rounding errors.
 
     Returns:
-        The first of them; None if the trajectories have no epoch or no quantity in common.
+        The first such pair; None if the trajectories have no epoch in common.
     """
     one, other, epochs = a.columns(), b.columns(), min(a.length, b.length)
     worst: tuple[int, str, int] | None = None
-    for name in sorted(one.keys() & other.keys(), key=_rank):
-        if not epochs:
-            break
+    names = [n for n in sorted(one.keys() & other.keys(), key=_rank) if not n.startswith(GRADIENT)]
+    for name in names if epochs else ():
         apart = abs(_places(one[name][:epochs], dtype) - _places(other[name][:epochs], dtype))
         row = int(apart.argmax())
         if worst is None or apart[row] > worst[0]:

@@ -1,17 +1,20 @@
-"""One descent computed in several ways: which give identical numbers, and what tells others apart."""
+"""One descent computed in several ways: which give identical numbers, and why others do not."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from gdexp.config.job import Job
 from gdexp.config.schema import FAMILIES
 from gdexp.descent.result import outcome
 from gdexp.descent.trajectory import Trajectory
 from gdexp.errors import counted
+from gdexp.insight.changes import divided
 from gdexp.insight.difference import Difference, Pair, difference, farthest
-from gdexp.insight.rounding import computed, divided, explain
+from gdexp.insight.rounding import computed, explain, place
 
 SMALL = 1e-3  # relative to the values: a difference above this is not one of rounding
 
@@ -43,6 +46,11 @@ class Rung:
         return str(self.job.settings["dtype"])
 
     @property
+    def final_loss(self) -> str:
+        """The last loss, in the fewest digits that no other number of the precision has."""
+        return str(np.dtype(self.dtype).type(self.trajectory.loss[-1]))
+
+    @property
     def outcome(self) -> str:
         """How it ended, in words."""
         return outcome(self.trajectory)[0] if self.trajectory.length else "diverged"
@@ -66,7 +74,7 @@ def groups(rungs: Sequence[Rung]) -> list[list[Rung]]:
 
 
 def nearest(group: Sequence[Rung], others: Sequence[Sequence[Rung]]) -> tuple[int, Rung, Rung]:
-    """The two rungs of a group and of another that differ in the fewest choices.
+    """The two rungs of a group and of another that differ in the fewest choices, and latest.
 
     Returns:
         (number of the other group, its rung, the group's rung)
@@ -75,8 +83,9 @@ def nearest(group: Sequence[Rung], others: Sequence[Sequence[Rung]]) -> tuple[in
     return min(pairs, key=lambda pair: _distance(pair[1], pair[2]))
 
 
-def _distance(a: Rung, b: Rung) -> int:
-    return sum(x != y for x, y in zip(a.choices, b.choices, strict=True))
+def _distance(a: Rung, b: Rung) -> tuple[float, ...]:
+    choices = sum(x != y for x, y in zip(a.choices, b.choices, strict=True))
+    return choices, *(-late for late in place(differs(a, b)))
 
 
 def identical(a: Rung) -> str:
@@ -129,11 +138,11 @@ def _reason(a: Rung, b: Rung) -> Iterator[str]:
     epochs = a.trajectory.length
     if why.rest is not None:
         left = why.rest.first
-        yield f"Shown: {undone}, they first differ in epoch {left.epoch} ({left.quantity})."
+        yield f"Experiment: {undone}, they first differ in epoch {left.epoch} ({left.quantity})."
     elif why.epochs < epochs:
-        yield f"Shown: {undone}, the first {why.epochs} epochs are identical."
+        yield f"Experiment: {undone}, the first {why.epochs} epochs are identical."
     else:
-        yield f"Shown: {undone}, all epochs are identical."
+        yield f"Experiment: {undone}, all epochs are identical."
 
 
 def multiple(published: Rung, derivative: Rung) -> float | None:
@@ -154,11 +163,11 @@ def without_factor(published: Rung, derivative: Rung, factor: float) -> Iterator
     again = computed(published.job, [divided(factor)])
     left = replace(published, trajectory=again)
     if differs(derivative, left) is None:
-        yield f"Shown: with its gradient divided by {factor:g}, all epochs are identical."
+        yield f"Experiment: with its gradient divided by {factor:g}, all epochs are identical."
         return
     worst = farthest(derivative.trajectory, again, derivative.dtype)
     if worst is not None:
         yield (
-            f"Shown: with its gradient divided by {factor:g}, the numbers are at most "
+            f"Experiment: with its gradient divided by {factor:g}, the numbers are at most "
             f"{worst.distance} apart ({worst.quantity} in epoch {worst.epoch})."
         )
