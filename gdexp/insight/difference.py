@@ -145,6 +145,19 @@ def farthest(a: Trajectory, b: Trajectory, dtype: str) -> Pair | None:
     return Pair(epoch, name, _value(one, name, epoch), _value(other, name, epoch), dtype)
 
 
+def is_rounding(a: Trajectory, b: Trajectory, pair: Pair, dtype: str) -> bool:
+    """Whether rounding may tell a pair of values apart.
+
+    Their difference must be below 1,000 units of rounding of the largest value that the quantity
+    has in either trajectory: a sum may be much smaller than its terms, but not for ever.
+    """
+    if pair.a is None or pair.b is None:
+        return False
+    curves = [trajectory.columns()[pair.quantity] for trajectory in (a, b)]
+    largest = max(float(abs(values).max()) for values in curves)
+    return abs(pair.a - pair.b) <= 1000 * float(np.finfo(dtype).eps) * largest
+
+
 def _places(values: FloatArray, dtype: str) -> Any:
     """:func:`_place` of each value; in double precision, near 2**63, rounded."""
     kind = np.dtype(dtype)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gdexp.errors import StoreError
-from gdexp.tracking.run_record import RecordedRun
+from gdexp.tracking.run_record import DatasetRecord, RecordedRun
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -28,6 +28,16 @@ def recorded_run(run: Run) -> RecordedRun:
         heard_ms=max([start, *(point.timestamp for point in points)]),
         epoch=max([0, *(point.step for point in points)]),
     )
+
+
+def recorded_dataset(run: Run) -> DatasetRecord | None:
+    """The data set of a run of MLflow's client; None if it has none."""
+    for used in run.inputs.dataset_inputs if run.inputs is not None else ():
+        data = used.dataset
+        tags = {tag.key: tag.value for tag in used.tags}
+        source = data.source_type, data.source, data.schema, data.profile
+        return DatasetRecord(data.name, data.digest, *source, tags.get("mlflow.data.context"))
+    return None
 
 
 def quoted(text: str) -> str:

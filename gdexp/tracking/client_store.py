@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from gdexp.credentials import without_password
 from gdexp.errors import RefusedError, WriteError, brief, cause
 from gdexp.tracking import environment
-from gdexp.tracking.client_query import quoted, recorded_run
+from gdexp.tracking.client_query import quoted, recorded_dataset, recorded_run
 from gdexp.tracking.client_write import actions
 from gdexp.tracking.patience import is_abandoned
-from gdexp.tracking.run_record import PROCESS, RUN_KEY, RecordedRun, RunRecord
+from gdexp.tracking.run_record import PROCESS, RUN_KEY, DatasetRecord, RecordedRun, RunRecord
 from gdexp.tracking.store import reading, writing
 
 if TYPE_CHECKING:
@@ -215,6 +215,11 @@ class ClientStore:
         """The content of one file."""
         with tempfile.TemporaryDirectory() as folder:
             return Path(self.client.download_artifacts(run.run_id, name, folder)).read_bytes()
+
+    @reading
+    def dataset(self, run: RecordedRun) -> DatasetRecord | None:
+        """The data set of a run; see :class:`gdexp.tracking.store.Store`."""
+        return recorded_dataset(self.client.get_run(run.run_id))
 
     def analyze_after(self, written: int) -> None:
         """Do nothing: a server is tuned by its administrator."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from gdexp.tracking.database import Connection
-from gdexp.tracking.run_record import PROCESS, RecordedRun
+from gdexp.tracking.run_record import PROCESS, DatasetRecord, RecordedRun
 
 AT_ONCE = 500  # ids per query
 RUN = ("run_uuid", "experiment_id", "name", "status", "start_time", "artifact_uri")
@@ -80,6 +80,19 @@ def recorded_runs(connection: Connection, ids: Sequence[str]) -> list[RecordedRu
         )
         for run_id, experiment, name, status, start, uri in map(runs.__getitem__, ids)
     ]
+
+
+def recorded_dataset(connection: Connection, run_id: str) -> DatasetRecord | None:
+    """The data set of a run; None if it has none."""
+    columns = ("name", "digest", "source_type", "source", "schema", "profile")
+    named = ", ".join(f"d.{c}" if c in ("name", "digest") else f"d.dataset_{c}" for c in columns)
+    rows = connection.query(
+        f"SELECT {named}, t.value FROM inputs i JOIN datasets d ON d.dataset_uuid = i.source_id "
+        "LEFT JOIN input_tags t ON t.input_uuid = i.input_uuid AND t.name = 'mlflow.data.context' "
+        "WHERE i.destination_type = 'RUN' AND i.destination_id = ?",
+        (run_id,),
+    )
+    return DatasetRecord(*rows[0]) if rows else None
 
 
 def is_as_read(connection: Connection, run: RecordedRun) -> bool:

@@ -17,8 +17,8 @@ from gdexp.errors import RefusedError, StoreError, WriteError, brief
 from gdexp.tracking import artifacts
 from gdexp.tracking.database import Connection, Database, Row
 from gdexp.tracking.patience import is_abandoned
-from gdexp.tracking.run_record import RecordedRun, RunRecord
-from gdexp.tracking.sql_query import is_as_read, matching_ids, recorded_runs
+from gdexp.tracking.run_record import DatasetRecord, RecordedRun, RunRecord
+from gdexp.tracking.sql_query import is_as_read, matching_ids, recorded_dataset, recorded_runs
 from gdexp.tracking.sql_rows import COLUMNS, Rows, rows_of
 from gdexp.tracking.sql_write import ENDINGS, insert, set_status, tag_failed
 from gdexp.tracking.store import reading, writing
@@ -197,6 +197,12 @@ class SqlStore:
         from gdexp.tracking import mlflow_files
 
         return mlflow_files.download(run.artifact_uri, name)
+
+    @reading
+    def dataset(self, run: RecordedRun) -> DatasetRecord | None:
+        """The data set of a run; see :class:`gdexp.tracking.store.Store`."""
+        with self._database.reading() as connection:
+            return recorded_dataset(connection, run.run_id)
 
     def analyze_after(self, written: int) -> None:
         """Update the database's statistics after many new runs; fast queries need them."""

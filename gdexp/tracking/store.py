@@ -8,7 +8,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 
 from gdexp.credentials import without_password
 from gdexp.errors import GdexpError, StoreError, WriteError, cause
-from gdexp.tracking.run_record import RecordedRun, RunRecord
+from gdexp.tracking.run_record import DatasetRecord, RecordedRun, RunRecord
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -123,6 +123,9 @@ class Store(Protocol):
 
     def read(self, run: RecordedRun, name: str) -> bytes:
         """The content of one of a run's artifacts."""
+
+    def dataset(self, run: RecordedRun) -> DatasetRecord | None:
+        """The data set of a run; None if none is recorded."""
 
     def analyze_after(self, written: int) -> None:
         """Let a database update its statistics, if enough runs have been written."""
