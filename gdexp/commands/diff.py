@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from gdexp.commands import common
@@ -17,12 +18,15 @@ from gdexp.errors import counted
 
 if TYPE_CHECKING:
     from gdexp.commands.two_runs import Section, TwoRuns, Values
+    from gdexp.insight.difference import Pair
 
 LISTED = 12  # rows of a section
+LONGEST = 9  # characters of a number that is shown whole
+UNLISTED = ("reason", "final/log10_loss")  # told above, or by another number
 STAGES = (
-    "the losses differ at equal parameters: by the data, the predictor, the start or the loss",
-    "equal losses and different gradients: by the gradient source, or by what it differentiates",
-    "equal losses and gradients, and different parameters: by the updater or the learning rate",
+    "the losses differ first, so what differs comes before the gradient: data, start, predictions",
+    "the losses are equal until then, so what differs is how the gradient is computed",
+    "losses and gradients are equal until then, so what differs is how the parameters are updated",
     "losses, gradients and parameters are equal",
     "every epoch that both have is equal, so the shorter run is the beginning of the longer one",
 )
@@ -40,7 +44,8 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _diff(args: argparse.Namespace) -> int:
-    from gdexp.commands.two_runs import Side, TwoRuns
+    from gdexp.commands.recorded import Side
+    from gdexp.commands.two_runs import TwoRuns
     from gdexp.tracking.connect import open_existing
     from gdexp.tracking.query import by_id
 
@@ -80,20 +85,23 @@ def _table(title: str, section: Section) -> Iterator[str]:
     from gdexp.insight.candidates import is_on_curves
 
     rows = [(title, "A", "B", "")]
-    for key, (a, b) in list(section.items())[:LISTED]:
+    told = {key: values for key, values in section.items() if key not in UNLISTED}
+    for key, (a, b) in list(told.items())[:LISTED]:
         note = "" if title != "settings" or is_on_curves(key) else "(not on the curves)"
         rows.append((f"  {key}", _shown(a), _shown(b), note))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         yield "  ".join(f"{text:{width}}" for text, width in zip(row, widths, strict=True)).rstrip()
-    if (more := len(section) - LISTED) > 0:
+    if (more := len(told) - LISTED) > 0:
         yield f"  and {more} more"
 
 
 def _shown(value: Any) -> str:
     if value is None:
         return "–"
-    text = short(value) if isinstance(value, float) and value != round(value, 6) else typed(value)
+    text = typed(value)
+    if isinstance(value, float) and len(text) > LONGEST:
+        text = short(value)
     text = " ".join(text.strip("'").split())
     return text if len(text) <= 40 else f"{text[:39]}…"
 
@@ -118,7 +126,7 @@ def _curves(two: TwoRuns) -> Iterator[str]:
         one = "A" if first.b is None else "B"
         yield f"the curves are equal, but only {one} has {first.quantity}"
     else:
-        yield f"the curves part in epoch {first.epoch}: {first.words('A', 'B')}"
+        yield f"the curves part in epoch {first.epoch}: {_values(two, first)}"
     batches = any(
         side.job is not None and side.job.settings["data"].get("batch_size")
         for side in (two.a, two.b)
@@ -142,9 +150,15 @@ def _size(two: TwoRuns) -> Iterator[str]:
         if not ends:
             yield f"in epoch {last}, the last that both have, everything is equal again"
             return
-        yield f"in epoch {last}, the last that both have: {ends[0].words('A', 'B')}" + (
-            f", and {len(ends) - 1} more" if ends[1:] else ""
-        )
+        more = f", and {len(ends) - 1} more differ" if ends[1:] else ""
+        yield f"in epoch {last}, the last that both have: {_values(two, ends[0])}{more}"
+
+
+def _values(two: TwoRuns, pair: Pair) -> str:
+    """Both values, and how many ulp they are apart if rounding may have told them apart."""
+    pair = replace(pair, dtype=two.dtype)
+    text = f"{pair.quantity} is {pair.shown}"
+    return f"{text} ({pair.distance})" if two.is_rounding else text
 
 
 def _alone(two: TwoRuns) -> str:

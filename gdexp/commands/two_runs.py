@@ -3,87 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from gdexp.commands.conditions import CALLED, HASH, TAGS, VERSION, Conditions
+from gdexp.commands.conditions import CALLED, HASH, TAGS
+from gdexp.commands.recorded import CODE, Side
 from gdexp.config.settings import LATER
-from gdexp.errors import GdexpError
-from gdexp.insight.candidates import LENGTH, candidates, flat, stage_of
+from gdexp.insight.candidates import DIGEST, LENGTH, PREPARING, candidates, flat, stage_of
 from gdexp.insight.difference import Difference, difference, is_rounding
-from gdexp.tracking.environment import COMMIT, DIFF, DIRTY
-from gdexp.tracking.run_record import RecordedRun
 
 if TYPE_CHECKING:
-    from gdexp.config.job import Job
     from gdexp.descent.trajectory import Trajectory
-    from gdexp.tracking.run_record import DatasetRecord
-    from gdexp.tracking.store import Store
 
 Values: TypeAlias = tuple[Any, Any]  # of the two runs
 Section: TypeAlias = dict[str, Values]
 
 MISSING = None
-CODE = (TAGS[VERSION], TAGS[COMMIT], "uncommitted changes", TAGS[DIFF])
 UNTOLD = (CALLED["data"], TAGS[HASH])  # elsewhere, by what they are made of
 OUTCOME = ("outcome", "reason")
 CURVES = ("train/", "param/", "grad/")
-
-
-@dataclass(frozen=True)
-class Side:
-    """One of the two runs, with what its record still has.
-
-    Attributes:
-        run: the run.
-        job: its settings; None if they are missing or damaged.
-        trajectory: its epochs; None if they are.
-        dataset: its data set; None if it is not recorded.
-        problems: what is missing, in sentences.
-    """
-
-    run: RecordedRun
-    job: Job | None
-    trajectory: Trajectory | None
-    dataset: DatasetRecord | None
-    problems: tuple[str, ...]
-
-    @classmethod
-    def of(cls, store: Store, run: RecordedRun) -> Side:
-        """Read a run."""
-        from gdexp.tracking.restore import TRAJECTORY, job_of, trajectory_of
-
-        problems, job, trajectory = [], None, None
-        try:
-            job = job_of(store, run, trust=None)
-        except GdexpError as error:
-            problems.append(f"{error} Its params are compared instead.")
-        if run.status == "RUNNING":
-            problems.append(f"run {run.run_id} has not ended, so its curves are not compared.")
-        else:
-            try:
-                if TRAJECTORY in store.files(run):
-                    trajectory = trajectory_of(store, run)
-                else:
-                    problems.append(
-                        f"run {run.run_id} ({run.outcome}) has no {TRAJECTORY} among its "
-                        "artifacts, so the curves are not compared."
-                    )
-            except GdexpError as error:
-                problems.append(f"{error} The curves are not compared.")
-        return cls(run, job, trajectory, store.dataset(run), tuple(problems))
-
-    @cached_property
-    def conditions(self) -> Conditions:
-        """What surrounded it."""
-        return Conditions.recorded(self.run)
-
-    @property
-    def digest(self) -> str | None:
-        """The digest of its table; None if it is not recorded."""
-        known = self.conditions.facts.get(CALLED["data"])
-        return known or (self.dataset.digest if self.dataset else None)
 
 
 class TwoRuns:
@@ -94,9 +32,10 @@ class TwoRuns:
 
     @cached_property
     def settings(self) -> Section:
-        """The settings that differ, each with both values; an option's own are missing in others.
+        """The settings that differ, each with both values; None if an option has no such setting.
 
-        An updater's lr is left out where it is the run's own.
+        Left out are an updater's lr that is the run's own, and what is 0, false or null in an
+        option and missing in the other.
         """
         return _without_copies(self._settings)
 
@@ -105,18 +44,18 @@ class TwoRuns:
         if self.a.job is None or self.b.job is None:
             return _differing(dict(self.a.run.params), dict(self.b.run.params))
         one, other = (flat(job.settings, job.choices) for job in (self.a.job, self.b.job))
-        return _differing(one, other)
+        known = _differing(one, other)
+        return {k: v for k, v in known.items() if not ((k in one) ^ (k in other) and not any(v))}
 
     @cached_property
     def data(self) -> Section:
         """What differs between the data sets: name, digest, rows and columns, context."""
-        one, other = (_of_dataset(side) for side in (self.a, self.b))
-        return _differing(one, other)
+        return _differing(self.a.of_dataset(), self.b.of_dataset())
 
     @cached_property
     def code(self) -> Section:
         """What differs between the versions of the code, as far as both are known."""
-        return _differing(*(_of_code(side) for side in (self.a, self.b)))
+        return _differing(self.a.of_code(), self.b.of_code())
 
     @cached_property
     def environment(self) -> Section:
@@ -180,18 +119,18 @@ class TwoRuns:
         """The differences that can explain where the curves part, the likely ones first."""
         if self.curves is None or self.trajectories is None:
             return {}
-        same_data = None
-        if self.a.digest and self.b.digest:
-            same_data = self.a.digest == self.b.digest
         section: Section = {}
-        if same_data is False and stage_of(self.curves) != LENGTH:
-            section["digest of the data"] = (self.a.digest, self.b.digest)
         if self.a.job is not None and self.b.job is not None:
+            digests = self.a.digest, self.b.digest
+            is_same = digests[0] is not None and digests[0] == digests[1]
+            changes = {} if is_same or None in digests else {DIGEST: digests}
+            changes |= self._settings
             jobs = self.a.job.settings, self.b.job.settings
-            keys = candidates(
-                self._settings, jobs, self.trajectories, self.curves, same_data=same_data
-            )
-            section |= _without_copies({key: self._settings[key] for key in keys})
+            keys = candidates(changes, jobs, self.trajectories, self.curves, same_data=is_same)
+            section = _without_copies({key: changes[key] for key in keys})
+            if "data" in section:  # another source, which has other settings
+                own = [k for k in section if k.startswith("data.") and k not in PREPARING]
+                section = {key: values for key, values in section.items() if key not in own}
         if stage_of(self.curves) == LENGTH:
             results = {key: self.results[key] for key in OUTCOME if key in self.results}
             return section or results or self.code | self.environment
@@ -223,27 +162,6 @@ def _value(known: Mapping[str, Any], key: str) -> Any:
 
 def _is_nan(a: Any, b: Any) -> bool:
     return all(isinstance(v, float) and v != v for v in (a, b))
-
-
-def _of_dataset(side: Side) -> dict[str, Any]:
-    import json
-
-    known: dict[str, Any] = {"digest": side.digest}
-    if side.dataset is not None:
-        known |= {"name": side.dataset.name, "context": side.dataset.context}
-        try:
-            shape = json.loads(side.dataset.profile or "{}").get("features_shape", [])
-            known |= dict(zip(("rows", "columns"), [*shape, 1], strict=False))
-        except (ValueError, AttributeError, TypeError):  # edited by hand
-            pass
-    return known
-
-
-def _of_code(side: Side) -> dict[str, Any]:
-    facts = side.conditions.facts
-    dirty = {"true": "yes", "false": "no"}.get(side.run.tags.get(DIRTY, ""))
-    known = {TAGS[VERSION]: facts[TAGS[VERSION]], TAGS[COMMIT]: facts[TAGS[COMMIT]]}
-    return known | {"uncommitted changes": dirty, TAGS[DIFF]: facts[TAGS[DIFF]]}
 
 
 def facts(two: TwoRuns) -> Iterator[tuple[str, Section]]:

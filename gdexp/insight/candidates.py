@@ -29,6 +29,7 @@ USED = (  # at each stage
 )
 ALWAYS = ("dtype", "device", "continue_from")
 STOPPING = ("iters", "stop", "continue_from")
+DIGEST = "digest of the data"  # told like a setting
 NOT_ON_CURVES = (*WITHOUT_EFFECT, "predict_at", "data.metrics", "step", "experiment")
 PREPARING = tuple(f"data.{each.name}" for each in fields(Preparation))
 LINEAR = ("gdexp.manual.Predictor", "gdexp.pytorch.Linear")  # only init=torch is random
@@ -70,16 +71,16 @@ def candidates(
     trajectories: tuple[Trajectory, Trajectory],
     differs: Difference,
     *,
-    same_data: bool | None,
+    same_data: bool,
 ) -> list[str]:
     """The settings among those that differ which can explain the first difference of the curves.
 
     Args:
-        changes: the settings that differ, with both values.
+        changes: the settings that differ, with both values; :data:`DIGEST` is one of the data.
         settings: the settings of both runs.
         trajectories: their trajectories.
         differs: the first difference of these.
-        same_data: whether both read the same table; None if that is unknown.
+        same_data: whether it is known that both read the same table.
     """
     stage = stage_of(differs)
     if stage != LENGTH and any(of["data"].get("batch_size") for of in settings):
@@ -91,7 +92,7 @@ def candidates(
     other_arrays = len({_uses_tensors(of) for of in settings}) == 2
 
     def explains(key: str) -> bool:
-        group = key.partition(".")[0]
+        group = "data" if key == DIGEST else key.partition(".")[0]
         if not is_on_curves(key):
             return False
         if stage == LENGTH or group in ("iters", "stop"):

@@ -146,15 +146,16 @@ def farthest(a: Trajectory, b: Trajectory, dtype: str) -> Pair | None:
 
 
 def is_rounding(a: Trajectory, b: Trajectory, pair: Pair, dtype: str) -> bool:
-    """Whether rounding may tell a pair of values apart.
+    """Whether rounding may tell the first pair of values that differs apart.
 
-    Their difference must be below 1,000 units of rounding of the largest value that the quantity
-    has in either trajectory: a sum may be much smaller than its terms, but not for ever.
+    Their difference must be below 1,000 units of rounding of the largest value of its kind (loss,
+    gradient, parameter) until then: a sum may be much smaller than its terms.
     """
     if pair.a is None or pair.b is None:
         return False
-    curves = [trajectory.columns()[pair.quantity] for trajectory in (a, b)]
-    largest = max(float(abs(values).max()) for values in curves)
+    curves = [*a.columns().items(), *b.columns().items()]
+    kind = [values[: pair.epoch] for name, values in curves if _rank(name)[0] == pair.stage]
+    largest = max(float(abs(values).max()) for values in kind)
     return abs(pair.a - pair.b) <= 1000 * float(np.finfo(dtype).eps) * largest
 
 

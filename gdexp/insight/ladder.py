@@ -13,10 +13,10 @@ from gdexp.descent.result import outcome
 from gdexp.descent.trajectory import Trajectory
 from gdexp.errors import counted
 from gdexp.insight.changes import divided
-from gdexp.insight.difference import Difference, Pair, difference, farthest
+from gdexp.insight.difference import Difference, difference, farthest, is_rounding
 from gdexp.insight.rounding import computed, explain, place
 
-SMALL = 1e-3  # relative to the values: a difference above this is not one of rounding
+SMALL = 1e-3  # relative: ratios that differ by less are the same
 
 
 @dataclass(frozen=True)
@@ -112,19 +112,12 @@ def _amount(a: Rung, b: Rung, apart: Difference) -> str:
         return f"one ends after epoch {shorter}, the other after epoch {longer}"
     text = f"{first.quantity} is {first.shown}"
     worst = farthest(a.trajectory, b.trajectory, a.dtype)
-    if not is_rounding(first):
+    if not is_rounding(a.trajectory, b.trajectory, first, a.dtype):
         return text
     text += f" ({first.distance})"
     if worst is not None and (worst.ulp or 0) > (first.ulp or 0):
         text += f", later at most {worst.distance} ({worst.quantity} in epoch {worst.epoch})"
     return text
-
-
-def is_rounding(pair: Pair) -> bool:
-    """Whether two values are so close that rounding may tell them apart."""
-    if pair.a is None or pair.b is None:
-        return False
-    return abs(pair.a - pair.b) <= SMALL * max(abs(pair.a), abs(pair.b))
 
 
 def _reason(a: Rung, b: Rung) -> Iterator[str]:
