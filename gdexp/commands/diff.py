@@ -69,9 +69,14 @@ def _lines(two: TwoRuns) -> Iterator[str]:
     for title, section in facts(two):
         if section:
             yield from ("", *_table(title, section))
+    unknown = [name for name, side in (("A", two.a), ("B", two.b)) if not side.conditions.is_known]
     same = [title for title, section in facts(two) if not section and title != "results"]
+    if unknown and "environment" in same:
+        same.remove("environment")
     if same:
-        yield f"\nthe same, as far as recorded: {', '.join(same)}"
+        yield f"\nthe same: {', '.join(same)}"
+    if unknown:
+        yield f"not recorded of {' and '.join(unknown)}: the libraries' versions and the machine"
     yield from ("", *_curves(two))
 
 

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from gdexp.commands.conditions import CALLED, HASH, TAGS
 from gdexp.commands.recorded import CODE, Side
 from gdexp.config.settings import LATER
-from gdexp.insight.candidates import DIGEST, LENGTH, PREPARING, candidates, flat, stage_of
+from gdexp.insight.candidates import (
+    DIGEST,
+    LENGTH,
+    PREPARING,
+    candidates,
+    flat,
+    is_on_curves,
+    stage_of,
+)
 from gdexp.insight.difference import Difference, difference, is_rounding
 
 if TYPE_CHECKING:
@@ -133,6 +141,8 @@ class TwoRuns:
                 section = {key: values for key, values in section.items() if key not in own}
         if stage_of(self.curves) == LENGTH:
             results = {key: self.results[key] for key in OUTCOME if key in self.results}
+            if "failed" in (self.a.run.outcome, self.b.run.outcome):  # perhaps by another setting
+                results |= {k: v for k, v in self.settings.items() if is_on_curves(k)}
             return section or results or self.code | self.environment
         if self.is_rounding:
             return section | self.code | self.environment
