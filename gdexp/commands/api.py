@@ -45,13 +45,22 @@ def run_overrides(typed: Sequence[str], config_dir: str | PathLike[str] | None) 
     typed = of_words(typed)
     with handled():
         with session():
-            composer = Composer(config_dir)
-            with _explained(typed, composer, multirun=False):
-                job = Job.of(composer.compose(typed), typed)
-                doubt = validation.needs_full_check(job)
-            if doubt:
-                _check(typed, composer, multirun=False)
+            job = composed_job(typed, Composer(config_dir))
         return run(prepare(job))
+
+
+def composed_job(typed: Sequence[str], composer: Composer) -> Job:
+    """Compose the run of these overrides, and check what building it does not.
+
+    Raises:
+        ConfigError: an override is invalid.
+    """
+    with _explained(typed, composer, multirun=False):
+        job = Job.of(composer.compose(typed), typed)
+        doubt = validation.needs_full_check(job)
+    if doubt:
+        _check(typed, composer, multirun=False)
+    return job
 
 
 def sweep_overrides(typed: Sequence[str], config_dir: str | PathLike[str] | None) -> pd.DataFrame:

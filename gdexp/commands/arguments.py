@@ -52,11 +52,20 @@ def parse(argv: Sequence[str]) -> Namespace:
         raise ConfigError(f"unrecognized arguments: {' '.join(unknown)}.{hint} {SEE_HELP}")
     _check_flags(args)
     if not args.shell_completion:
-        _check_words(args.overrides, args.config_dir)
-        args.overrides = [readable(word) for word in args.overrides]
+        args.overrides = checked_words(args.overrides, args.config_dir)
     if "hydra.mode=MULTIRUN" in args.overrides:
         args.multirun = True
     return args
+
+
+def checked_words(words: Sequence[str], config_dir: str | None) -> list[str]:
+    """Overrides as Hydra can read them.
+
+    Raises:
+        ConfigError: a word is not an override; says what was probably meant.
+    """
+    _check_words(words, config_dir)
+    return [readable(word) for word in words]
 
 
 def _check_flags(args: Namespace) -> None:

@@ -53,7 +53,7 @@ def parser(command: str, *, single: bool = False, default: str = NEWEST) -> Pars
     made.add_argument(
         "runs",
         nargs=1 if single else "*",
-        type=_run_id,
+        type=run_id,
         metavar="RUN_ID",
         help="a run's id, or its first characters" + ("" if single else f" (default: {default})"),
     )
@@ -75,7 +75,8 @@ def add_trust(made: Parser) -> None:
     )
 
 
-def _run_id(text: str) -> str:
+def run_id(text: str) -> str:
+    """A word that names a run, which a setting does not."""
     if "=" in text:
         raise argparse.ArgumentTypeError(
             f"{text} is a setting, not a run's id. To run it, type python -m gdexp "

@@ -77,12 +77,14 @@ ONLY_OURS = Trust()
 """Nothing but the components of gdexp and torch."""
 
 
-def check(settings: Mapping[str, Any], trust: Trust, own: Mapping[str, Any] | None = None) -> None:
+def check(
+    settings: Mapping[str, Any], trust: Trust | None, own: Mapping[str, Any] | None = None
+) -> None:
     """Refuse settings from a record that are not plain, or name a class that is not trusted.
 
     Args:
         settings: the settings.
-        trust: what the user trusts.
+        trust: what the user trusts; None: nothing will be built from them, so any name will do.
         own: the user's own settings: what these name in the same place is the user's choice.
 
     Raises:
@@ -91,6 +93,8 @@ def check(settings: Mapping[str, Any], trust: Trust, own: Mapping[str, Any] | No
     """
     for group, node in settings.items():
         _check_plain(node, _inside("", group).lstrip("."))
+    if trust is None:
+        return
     for group in BUILT:
         chosen = dict(targets((own or {}).get(group), group))
         for place, target in targets(settings.get(group), group):

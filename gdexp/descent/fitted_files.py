@@ -62,8 +62,8 @@ def read_fitted(content: bytes, trust: Trust = ONLY_OURS) -> Fitted:
     return fitted
 
 
-def read_config(content: bytes, trust: Trust = ONLY_OURS) -> dict[str, Any]:
-    """The settings in a run's ``config.yaml``.
+def read_config(content: bytes, trust: Trust | None = ONLY_OURS) -> dict[str, Any]:
+    """The settings in a run's ``config.yaml``; of no trust (None), if nothing is built from them.
 
     Raises:
         UntrustedError: if they name a class that is not trusted.
@@ -148,7 +148,9 @@ def _last_row(file: Any, wanted: list[str]) -> dict[str, Any]:
         raise ValueError(f"it cannot be read as Parquet ({first_line(error)})") from error
 
 
-def _check_settings(settings: Mapping[str, Any], needed: tuple[str, ...], trust: Trust) -> None:
+def _check_settings(
+    settings: Mapping[str, Any], needed: tuple[str, ...], trust: Trust | None
+) -> None:
     """Raise ValueError if a setting is missing, out of its range, or names untrusted code."""
     check(settings, trust)
     for key in needed:

@@ -43,6 +43,11 @@ class Pair:
             return None
         return abs(_place(self.a, self.dtype) - _place(self.b, self.dtype))
 
+    @property
+    def stage(self) -> int:
+        """When in an epoch it is computed: 0 the loss, 1 a gradient, 2 a parameter, 3 the rest."""
+        return _rank(self.quantity)[0]
+
     def words(self, a: str, b: str) -> str:
         """The pair in words: ``param/w: recorded 1.0, now 1.0000001 (1 ulp of float32)``.
 
@@ -53,7 +58,22 @@ class Pair:
         text = f"{self.quantity}: {a} {self._shown(self.a)}, {b} {self._shown(self.b)}"
         if self.ulp is None:
             return text
-        return f"{text} ({f'{self.ulp} ulp of {self.dtype}' if self.ulp else 'only the sign'})"
+        return f"{text} ({self.distance})"
+
+    @property
+    def distance(self) -> str:
+        """Their distance in words: ``1 ulp of float32``; "" if there is none."""
+        if self.ulp is None:
+            return ""
+        if not self.ulp:
+            return "only the sign" if self.a == self.b else f"less than 1 ulp of {self.dtype}"
+        return f"{self.ulp} ulp of {self.dtype}"
+
+    @property
+    def shown(self) -> str:
+        """Both values: ``0.3 and 0.29999998``; with all digits if they are closer than that."""
+        a, b = self._shown(self.a), self._shown(self.b)
+        return f"{a} and {b}" if a != b or self.a == self.b else f"{self.a} and {self.b}"
 
     def _shown(self, value: float | None) -> str:
         """The shortest digits that no other value of this precision has."""
@@ -101,6 +121,52 @@ def difference(a: Trajectory, b: Trajectory, dtype: str = "float64") -> Differen
     epoch, name = first
     pairs = _differing(one, other, names, epochs, dtype) if epochs else ()
     return Difference(_pair(one, other, name, epoch, dtype), epochs, tuple(pairs))
+
+
+def farthest(a: Trajectory, b: Trajectory, dtype: str) -> Pair | None:
+    """The losses or parameters of one epoch that are most ulp apart, rounded to a precision.
+
+    Gradients are left out: near the optimum, they are differences of rounding errors.
+
+    Returns:
+        The first such pair; None if the trajectories have no epoch in common.
+    """
+    one, other, epochs = a.columns(), b.columns(), min(a.length, b.length)
+    worst: tuple[int, str, int] | None = None
+    names = [n for n in sorted(one.keys() & other.keys(), key=_rank) if not n.startswith(GRADIENT)]
+    for name in names if epochs else ():
+        apart = abs(_places(one[name][:epochs], dtype) - _places(other[name][:epochs], dtype))
+        row = int(apart.argmax())
+        if worst is None or apart[row] > worst[0]:
+            worst = int(apart[row]), name, row + 1
+    if worst is None:
+        return None
+    _, name, epoch = worst
+    return Pair(epoch, name, _value(one, name, epoch), _value(other, name, epoch), dtype)
+
+
+def is_rounding(a: Trajectory, b: Trajectory, pair: Pair, dtype: str) -> bool:
+    """Whether rounding may tell the first pair of values that differs apart.
+
+    Their difference must be below 1,000 units of rounding of the largest value of its kind (loss,
+    gradient, parameter) until then: a sum may be much smaller than its terms.
+    """
+    if pair.a is None or pair.b is None:
+        return False
+    curves = [*a.columns().items(), *b.columns().items()]
+    kind = [values[: pair.epoch] for name, values in curves if _rank(name)[0] == pair.stage]
+    largest = max(float(abs(values).max()) for values in kind)
+    return abs(pair.a - pair.b) <= 1000 * float(np.finfo(dtype).eps) * largest
+
+
+def _places(values: FloatArray, dtype: str) -> Any:
+    """:func:`_place` of each value; in double precision, near 2**63, rounded."""
+    kind = np.dtype(dtype)
+    with np.errstate(over="ignore"):
+        bits = values.astype(kind).view(f"i{kind.itemsize}").astype(np.int64)
+    lowest = np.iinfo(f"i{kind.itemsize}").min
+    places = np.where(bits >= 0, bits, lowest - bits)
+    return places if kind.itemsize < 8 else places.astype(np.float64)
 
 
 def _rank(name: str) -> tuple[int, str]:

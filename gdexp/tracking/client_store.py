@@ -16,7 +16,7 @@ from gdexp.tracking import dataset_query, environment
 from gdexp.tracking.client_query import quoted, recorded_run
 from gdexp.tracking.client_write import actions, log_artifacts
 from gdexp.tracking.patience import is_abandoned
-from gdexp.tracking.run_record import PROCESS, RUN_KEY, Points, RecordedRun, RunRecord
+from gdexp.tracking.run_record import PROCESS, RUN_KEY, DatasetRecord, Points, RecordedRun, RunRecord
 from gdexp.tracking.sql_query import points_of
 from gdexp.tracking.store import reading, writing
 
@@ -232,7 +232,7 @@ class ClientStore:
             return Path(self.client.download_artifacts(run.run_id, name, folder)).read_bytes()
 
     @reading
-    def dataset(self, run: RecordedRun) -> dataset_query.DatasetRecord | None:
+    def dataset(self, run: RecordedRun) -> DatasetRecord | None:
         """The data set of a run; see :class:`gdexp.tracking.store.Store`."""
         return dataset_query.by_client(self.client.get_run(run.run_id))
 

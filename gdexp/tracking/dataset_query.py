@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gdexp.tracking.database import Connection
-from gdexp.tracking.run_record import DatasetRecord as DatasetRecord
+from gdexp.tracking.run_record import DatasetRecord
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

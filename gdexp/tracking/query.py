@@ -12,6 +12,7 @@ from gdexp.tracking.run_record import RecordedRun
 from gdexp.tracking.store import Store
 
 NEWEST = 20  # runs selected if the newest run belongs to no sweep
+FEWEST, MANY = 4, 1000  # characters of an id, and runs, among which the nearest is suggested
 KIND, SWEEP, JOB = "gdexp.kind", "gdexp.sweep_id", "gdexp.job"
 IS_RUN = {KIND: "run"}  # other kinds summarise runs
 
@@ -106,15 +107,30 @@ def by_id(store: Store, prefix: str, kinds: Sequence[str] = ("run",)) -> Recorde
     runs = store.runs(limit=2, id_prefix=prefix, everywhere=True)
     if not runs:
         raise GdexpError(
-            f"there is no run {prefix!r} in this store. python -m gdexp compare --all lists "
-            "the runs."
+            f"there is no run {prefix!r} in this store.{_nearest(store, prefix)} "
+            "python -m gdexp compare --all lists the runs."
         )
     if len(runs) > 1:
         raise GdexpError(f"the ids of several runs start with {prefix!r}. Type more characters.")
     kind = runs[0].tags.get(KIND)
+    if kind == "sweep" and kind not in kinds:
+        raise GdexpError(
+            f"{prefix!r} is the summary of a sweep, not a run. python -m gdexp compare --sweep "
+            f"{runs[0].tags.get(SWEEP)} lists its runs."
+        )
     if kind not in kinds:
         raise GdexpError(f"{prefix!r} is not a gdexp run (its tag gdexp.kind is {kind!r}).")
     return runs[0]
+
+
+def _nearest(store: Store, prefix: str) -> str:
+    """The end of a sentence: the most similar id among the newest runs, as long as what was typed.
+
+    Fewer than four characters are similar to too many.
+    """
+    if len(prefix) < FEWEST:
+        return ""
+    return did_you_mean(prefix, [r.run_id[: len(prefix)] for r in store.runs(IS_RUN, limit=MANY)])
 
 
 def in_order(runs: list[RecordedRun]) -> list[RecordedRun]:

@@ -74,7 +74,7 @@ def trajectory_of(store: Store, run: RecordedRun) -> Trajectory:
     return trajectory
 
 
-def job_of(store: Store, run: RecordedRun, trust: Trust = ONLY_OURS) -> Job:
+def job_of(store: Store, run: RecordedRun, trust: Trust | None = ONLY_OURS) -> Job:
     """The job of a run, with its recorded settings, except that it is not to be recorded.
 
     What an older version did not record has its default.
@@ -82,7 +82,8 @@ def job_of(store: Store, run: RecordedRun, trust: Trust = ONLY_OURS) -> Job:
     Args:
         store: the store that has the run.
         run: the run.
-        trust: the code, besides that of gdexp and torch, that its settings may name.
+        trust: the code, besides that of gdexp and torch, that its settings may name; None: any,
+            if nothing is built from them.
 
     Raises:
         GdexpError: config.yaml is missing or damaged, or names other code.

@@ -17,7 +17,7 @@ from gdexp.errors import RefusedError, StoreError, WriteError, brief
 from gdexp.tracking import artifacts, dataset_query
 from gdexp.tracking.database import Connection, Database, Row
 from gdexp.tracking.patience import is_abandoned
-from gdexp.tracking.run_record import Points, RecordedRun, RunRecord
+from gdexp.tracking.run_record import DatasetRecord, Points, RecordedRun, RunRecord
 from gdexp.tracking.sql_query import curves, is_as_read, matching_ids, recorded_runs
 from gdexp.tracking.sql_rows import COLUMNS, Rows, rows_of
 from gdexp.tracking.sql_write import ENDINGS, insert, set_status, tag_failed
@@ -205,7 +205,7 @@ class SqlStore:
         return mlflow_files.download(run.artifact_uri, name)
 
     @reading
-    def dataset(self, run: RecordedRun) -> dataset_query.DatasetRecord | None:
+    def dataset(self, run: RecordedRun) -> DatasetRecord | None:
         """The data set of a run; see :class:`gdexp.tracking.store.Store`."""
         with self._database.reading() as connection:
             return dataset_query.by_sql(connection, run.run_id)

@@ -8,8 +8,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 
 from gdexp.credentials import without_password
 from gdexp.errors import GdexpError, StoreError, WriteError, cause
-from gdexp.tracking import dataset_query
-from gdexp.tracking.run_record import Points, RecordedRun, RunRecord
+from gdexp.tracking.run_record import DatasetRecord, Points, RecordedRun, RunRecord
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -131,7 +130,7 @@ class Store(Protocol):
     def read(self, run: RecordedRun, name: str) -> bytes:
         """The content of one of a run's artifacts."""
 
-    def dataset(self, run: RecordedRun) -> dataset_query.DatasetRecord | None:
+    def dataset(self, run: RecordedRun) -> DatasetRecord | None:
         """The data set of a run; None if it has none."""
 
     def add_files(self, run: RecordedRun, files: Mapping[str, bytes]) -> None:
