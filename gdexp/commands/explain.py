@@ -70,8 +70,11 @@ def _explain(args: argparse.Namespace) -> int:
         epoch = _epoch(args.epoch, first, before, run)
         with recorded.refusing(run, then, "explained"):
             built, result = _computed(store, job, epoch)
-    if built.update is None:
-        raise GdexpError(f"run {run.run_id}: epoch {epoch} cannot be explained: {result.reason}.")
+    if built.update is None or not built.update.after or result.outcome == "failed":
+        raise GdexpError(
+            f"run {run.run_id} cannot be explained: now it does not reach the end of epoch "
+            f"{epoch}: {result.reason}."
+        )
     page = Page(job, built, explain(job, built), args.digits)
     of = (
         f" of {before.length}" if epoch <= before.length else f", after {before.length} finite ones"

@@ -6,6 +6,7 @@ computed, as may be with a class of one's own, are left out.
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -151,7 +152,8 @@ def namespace(update: Update, numbers: Mapping[str, Any]) -> dict[str, Any]:
         memory |= {f"{REMEMBERED.get(key, key)}{name}": v for name, v in values.items()}
     gradients = {f"d{name}": value for name, value in update.gradients.items()}
     arrays = {"x": update.x, "y": update.y, "y_pred": update.y_pred, "loss": update.loss}
-    return {"np": np, **numbers, **memory, **gradients, **arrays, **update.before}
+    moved = copy.deepcopy({**memory, **gradients, **update.before})  # lines change them in place
+    return {"np": np, **numbers, **arrays, **moved}
 
 
 def _checked(step: Step, job: Job, names: dict[str, Any]) -> Step:

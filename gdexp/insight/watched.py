@@ -114,7 +114,8 @@ def settings_of(updater: Any) -> dict[str, Any]:
     optimizer, attributes = _inner(updater)
     settings = attributes if optimizer is None else optimizer.param_groups[0]
     kinds = (bool, int, float, tuple, list)
-    return {key: copy.copy(v) for key, v in settings.items() if isinstance(v, kinds)}
+    own = {key: value for key, value in settings.items() if key != "params"}
+    return {key: copy.copy(value) for key, value in own.items() if isinstance(value, kinds)}
 
 
 def memory_of(updater: Any, parameters: Parameters) -> tuple[dict[str, Values], int]:
