@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,7 +21,11 @@ from gdexp.insight.watched import Update, Values, Watched
 
 MOST = 10**8  # numbers read for a derivative, about a second
 FEW = 20  # parameters whose derivatives are computed
-OURS = ("gdexp.", "torch.")  # classes that compute what they declare, as tests hold them to
+OURS = (
+    "gdexp.manual.",
+    "gdexp.pytorch.",
+    "torch.",
+)  # classes that compute what they declare, as tests hold them to
 
 
 @dataclass(frozen=True)
@@ -72,27 +76,40 @@ def explain(job: Job, built: Watched) -> Explanation:
     if formulas.is_linear:
         update = _in_shape(update, formulas.features)
     numbers = _numbers(update)
-    lines = formulas.update(numbers, is_first=not update.memory)
-    code = " ".join(line.code for line in lines if NUMPY in line.ways)
+    with np.errstate(all="ignore"):
+        steps = [*_steps(job, formulas, update, numbers)]
+        derivatives = _derivatives(update, steps[:2]) if formulas.is_linear else None
+        check = "" if derivatives is None else _check(update, derivatives, job)
+    code = _code(steps[3].lines)
+    used = {name: v for name, v in numbers.items() if name == "lr" or _uses(code, name)}
+    return Explanation(update, steps, used, derivatives, check)
+
+
+def _steps(
+    job: Job, formulas: Formulas, update: Update, numbers: Mapping[str, Any]
+) -> Iterator[Step]:
+    def step(family: str, values: Values, lines: Sequence[Line]) -> Step:
+        return _checked(Step(family, values, lines), job, namespace(update, numbers))
+
+    yield step("predictor", {"y_pred": update.y_pred}, formulas.prediction())
+    yield step("loss", {"loss": update.loss}, formulas.loss())
+    dw = {f"d{name}": value for name, value in update.gradients.items()}
+    gradient = step("gradient", dw, formulas.gradient())
+    yield gradient
+    is_derivative = formulas.is_derivative and bool(gradient.lines)
+    lines = formulas.update(numbers, not update.memory, is_derivative)
     remembered = {
         f"{REMEMBERED.get(key, key)}{name}": value
         for key, values in update.remembered.items()
         for name, value in values.items()
     }
-    remembered = {name: value for name, value in remembered.items() if _uses(code, name)}
-    suffixed = {f"d{name}": value for name, value in update.gradients.items()}
-    steps = [
-        Step("predictor", {"y_pred": update.y_pred}, formulas.prediction()),
-        Step("loss", {"loss": update.loss}, formulas.loss()),
-        Step("gradient", suffixed, formulas.gradient()),
-        Step("updater", {**remembered, **update.after}, lines),
-    ]
-    with np.errstate(all="ignore"):
-        steps = [_checked(step, job, namespace(update, numbers)) for step in steps]
-        derivatives = _derivatives(update, steps[:2]) if formulas.is_linear else None
-        check = "" if derivatives is None else _check(update, derivatives, job)
-    used = {name: value for name, value in numbers.items() if _uses(code, name)}
-    return Explanation(update, steps, used, derivatives, check)
+    vw = {name: value for name, value in remembered.items() if _uses(_code(lines), name)}
+    yield step("updater", {**vw, **update.after}, lines)
+
+
+def _code(lines: Sequence[Line]) -> str:
+    """The line in NumPy; "" if there is none."""
+    return next((line.code for line in lines if NUMPY in line.ways), "")
 
 
 def _uses(code: str, name: str) -> bool:
@@ -159,11 +176,11 @@ def namespace(update: Update, numbers: Mapping[str, Any]) -> dict[str, Any]:
 def _checked(step: Step, job: Job, names: dict[str, Any]) -> Step:
     """The step, without lines if a class of one's own does not compute what its lines do."""
     target = str(job.settings[step.family]["_target_"])
-    code = [line.code for line in step.lines if NUMPY in line.ways]
+    code = _code(step.lines)
     if target.startswith(OURS) or not code:
         return step
     try:
-        exec(code[0], names)
+        exec(code, names)
         is_right = all(_is_close(names[name], value) for name, value in step.values.items())
     except (ArithmeticError, ValueError, LookupError, TypeError, NameError):
         is_right = False
@@ -178,7 +195,7 @@ def _is_close(value: Any, expected: Any) -> bool:
 
 def _derivatives(update: Update, steps: Sequence[Step]) -> Values | None:
     """The derivative of the loss by each parameter, by central differences in double precision."""
-    codes = [line.code for step in steps for line in step.lines if NUMPY in line.ways]
+    codes = [code for step in steps if (code := _code(step.lines))]
     sizes = [np.size(value) for value in update.before.values()]
     if len(codes) < 2 or sum(sizes) > FEW or 2 * sum(sizes) * np.size(update.x) > MOST:
         return None

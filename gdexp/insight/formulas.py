@@ -116,12 +116,13 @@ class Formulas:
             lines.append(Line(WITH_TORCH, "; ".join(code)))
         return lines
 
-    def update(self, numbers: Mapping[str, Any], *, is_first: bool) -> list[Line]:
+    def update(self, numbers: Mapping[str, Any], is_first: bool, is_derivative: bool) -> list[Line]:
         """Lines that update the parameters, and what is remembered of them.
 
         Args:
             numbers: the updater's settings.
             is_first: whether the updater remembers nothing yet.
+            is_derivative: whether the run's gradient is that of autograd.
         """
         rules = [self._rule(name, numbers, is_first) for name in self.names if self.is_linear]
         hand = "\n".join(line for rule in rules for line in rule)
@@ -134,7 +135,7 @@ class Formulas:
         if setup := self._optimizer(bool(hand)):
             is_sparse = capabilities.of(self.settings, "updater", "sparse")
             form = ".to_sparse()" if is_sparse else ""
-            is_given = self.is_linear and (is_sparse or not self.is_derivative)
+            is_given = self.is_linear and (is_sparse or not is_derivative)
             given = "".join(f"{n}.grad = d{n}{form}; " for n in self.names if is_given)
             closure = "closure" if _needs_closure(self.settings["updater"]["_target_"]) else ""
             step = f"{given}optimizer.step({closure})"
