@@ -39,7 +39,6 @@ CAPABILITIES: dict[str, dict[str, Any]] = {
         "proportional": bool,
         "dynamics": Literal["descent", "heavy_ball", "nesterov"],
         "adaptive": Literal["adam"],
-        "sparse": bool,
         "vectorized": Literal["plain", "SGD"],
     },
 }
@@ -55,7 +54,6 @@ CAPABILITIES: dict[str, dict[str, Any]] = {
 - ``dynamics``: the equation of motion of an updater that is also proportional, which determines
   the largest lr that works on a quadratic; the last two have a setting ``momentum``.
 - ``adaptive``: the rule of an updater whose steps are not proportional to the gradient.
-- ``sparse``: an updater takes gradients in torch's sparse form.
 - ``vectorized``: the form in which runs that differ only in numbers are computed together.
 """
 
