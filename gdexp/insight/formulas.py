@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from gdexp.config import capabilities
 from gdexp.manual import Logistic, Loss
-from gdexp.pytorch.capabilities import TORCH
+from gdexp.pytorch.capabilities import SPARSE, TORCH
 
 NUMPY, AUTOGRAD, OPTIMIZER, MODEL = "NumPy", "autograd", "optimizer", "model"
 BY_HAND, WITH_TORCH = (NUMPY, AUTOGRAD), (AUTOGRAD, OPTIMIZER)
@@ -133,7 +133,7 @@ class Formulas:
             )
             lines = [Line((NUMPY,), hand), Line((AUTOGRAD,), f"with torch.no_grad():{inner}")]
         if setup := self._optimizer(bool(hand)):
-            is_sparse = capabilities.of(self.settings, "updater", "sparse")
+            is_sparse = self.settings["updater"]["_target_"] in SPARSE
             form = ".to_sparse()" if is_sparse else ""
             is_given = self.is_linear and (is_sparse or not is_derivative)
             given = "".join(f"{n}.grad = d{n}{form}; " for n in self.names if is_given)

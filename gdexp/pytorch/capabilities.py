@@ -12,6 +12,8 @@ TORCH: dict[str, dict[str, bool | str]] = {
     "torch.optim.SGD": {"dynamics": "heavy_ball", "vectorized": "SGD"},
     "torch.optim.Adam": {"adaptive": "adam"},
     "torch.optim.AdamW": {"adaptive": "adam"},
-    "torch.optim.SparseAdam": {"sparse": True},
 }
 """Class path to capabilities, which gdexp's classes declare (:mod:`gdexp.config.capabilities`)."""
+
+SPARSE = ("torch.optim.SparseAdam",)
+"""Optimizers that take gradients in torch's sparse form."""
