@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gdexp.commands import common, recorded
+from gdexp.commands import common, rerun
 from gdexp.errors import GdexpError, excerpt
 
 if TYPE_CHECKING:
@@ -61,14 +61,14 @@ def _explain(args: argparse.Namespace) -> int:
 
     store = open_existing(args.uri, args.experiment)
     run = select(store, args.runs)[0]
-    before = recorded.trajectory(store, run, verb="explain", purpose="explain")
+    before = rerun.trajectory(store, run, verb="explain", purpose="explain")
     then = Conditions.recorded(run)
-    with recorded.where_it_started(then):
-        with recorded.refusing(run, then, "explained"):
+    with rerun.where_it_started(then):
+        with rerun.refusing(run, then, "explained"):
             job = job_of(store, run, Trust(tuple(args.trust)))
             first = _first(store, job)
         epoch = _epoch(args.epoch, first, before, run)
-        with recorded.refusing(run, then, "explained"):
+        with rerun.refusing(run, then, "explained"):
             built, result = _computed(store, job, epoch)
     if built.update is None or not built.update.after or result.outcome == "failed":
         raise GdexpError(

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gdexp.commands import common, recorded
+from gdexp.commands import common, rerun
 from gdexp.errors import counted
 
 if TYPE_CHECKING:
@@ -47,13 +47,13 @@ def _replay(args: argparse.Namespace) -> int:
     trust = Trust(tuple(args.trust))
     store = open_existing(args.uri, args.experiment)
     run = select(store, args.runs)[0]
-    before = recorded.trajectory(store, run, verb="replay", purpose="compare with")
+    before = rerun.trajectory(store, run, verb="replay", purpose="compare with")
     then = Conditions.recorded(run)
-    with recorded.where_it_started(then):
-        with recorded.refusing(run, then, "replayed"):
+    with rerun.where_it_started(then):
+        with rerun.refusing(run, then, "replayed"):
             job = job_of(store, run, trust)
         for together in _ways(job, then):
-            with recorded.refusing(run, then, "replayed"):
+            with rerun.refusing(run, then, "replayed"):
                 result = _computed(store, _shortened(job, run, before), together=together)
             differs = difference(before, result.trajectory, job.settings["dtype"])
             if differs is None:
