@@ -231,6 +231,8 @@ class Adam(Updater):
         ValueError: if beta1 or beta2 is 1, so that gradients would have no effect.
     """
 
+    adaptive = "adam"
+
     def __init__(
         self, lr: Positive, beta1: Share = 0.9, beta2: Share = 0.999, eps: Positive = 1e-8
     ) -> None:

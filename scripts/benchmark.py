@@ -22,6 +22,7 @@ from pathlib import Path
 
 import bench_data
 import bench_fits
+import bench_insight
 import bench_loops
 import bench_record
 import bench_startup
@@ -32,6 +33,7 @@ from bench_measure import ROOT, Bench, Row, UnavailableError
 ROWS = [
     *(*bench_loops.ROWS, *bench_data.ROWS, *bench_fits.ROWS, *bench_record.ROWS),
     *(*bench_startup.ROWS, *bench_tracking.ROWS, *bench_sweeps.ROWS),
+    *bench_insight.ROWS,
 ]
 HEADS = ("what", "against", "measured", "target", "", "how")
 

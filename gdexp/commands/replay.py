@@ -6,15 +6,12 @@ Exit codes: 0 identical, 1 different, or the run fails now, 2 it cannot be repla
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gdexp.commands import common
-from gdexp.config.paths import started_in
-from gdexp.errors import ConfigError, GdexpError, UntrustedError, counted, first_line
+from gdexp.commands import common, rerun
+from gdexp.errors import counted
 
 if TYPE_CHECKING:
     from gdexp.commands.conditions import Conditions
@@ -50,12 +47,13 @@ def _replay(args: argparse.Namespace) -> int:
     trust = Trust(tuple(args.trust))
     store = open_existing(args.uri, args.experiment)
     run = select(store, args.runs)[0]
-    before, then = _trajectory(store, run), Conditions.recorded(run)
-    with started_in(then.folder if os.path.isdir(then.folder) else os.getcwd()):
-        with _refusing(run, then):
+    before = rerun.trajectory(store, run, verb="replay", purpose="compare with")
+    then = Conditions.recorded(run)
+    with rerun.where_it_started(then):
+        with rerun.refusing(run, then, "replayed"):
             job = job_of(store, run, trust)
         for together in _ways(job, then):
-            with _refusing(run, then):
+            with rerun.refusing(run, then, "replayed"):
                 result = _computed(store, _shortened(job, run, before), together=together)
             differs = difference(before, result.trajectory, job.settings["dtype"])
             if differs is None:
@@ -72,30 +70,6 @@ def _ways(job: Job, then: Conditions) -> tuple[bool, ...]:
     if then.is_known or job.sweep_id is None:
         return (then.together is not None,)
     return False, True
-
-
-def _trajectory(store: Store, run: RecordedRun) -> Trajectory:
-    """Every recorded epoch of the run.
-
-    Raises:
-        GdexpError: there is none.
-    """
-    from gdexp.tracking.restore import TRAJECTORY, trajectory_of
-
-    if run.status == "RUNNING":
-        raise GdexpError(f"run {run.run_id} has not ended. Replay it when it has.")
-    if TRAJECTORY not in store.files(run):
-        raise GdexpError(
-            f"run {run.run_id} ({run.outcome}) has no {TRAJECTORY} among its artifacts, so there "
-            "is nothing to compare with. Run it again."
-        )
-    trajectory = trajectory_of(store, run)
-    if not (trajectory.length or trajectory.diverged):
-        raise GdexpError(
-            f"run {run.run_id} ({run.outcome}) ended before its first epoch did, so there is "
-            "nothing to compare with. Run it again."
-        )
-    return trajectory
 
 
 def _shortened(job: Job, run: RecordedRun, before: Trajectory) -> Job:
@@ -115,24 +89,6 @@ def _computed(store: Store, job: Job, *, together: bool) -> Result:
     from gdexp.tracking.restore import newest_checkpoint
 
     return compute_again(job, lambda name: newest_checkpoint(store, name), together=together)
-
-
-@contextmanager
-def _refusing(run: RecordedRun, then: Conditions) -> Iterator[None]:
-    """Say why a run cannot be built here, and where it was started."""
-    try:
-        yield
-    except Exception as error:
-        cause = error.__cause__ if type(error) is GdexpError else error
-        if isinstance(error, GdexpError) and not isinstance(cause, ConfigError):
-            raise
-        if isinstance(cause, UntrustedError):
-            raise
-        problem = first_line(cause or error).partition(". ")[0].rstrip(".")  # then: what to type
-        where = f" It was started in the folder {then.folder}." if then.folder else ""
-        if where and not os.path.isdir(then.folder):
-            where = f"{where[:-1]}, which does not exist here."
-        raise GdexpError(f"run {run.run_id} cannot be replayed: {problem}.{where}") from error
 
 
 def _identical(run: RecordedRun, trajectory: Trajectory) -> str:

@@ -39,6 +39,7 @@ CAPABILITIES: dict[str, dict[str, Any]] = {
     "updater": {
         "proportional": bool,
         "dynamics": Literal["descent", "heavy_ball", "nesterov"],
+        "adaptive": Literal["adam"],
         "vectorized": Literal["plain", "SGD"],
     },
 }
@@ -54,6 +55,7 @@ CAPABILITIES: dict[str, dict[str, Any]] = {
 - ``proportional``: a step is proportional to lr times the gradient.
 - ``dynamics``: the equation of motion of an updater that is also proportional, which determines
   the largest lr that works on a quadratic; the last two have a setting ``momentum``.
+- ``adaptive``: the rule of an updater whose steps are not proportional to the gradient.
 - ``vectorized``: the form in which runs that differ only in numbers are computed together.
 """
 
@@ -81,7 +83,7 @@ def declared(target: Any, capability: str, default: Any = None) -> Any:
     if isinstance(target, str):
         if target.startswith("torch."):
             return TORCH.get(target, {}).get(capability, default)
-        target = _resolve(target)
+        target = resolve(target)
     if not inspect.isclass(target):
         return getattr(target, capability, default)
     for kind in target.__mro__[: 1 if capability == "vectorized" else None]:
@@ -145,11 +147,11 @@ def is_derived_from_torch(target: str) -> bool:
     """Whether a user's own class is derived from a class of torch."""
     if target.startswith(("gdexp.", "torch.")):
         return False
-    bases = getattr(_resolve(target), "__mro__", ())
+    bases = getattr(resolve(target), "__mro__", ())
     return any(kind.__module__.partition(".")[0] == "torch" for kind in bases)
 
 
-def _resolve(target: str) -> Any:
+def resolve(target: str) -> Any:
     """The class at a path; None if it cannot be imported, which building it reports."""
     module, _, name = target.rpartition(".")
     if kind := getattr(sys.modules.get(module), name, None):  # much faster, for sweeps

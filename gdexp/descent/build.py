@@ -65,13 +65,17 @@ class Components:
 
     def iterations(self, iters: int, first: int = 1) -> Iterator[Iteration]:
         """Descend from epoch ``first`` to epoch ``iters``."""
-        families = self.predictor, self.gradient, self.loss
+        families = *self.families(), self.updater
         if self.batches is None:
-            families = fuse(self.x, self.y, *families) or families
-            stream = descend(self.x, self.y, *families, self.updater, iters, first)
+            stream = descend(self.x, self.y, *families, iters, first)
         else:
-            stream = descend_in_batches(self.batches, *families, self.updater, iters, first)
+            stream = descend_in_batches(self.batches, *families, iters, first)
         return stream if self.scheduler is None else self._scheduled(stream)
+
+    def families(self) -> tuple[Predictor, Gradient, Loss]:
+        """Predictor, gradient and loss as the loop calls them: in one pass, if they can be."""
+        families = self.predictor, self.gradient, self.loss
+        return (None if self.batches else fuse(self.x, self.y, *families)) or families
 
     def _scheduled(self, stream: Iterator[Iteration]) -> Iterator[Iteration]:
         for iteration in stream:

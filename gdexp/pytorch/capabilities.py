@@ -10,5 +10,10 @@ TORCH: dict[str, dict[str, bool | str]] = {
     },
     "torch.nn.CrossEntropyLoss": {"task": "classes"},
     "torch.optim.SGD": {"dynamics": "heavy_ball", "vectorized": "SGD"},
+    "torch.optim.Adam": {"adaptive": "adam"},
+    "torch.optim.AdamW": {"adaptive": "adam"},
 }
 """Class path to capabilities, which gdexp's classes declare (:mod:`gdexp.config.capabilities`)."""
+
+SPARSE = ("torch.optim.SparseAdam",)
+"""Optimizers that take gradients in torch's sparse form."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from gdexp.config.job import Job
+from gdexp.descent.build import Components
 from gdexp.descent.checkpoint import fit
 from gdexp.descent.checkpoint_files import Fetch, read
 from gdexp.descent.compute import begin, compute, end
@@ -14,13 +16,20 @@ from gdexp.insight import notes
 from gdexp.sweep.vectorized import compute as vectorized
 
 
-def compute_again(job: Job, fetch: Fetch, *, together: bool) -> Result:
+def compute_again(
+    job: Job,
+    fetch: Fetch,
+    *,
+    together: bool,
+    assembled: Callable[[Job], Components] = assemble,
+) -> Result:
     """Compute a run from its recorded settings.
 
     Args:
         job: the run; of a run that continued a checkpoint, with the settings of both.
         fetch: reads the newest checkpoint of a recorded run.
         together: whether it was computed as one program with others; it is now one of a single run.
+        assembled: checks and builds it.
 
     Returns:
         The result. If a component raises an exception in mid-run, this is the result's reason.
@@ -28,7 +37,7 @@ def compute_again(job: Job, fetch: Fetch, *, together: bool) -> Result:
     Raises:
         ConfigError: a setting, a component, the data or the checkpoint is gone or has changed.
     """
-    built, continues = assemble(job), job.settings["continue_from"]
+    built, continues = assembled(job), job.settings["continue_from"]
     if together and not vectorized.obstacle(job):
         ((_, result),) = vectorized.compute([replace(job, number=0)], on_progress=lambda _: None)
         return result
