@@ -1,4 +1,4 @@
-"""The page of a forecast: a run's curvature, its largest learning rate, and its course, in words."""
+"""The page of a forecast: the curvature of a run, its largest lr and its course, in words."""
 
 from __future__ import annotations
 

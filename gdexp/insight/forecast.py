@@ -12,9 +12,9 @@ from gdexp.config import capabilities
 from gdexp.config.job import Job
 from gdexp.descent.build import Components
 from gdexp.descent.result import GREW
-from gdexp.insight import gradient_check, sharpness
+from gdexp.insight import sharpness
 from gdexp.insight.curvature import Curvature, Floats, curvature, is_least_squares, parameters
-from gdexp.insight.motion import Motion, lr_of
+from gdexp.insight.motion import Motion, lr_of, multiple
 from gdexp.insight.path import Path
 
 REDUCED = 1e-6  # the share of the loss's excess at the start that counts as converged
@@ -109,7 +109,7 @@ def examine(job: Job, built: Components) -> Forecast | str:
         return largest
     if motion is None:
         return Forecast(largest, lr=lr_of(job, built))
-    met = replace(motion, multiple=gradient_check.multiple(job, built))
+    met = replace(motion, multiple=multiple(job, built))
     h = met.multiple * largest + met.decay
     return Forecast(h, met.largest_lr(largest), lr=met.lr, motion=met)
 
@@ -130,7 +130,7 @@ def at_the_end(job: Job, built: Components) -> dict[str, float]:
         return {}
     if motion is None:
         return {"curvature": largest}
-    met = replace(motion, multiple=gradient_check.multiple(job, built))
+    met = replace(motion, multiple=multiple(job, built))
     h = met.multiple * largest + met.decay
     return {"curvature": h, "lr_over_largest": met.lr / met.largest_lr(largest)}
 

@@ -163,3 +163,17 @@ def lr_of(job: Job, built: Components) -> float | None:
         return float(built.scheduler.lr)
     lr = job.settings["updater"].get("lr")
     return None if lr is None else float(lr)
+
+
+def multiple(job: Job, built: Components) -> float:
+    """The gradient source as a multiple of the derivative of the loss, by what both declare.
+
+    Returns:
+        n or 1/n if one is a sum over the n rows of an update and the other a mean; else 1.
+    """
+    match tuple(capabilities.reduction(job.settings, f) for f in ("gradient", "loss")):
+        case ("sum", "mean"):
+            return float(built.batch_size or len(built.y))
+        case ("mean", "sum"):
+            return 1 / (built.batch_size or len(built.y))
+    return 1.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gdexp.errors import StoreError
-from gdexp.tracking.run_record import DatasetRecord, RecordedRun
+from gdexp.tracking.run_record import RecordedRun
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

@@ -16,7 +16,14 @@ from gdexp.tracking import dataset_query, environment
 from gdexp.tracking.client_query import quoted, recorded_run
 from gdexp.tracking.client_write import actions, log_artifacts
 from gdexp.tracking.patience import is_abandoned
-from gdexp.tracking.run_record import PROCESS, RUN_KEY, DatasetRecord, Points, RecordedRun, RunRecord
+from gdexp.tracking.run_record import (
+    PROCESS,
+    RUN_KEY,
+    DatasetRecord,
+    Points,
+    RecordedRun,
+    RunRecord,
+)
 from gdexp.tracking.sql_query import points_of
 from gdexp.tracking.store import reading, writing
 

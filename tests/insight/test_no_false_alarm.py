@@ -1,4 +1,4 @@
-"""The gradient check blames no right combination, in 1,000 random runs and in all of the options."""
+"""The gradient check blames no right combination: 1,000 random runs, and all options."""
 
 from __future__ import annotations
 
@@ -33,9 +33,11 @@ def combinations() -> Iterator[dict[str, str]]:
     for predictor, gradient, loss in itertools.product(
         OPTIONS["predictor"], OPTIONS["gradient"], OPTIONS["loss"]
     ):
-        if gradient == "autograd" or (
-            predictor != "mlp" and loss in {"manual": ("manual", "MSELoss")}.get(gradient, ())
-        ) or (gradient == "manual_logistic" and predictor != "mlp" and loss in CLASSIFIERS[:2]):
+        if (
+            gradient == "autograd"
+            or (predictor != "mlp" and loss in {"manual": ("manual", "MSELoss")}.get(gradient, ()))
+            or (gradient == "manual_logistic" and predictor != "mlp" and loss in CLASSIFIERS[:2])
+        ):
             yield {"predictor": predictor, "gradient": gradient, "loss": loss}
 
 
