@@ -29,18 +29,18 @@ def wrong(built: Components) -> str:
     spread = float(np.abs(targets).max()) or 1.0
     made_up = targets.mean() + spread * np.random.default_rng(0).uniform(-2, 2, n)
     y_pred = _like(made_up, y)
-    pairs = np.array(
-        [[_loss(built, y_pred[i : i + 1], y[j : j + 1]) for j in range(n)] for i in range(n)]
-    )
-    whole, rows = _loss(built, y_pred, y), np.diag(pairs)
-    tolerance = float(np.sqrt(np.finfo(to_numpy(y).dtype).eps)) * float(np.abs(pairs).sum())
+    root = float(np.sqrt(np.finfo(to_numpy(y).dtype).eps))
+    whole, each = _loss(built, y_pred, y), range(n)
 
-    def is_close(value: float) -> bool:
-        return abs(whole - value) <= tolerance / n
+    def is_reduced(losses: list[float]) -> bool:
+        mean, size = float(np.mean(losses)), float(np.abs(losses).mean())
+        reduced = mean, mean * len(losses)
+        return any(abs(whole - value) <= root * size * len(losses) for value in reduced)
 
-    if not np.isfinite(pairs).all() or is_close(rows.mean()) or is_close(rows.sum()):
+    if is_reduced([_loss(built, y_pred[i : i + 1], y[i : i + 1]) for i in each]):
         return ""
-    return BROADCAST if is_close(pairs.mean()) or is_close(pairs.sum()) else ""
+    pairs = [_loss(built, y_pred[i : i + 1], y[j : j + 1]) for i in each for j in each]
+    return BROADCAST if is_reduced(pairs) else ""
 
 
 def _like(values: np.ndarray, y: Array) -> Array:

@@ -139,6 +139,11 @@ class Reference:
         rounding = 16 * self.eps * max(abs(before), abs(after)) / h
         return Slope((after - before) / (2 * h), abs(after - 2 * here + before) / h + rounding)
 
+    def difference(self, at: Values, direction: Values, h: float) -> float:
+        """The value of :meth:`slope` alone."""
+        before, after = (self.value(moved(at, direction, k * h)) for k in (-1, 1))
+        return (after - before) / (2 * h)
+
     def on(self, x: Array, y: Array) -> Reference:
         """The reference on other rows."""
         if hasattr(x, "detach"):

@@ -12,7 +12,7 @@ from gdexp.insight.causes import Cause, Evidence, Indices, multiple_of, name_cau
 from gdexp.insight.probe import Point, Probe, flat, norm
 from gdexp.insight.reference import Floats, Values, dot, moved
 
-COORDINATES = 64  # differentiated one by one where gradient and derivative disagree
+COORDINATES = 32  # differentiated one by one where gradient and derivative disagree
 LOST = 0.1  # a check that rounding can falsify by this share of the derivative makes no sense
 SPARE = 8  # a cause is recognized within this many times the tolerance of the check
 
@@ -176,7 +176,7 @@ def _by_differences(probe: Probe, at: Values, used: dict[str, Indices]) -> Value
             direction = {n: np.zeros(scale.size) for n, scale in probe.scales.items()}
             direction[name][i] = probe.scales[name].reshape(-1)[i]
             shaped = {n: v.reshape(at[n].shape) for n, v in direction.items()}
-            right[name][k] = probe.reference.slope(at, shaped, probe.h).value
+            right[name][k] = probe.reference.difference(at, shaped, probe.h)
     return right
 
 

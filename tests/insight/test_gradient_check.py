@@ -69,7 +69,7 @@ OTHERS = {
     "tensor": "is 3.000 times the derivative of the loss by b",
     "unrelated": "is not the derivative of the loss: the gradient of ",
 }
-DTYPES = ["float32", "float64"]
+DTYPES = ["float32", pytest.param("float64", marks=pytest.mark.slow)]
 SOURCES = {"ByHand": "step=manual", "ByAutograd": "step=model"}
 
 
@@ -197,7 +197,7 @@ def test_nothing_right_is_blamed(words: str, dtype: str) -> None:
 def test_an_unusual_loss_is_not_blamed(kind: str, table: tuple[str, ...]) -> None:
     notes, metrics = checked(*table, loss={"of": "Unusual", "kind": kind})
     assert notes == {}
-    if kind in ("root", "relative", "correlation"):
+    if kind in ("root", "relative"):
         assert metrics["gradient_error"] < 1e-4
 
 
@@ -225,7 +225,14 @@ def test_a_random_predictor_is_not_checked(tmp_path: Path, monkeypatch: Any) -> 
 
 
 @pytest.mark.parametrize("step", ["step=manual", "step=model predictor.bias=true", "step=autograd"])
-@pytest.mark.parametrize("more", ["iters=60 lr=0.02", "data.batch_size=3 iters=9", "updater=LBFGS"])
+@pytest.mark.parametrize(
+    "more",
+    [
+        "iters=60 lr=0.02",
+        "data.batch_size=3 iters=9",
+        pytest.param("updater=LBFGS iters=5", marks=pytest.mark.slow),
+    ],
+)
 def test_the_check_changes_nothing_in_a_run(step: str, more: str) -> None:
     words = (*step.split(), *more.split(), "tracking=off")
     off, first, every = (run(*words, f"check.gradient={g}") for g in ("off", "first", "every"))

@@ -1,4 +1,4 @@
-"""The gradient check blames no right combination: 1,000 random runs, and all options."""
+"""The gradient check blames nothing right: 1,000 random runs, and all combinations of options."""
 
 from __future__ import annotations
 
@@ -93,14 +93,11 @@ def drawn(rng: random.Random, choices: dict[str, str]) -> dict[str, Any]:
     return keys
 
 
-def check_random(count: int, seed: int) -> None:
+def check_random(count: int, seed: int, families: list[dict[str, str]]) -> None:
     rng = random.Random(seed)
-    families = [*combinations()]
     checked = tried = 0
     while tried < count:
-        choices = rng.choice(families) | {"data": rng.choice(DATA)}
-        if rng.random() < 0.2:
-            choices["updater"] = rng.choice(["manual_adam", "SGD", "Adam", "Rprop"])
+        choices = rng.choice(families)
         answer = blamed(tuple(map("=".join, choices.items())), drawn(rng, choices))
         tried += answer is not None
         checked += bool(answer)
@@ -108,22 +105,24 @@ def check_random(count: int, seed: int) -> None:
 
 
 def test_random_runs_are_not_blamed() -> None:
-    check_random(40, 1)
+    by_hand = {"predictor": "manual", "gradient": "manual", "loss": "manual", "data": "tutorial"}
+    network = {"predictor": "mlp", "gradient": "autograd", "loss": "HuberLoss", "data": "synthetic"}
+    check_random(60, 1, [by_hand, network])
 
 
 @pytest.mark.slow
 def test_a_thousand_random_runs_are_not_blamed() -> None:
-    check_random(1000, 2)
+    check_random(1000, 2, [c | {"data": data} for c in combinations() for data in DATA])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_no_combination_of_options_is_blamed(dtype: str) -> None:
+def test_no_combination_of_options_is_blamed() -> None:
+    every, updaters = [*combinations()], OPTIONS["updater"]
+    chosen = [*zip(every, itertools.cycle(updaters)), *zip(itertools.cycle(every[::5]), updaters)]
     checked = 0
-    for choices in combinations():
-        for updater in OPTIONS["updater"]:
-            words = tuple(map("=".join, (choices | {"data": "tutorial"}).items()))
-            more = {"data.y": [0, 1, 0, 1]} if choices["loss"] in CLASSIFIERS else {}
-            job_words = (*words, f"updater={updater}")
-            checked += bool(blamed(job_words, {"dtype": dtype} | more))
-    assert checked > 100
+    for choices, updater in chosen:
+        words = tuple(map("=".join, (choices | {"updater": updater}).items()))
+        more = {"data.y": [0, 1, 0, 1]} if choices["loss"] in CLASSIFIERS else {}
+        for dtype in ("float32", "float64"):
+            checked += bool(blamed(words, {"dtype": dtype} | more))
+    assert checked > len(every)
