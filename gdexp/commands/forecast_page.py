@@ -1,4 +1,4 @@
-"""The page of a forecast: a run's curvature, its largest learning rate, and its course, in words."""
+"""The page of a forecast: the curvature, the largest learning rate and the run's course."""
 
 from __future__ import annotations
 
