@@ -10,7 +10,7 @@ import pytest
 from helpers import CHECKOUT, clean_environment
 
 PACKAGE = CHECKOUT / "gdexp"
-HEAVY = {"torch", "mlflow", "pandas", "pyarrow", "matplotlib", "sqlalchemy", "rich"}
+HEAVY = {"torch", "mlflow", "pandas", "pyarrow", "matplotlib", "sqlalchemy", "rich", "scipy"}
 
 
 def loaded_by(programs: list[str], cwd: Path) -> list[set[str]]:

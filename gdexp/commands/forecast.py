@@ -127,6 +127,7 @@ def _table(jobs: Sequence[Job]) -> Iterator[str]:
             continue
         numbers = known.lr, known.largest_lr, known.contraction
         cells = ["" if value is None else short(value, DIGITS) for value in numbers]
+        cells[1] = cells[1] or "unknown"
         counts = known.epochs, known.exceeds_epoch
         rows.append([name, *cells, *("" if count is None else str(count) for count in counts)])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

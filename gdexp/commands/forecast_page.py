@@ -1,4 +1,4 @@
-"""The page of a forecast: the curvature of a run, its largest lr and its course, in words."""
+"""The page of a forecast: the curvature, the largest learning rate and the run's course."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from gdexp.descent.build import Components
 from gdexp.descent.numbers import short
 from gdexp.descent.result import Result
 from gdexp.descent.trajectory import FloatArray, Trajectory
+from gdexp.insight.convergence import DECAYS
 from gdexp.insight.curvature import Curvature
 from gdexp.insight.path import Path
 
@@ -40,7 +41,8 @@ def observe(job: Job, built: Components, result: Result, quadratic: Curvature | 
     if result.outcome == "diverged":
         result.behaviour = DIVERGING
     result.decades = decades(trajectory.loss)
-    if not built.batch_size:
+    decays = any(job.settings["updater"].get(key) for key in DECAYS)  # to another optimum
+    if not (built.batch_size or decays):
         factor = _contraction_of(trajectory, eps, lowest)
         if factor is not None:
             result.checks = {**result.checks, "contraction": factor}

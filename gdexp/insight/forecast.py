@@ -149,10 +149,11 @@ def _exact(job: Job, built: Components, quadratic: Curvature, motion: Motion | N
     if is_varied:
         return known
     path = Path.of(motion, quadratic, parameters(built), rows)
-    if not (np.isfinite(path.start).all() and path.is_beyond_rounding(job.settings["dtype"])):
-        return replace(known, path=path)
-    if path.contraction < 1:
+    has_course = path.is_beyond_rounding(job.settings["dtype"])
+    if path.contraction < 1 and (has_course or job.settings["stop"]["tolerance"]):
         return replace(known, path=path, epochs=path.first(_target(job, path)))
+    if path.contraction <= 1 or not has_course:
+        return replace(known, path=path)
     grown = path.first(lambda epochs: path.losses(epochs) > GREW * path.initial)
     return replace(known, path=path, exceeds_epoch=grown)
 
