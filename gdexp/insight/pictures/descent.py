@@ -37,26 +37,25 @@ GRID = 33, 25  # points to a side, of a surface that costs nothing and of any ot
 
 
 def picture(result: Result, built: Components | None, missing: str) -> Picture | None:
-    """Draw the descent; None if the record has only norms of parameters.
+    """Draw the descent; None if its path is not known.
 
     Args:
         result: of a run of one epoch or more.
         built: its components at the start; None if they cannot be built.
         missing: why they cannot.
     """
-    names = result.trajectory.names
-    if not names or any(name.endswith(".norm") and "/" not in name for name in names):
+    if not result.trajectory.names:
         return None
     surface = missing if built is None else landscape(result, built)
     ground = surface if isinstance(surface, Landscape) else None
     with np.errstate(all="ignore"):
-        path = path_of(result, ground, known=len(names) == 1)
-    if not len(path.epochs):
+        path = path_of(result, built, ground)
+    if path is None:
         return None
-    draw = {1: _line, 2: _contours}.get(len(names), _plane)
+    draw = {1: _line, 2: _contours}.get(len(path.names), _plane)
     with style():
         figure, axes = canvas()
-        words, columns = draw(axes, path, names, ground, unit(result, built))
+        words, columns = draw(axes, path, ground, unit(result, built))
     if ground is None:
         words += f" Without the surface of the loss: {surface}."
     if path.is_cut:
@@ -68,10 +67,10 @@ def picture(result: Result, built: Components | None, missing: str) -> Picture |
 
 
 def _line(
-    axes: Axes, path: Path, names: tuple[str, ...], ground: Landscape | None, unit: str
+    axes: Axes, path: Path, ground: Landscape | None, unit: str
 ) -> tuple[str, dict[str, Floats]]:
     """The steps of one parameter on the curve of the loss."""
-    w, (name,) = path.points[:, 0], names
+    w, (name,) = path.points[:, 0], path.names
     handles: dict[str, Any] = {}
     if ground is not None:
         best = np.nan if ground.optimum is None else float(ground.optimum[0])
@@ -97,13 +96,13 @@ def _line(
 
 
 def _contours(
-    axes: Axes, path: Path, names: tuple[str, ...], ground: Landscape | None, unit: str
+    axes: Axes, path: Path, ground: Landscape | None, unit: str
 ) -> tuple[str, dict[str, Floats]]:
     """The path of two parameters among the contours of the loss."""
     _map(axes, path, path.points, ground, np.zeros(2), np.eye(2))
-    axes.set_xlabel(label(names[0]))
-    axes.set_ylabel(label(names[1]))
-    columns = dict(zip(names, path.points.T, strict=True))
+    axes.set_xlabel(label(path.names[0]))
+    axes.set_ylabel(label(path.names[1]))
+    columns = dict(zip(path.names, path.points.T, strict=True))
     ends = (
         f"{label(n).strip()} from {number(v[0], 4)} to {number(v[-1], 4)}"
         for n, v in columns.items()
@@ -112,12 +111,12 @@ def _contours(
 
 
 def _plane(
-    axes: Axes, path: Path, names: tuple[str, ...], ground: Landscape | None, unit: str
+    axes: Axes, path: Path, ground: Landscape | None, unit: str
 ) -> tuple[str, dict[str, Floats]]:
     """The path in the plane of its first two principal directions, from its last point."""
     origin = path.points[-1]
     _, sizes, directions = np.linalg.svd(path.points - origin, full_matrices=False)
-    directions = _padded(directions, len(names))
+    directions = _padded(directions, len(path.names))
     signs = np.sign(directions[np.arange(2), np.abs(directions).argmax(axis=1)])
     plane = directions * signs[:, None]
     flat = (path.points - origin) @ plane.T
@@ -130,8 +129,8 @@ def _plane(
     ]
     axes.set_xlabel(labels[0])
     axes.set_ylabel(labels[1])
-    most = names[int(np.abs(plane[0]).argmax())]
-    words = f"The path of {counted(len(names), 'parameter')} in the plane of its first two "
+    most = path.names[int(np.abs(plane[0]).argmax())]
+    words = f"The path of {counted(len(path.names), 'parameter')} in the plane of its first two "
     words += f"principal directions, which account for {_percent(sum(shares))} of its variation"
     words += f"{_lines(ground)}. The first is mostly along {label(most).strip()}."
     return words, {"direction 1": flat[:, 0], "direction 2": flat[:, 1]}
