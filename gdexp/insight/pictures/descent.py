@@ -32,30 +32,30 @@ from gdexp.insight.pictures.style import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+FLAT = 1e-6  # the width of a path, relative to its length, below which it is a line
 GRID = 33, 25  # points to a side, of a surface that costs nothing and of any other
 
 
 def picture(result: Result, built: Components | None, missing: str) -> Picture | None:
-    """Draw the descent; None if the record has only norms of parameters.
+    """Draw the descent; None if its path is not known.
 
     Args:
         result: of a run of one epoch or more.
         built: its components at the start; None if they cannot be built.
         missing: why they cannot.
     """
-    names = result.trajectory.names
-    if not names or any(name.endswith(".norm") and "/" not in name for name in names):
+    if not result.trajectory.names:
         return None
     surface = missing if built is None else landscape(result, built)
     ground = surface if isinstance(surface, Landscape) else None
     with np.errstate(all="ignore"):
-        path = path_of(result, ground, known=len(names) == 1)
-    if not len(path.epochs):
+        path = path_of(result, built, ground)
+    if path is None:
         return None
-    draw = {1: _line, 2: _contours}.get(len(names), _plane)
+    draw = {1: _line, 2: _contours}.get(len(path.names), _plane)
     with style():
         figure, axes = canvas()
-        words, columns = draw(axes, path, names, ground, unit(result, built))
+        words, columns = draw(axes, path, ground, unit(result, built))
     if ground is None:
         words += f" Without the surface of the loss: {surface}."
     if path.is_cut:
@@ -67,13 +67,14 @@ def picture(result: Result, built: Components | None, missing: str) -> Picture |
 
 
 def _line(
-    axes: Axes, path: Path, names: tuple[str, ...], ground: Landscape | None, unit: str
+    axes: Axes, path: Path, ground: Landscape | None, unit: str
 ) -> tuple[str, dict[str, Floats]]:
     """The steps of one parameter on the curve of the loss."""
-    w, (name,) = path.points[:, 0], names
+    w, (name,) = path.points[:, 0], path.names
     handles: dict[str, Any] = {}
     if ground is not None:
-        grid = _grid(w, ground.optimum, 2 * max(GRID))
+        best = np.nan if ground.optimum is None else float(ground.optimum[0])
+        grid = _grid(w, best, 2 * max(GRID))
         (handles["loss"],) = axes.plot(
             grid, ground.loss(grid[:, None]), color=FAINT, zorder=1, label="loss"
         )
@@ -81,8 +82,10 @@ def _line(
     legend(axes, handles)
     axes.set_xlabel(label(name))
     axes.set_ylabel(label(unit, 60))
-    words = f"{name} moves from {number(w[0], 4)} to {number(w[-1], 4)}"
-    words += f" in {counted(int(path.epochs[-1]), 'epoch')}"
+    first, last = int(path.epochs[0]), int(path.epochs[-1])
+    name = label(name).strip()
+    words = f"{name} moves from {number(w[0], 4)} to {number(w[-1], 4)} "
+    words += f"from epoch {first} to {last}" if first else f"in {counted(last, 'epoch')}"
     if ground is not None and ground.optimum is not None:
         lowest = float(ground.optimum[0])
         words += f" on the parabola of the loss, lowest at {name} = {number(lowest, 4)}"
@@ -93,24 +96,27 @@ def _line(
 
 
 def _contours(
-    axes: Axes, path: Path, names: tuple[str, ...], ground: Landscape | None, unit: str
+    axes: Axes, path: Path, ground: Landscape | None, unit: str
 ) -> tuple[str, dict[str, Floats]]:
     """The path of two parameters among the contours of the loss."""
     _map(axes, path, path.points, ground, np.zeros(2), np.eye(2))
-    axes.set_xlabel(label(names[0]))
-    axes.set_ylabel(label(names[1]))
-    columns = dict(zip(names, path.points.T, strict=True))
-    ends = (f"{n} from {number(v[0], 4)} to {number(v[-1], 4)}" for n, v in columns.items())
+    axes.set_xlabel(label(path.names[0]))
+    axes.set_ylabel(label(path.names[1]))
+    columns = dict(zip(path.names, path.points.T, strict=True))
+    ends = (
+        f"{label(n).strip()} from {number(v[0], 4)} to {number(v[-1], 4)}"
+        for n, v in columns.items()
+    )
     return f"The path of {' and '.join(ends)}{_lines(ground)}.", columns
 
 
 def _plane(
-    axes: Axes, path: Path, names: tuple[str, ...], ground: Landscape | None, unit: str
+    axes: Axes, path: Path, ground: Landscape | None, unit: str
 ) -> tuple[str, dict[str, Floats]]:
     """The path in the plane of its first two principal directions, from its last point."""
     origin = path.points[-1]
     _, sizes, directions = np.linalg.svd(path.points - origin, full_matrices=False)
-    directions = _padded(directions, len(names))
+    directions = _padded(directions, len(path.names))
     signs = np.sign(directions[np.arange(2), np.abs(directions).argmax(axis=1)])
     plane = directions * signs[:, None]
     flat = (path.points - origin) @ plane.T
@@ -123,10 +129,10 @@ def _plane(
     ]
     axes.set_xlabel(labels[0])
     axes.set_ylabel(labels[1])
-    most = names[int(np.abs(plane[0]).argmax())]
-    words = f"The path of {counted(len(names), 'parameter')} in the plane of its first two "
+    most = path.names[int(np.abs(plane[0]).argmax())]
+    words = f"The path of {counted(len(path.names), 'parameter')} in the plane of its first two "
     words += f"principal directions, which account for {_percent(sum(shares))} of its variation"
-    words += f"{_lines(ground)}. The first is mostly along {most}."
+    words += f"{_lines(ground)}. The first is mostly along {label(most).strip()}."
     return words, {"direction 1": flat[:, 0], "direction 2": flat[:, 1]}
 
 
@@ -168,17 +174,23 @@ def _map(
         plane: its two directions, shape (2, p).
     """
     handles: dict[str, Any] = {}
+    best = np.full(2, np.nan)
+    if ground is not None and ground.optimum is not None:
+        best = plane @ (ground.optimum - origin)
+    spans = np.ptp(flat, axis=0)
+    straight = spans.min() < FLAT * spans.max()  # then its second direction is arbitrary
+    count = GRID[0] if ground is not None and ground.fine else GRID[1]
+    sides = [
+        _grid(flat[:, i], best[i], count, float(spans.max()) / 4 if straight else 0.0)
+        for i in (0, 1)
+    ]
+    axes.set(xlim=sides[0][[0, -1]], ylim=sides[1][[0, -1]])
     if ground is not None:
-        best = None if ground.optimum is None else plane @ (ground.optimum - origin)
-        count = GRID[0] if ground.fine else GRID[1]
-        sides = [
-            _grid(flat[:, i], None if best is None else best[i : i + 1], count) for i in (0, 1)
-        ]
         a, b = np.meshgrid(*sides)
         points = origin + np.column_stack([a.ravel(), b.ravel()]) @ plane
         _contour(axes, sides, ground.loss(points).reshape(a.shape))
-        if best is not None and sides[0][0] <= best[0] <= sides[0][-1]:
-            (handles["lowest loss"],) = axes.plot(*best, "P", color=GREEN, markersize=8, zorder=5)
+    if all(side[0] <= value <= side[-1] for side, value in zip(sides, best, strict=True)):
+        (handles["lowest loss"],) = axes.plot(*best, "P", color=GREEN, markersize=8, zorder=5)
     handles |= _steps(axes, flat[:, 0], flat[:, 1], path)
     legend(axes, handles)
 
@@ -207,13 +219,18 @@ def _steps(axes: Axes, x: Floats, y: Floats, path: Path) -> dict[str, Any]:
     return {"epochs": line, name: first, f"after epoch {end}": last}
 
 
-def _grid(values: Floats, optimum: Floats | None, count: int) -> Floats:
-    """Points of an axis, evenly: around the values, and the optimum if it is near."""
+def _grid(values: Floats, best: float, count: int, least: float = 0.0) -> Floats:
+    """Points of an axis, evenly: around the values, and the lowest loss if it is near.
+
+    Args:
+        values: what the axis must show.
+        best: where the loss is lowest; NaN if that is not known.
+        count: the number of points.
+        least: how far to go beyond the values, at least.
+    """
     low, high = float(values.min()), float(values.max())
     width = high - low
-    if optimum is not None and np.isfinite(optimum).all():
-        best = float(optimum[0])
-        if low - 2 * width <= best <= high + 2 * width:
-            low, high = min(low, best), max(high, best)
-    pad = 0.15 * (high - low) or 0.5 * abs(high) or 0.5
+    if low - 2 * width <= best <= high + 2 * width:
+        low, high = min(low, best), max(high, best)
+    pad = max(0.15 * (high - low), least) or 0.5 * abs(high) or 0.5
     return np.linspace(low - pad, high + pad, count)

@@ -107,7 +107,8 @@ def _sentences(result: Result, lines: dict[str, Floats], is_log: bool) -> Iterat
         yield f"{_story('validation loss', lines[HELD_OUT])}."
     if FORECAST in lines and np.isfinite(last := lines[FORECAST][-1]):
         yield f"The forecast, dashed, ends at {number(last, 4)}."
-    if zeros := int((lines[TRAINING] == 0).sum()):
+    zeros = int((lines[TRAINING] == 0).sum())
+    if 0 < zeros < epochs:
         first = int(np.flatnonzero(lines[TRAINING] == 0)[0]) + 1
         yield f"It is exactly 0 in {counted(zeros, 'epoch')}, first in epoch {first}."
     if result.restored is not None and result.restored < epochs:

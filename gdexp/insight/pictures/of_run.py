@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from gdexp.descent.result import Result
 from gdexp.insight.pictures import descent, loss, quantities
@@ -25,9 +26,9 @@ def of_run(result: Result) -> Iterator[Picture]:
     built, missing = rebuilt(result)
     yield loss.picture(result, built)
     draws = (
-        lambda: descent.picture(result, built, missing),
-        lambda: quantities.parameters(result, built),
-        lambda: quantities.gradient(result),
-        lambda: quantities.lr(result),
+        partial(descent.picture, result, built, missing),
+        partial(quantities.parameters, result, built),
+        partial(quantities.gradient, result),
+        partial(quantities.lr, result),
     )
     yield from (picture for draw in draws if (picture := draw()) is not None)

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from gdexp.descent.build import Components
 from gdexp.descent.result import Result
 from gdexp.insight.curvature import Floats
-from gdexp.insight.pictures.rebuilt import Landscape
+from gdexp.insight.pictures.rebuilt import Landscape, has_norms, retraced
 
 GROWN = 100.0  # times the first loss: steps beyond would make all others invisible
 LARGEST = 1e100  # the square of which can be drawn
@@ -21,43 +22,62 @@ class Path:
     """The parameters after each epoch that is drawn.
 
     Attributes:
+        names: of the parameters, p of them.
         epochs: 0 is the start, shape (k,).
         points: the parameters, shape (k, p).
         losses: the loss at each, NaN where it is not known, shape (k,).
         is_cut: whether the loss grows so much that later epochs are left out.
     """
 
+    names: tuple[str, ...]
     epochs: NDArray[np.int64]
     points: Floats
     losses: Floats
     is_cut: bool
 
 
-def path_of(result: Result, ground: Landscape | None, *, known: bool = False) -> Path:
-    """The path, thinned; the loss after epoch k is the one recorded in epoch k + 1.
+def path_of(result: Result, built: Components | None, ground: Landscape | None) -> Path | None:
+    """The path, thinned; None if no point of it is known.
+
+    The loss after epoch k is the one recorded in epoch k + 1. Of a single parameter, points are
+    left out whose loss is not known.
 
     Args:
         result: the run.
+        built: its components.
         ground: the loss; None: the start and the loss after the last epoch are not known.
-        known: whether points whose loss is not known are left out.
     """
-    loss, epochs = result.trajectory.loss, result.trajectory.length
-    points = np.array([*result.trajectory.parameters.values()]).T
-    too_far = np.flatnonzero(loss > GROWN * max(loss[0], 1e-300))
-    last = max(2, int(too_far[0])) if len(too_far) else epochs
-    last = min(last, epochs)
-    shown = np.arange(1, last + 1)
-    if last > FIRST + LATER:
-        later = np.geomspace(FIRST, last, LATER).astype(np.int64)
-        shown = np.unique(np.concatenate([shown[:FIRST], later]))
-    losses = np.append(loss, np.nan)[shown]
-    points = points[shown - 1]
+    loss, length = result.trajectory.loss, result.trajectory.length
+    epochs, is_cut = _shown(loss)
+    names = result.trajectory.names
+    points = np.array([*result.trajectory.parameters.values()]).T[epochs - 1]
+    if has_norms(result):
+        if built is None or ground is None:
+            return None
+        names, again = retraced(result, built, ground.start, epochs)
+        if again is None:
+            return None
+        points = again
+    losses = np.append(loss, np.nan)[epochs]
     if ground is not None:
-        if shown[-1] == epochs:
+        if epochs[-1] == length:
             losses[-1] = ground.loss(points[-1:])[0]
-        shown, points = np.append(0, shown), np.vstack([ground.start, points])
+        epochs, points = np.append(0, epochs), np.vstack([ground.start, points])
         losses = np.append(loss[0], losses)
     visible = (np.abs(points) < LARGEST).all(axis=1) & ~(np.abs(losses) >= LARGEST)
-    is_cut = last < epochs or not visible.all()
-    visible &= np.isfinite(losses) | (not known)
-    return Path(shown[visible], points[visible], losses[visible], is_cut)
+    is_cut |= not visible.all()
+    visible &= np.isfinite(losses) | (len(names) > 1)
+    if not visible.any():
+        return None
+    return Path(names, epochs[visible], points[visible], losses[visible], is_cut)
+
+
+def _shown(loss: Floats) -> tuple[NDArray[np.int64], bool]:
+    """The epochs to draw, and whether they end where the loss has grown too far."""
+    too_far = np.flatnonzero(loss > GROWN * max(loss[0], 1e-300))
+    last = min(max(2, int(too_far[0])), len(loss)) if len(too_far) else len(loss)
+    epochs = np.arange(1, last + 1)
+    if last > FIRST + LATER:
+        later = np.geomspace(FIRST, last, LATER).astype(np.int64)
+        epochs = np.unique(np.concatenate([epochs[:FIRST], later]))
+    return epochs, last < len(loss)

@@ -44,8 +44,13 @@ def parameters(result: Result, built: Components | None) -> Picture | None:
         words = ""
     data = result.data or (built and built.data)
     scaled = ", for standardized features" if data and data.scaling is not None else ""
-    ends = [f"{name} from {number(v[0], 4)} to {number(v[-1], 4)}" for name, v in lines.items()]
-    words += f"After epoch 1 and after the last: {'; '.join(ends[:FEW])}"
+    ends = [
+        f"{label(name).strip()} {f'from {number(v[0], 4)} to' if len(v) > 1 else 'is'} "
+        f"{number(v[-1], 4)}"
+        for name, v in lines.items()
+    ]
+    length = result.trajectory.length
+    words += f"After epoch 1{f' and epoch {length}' if length > 1 else ''}: {'; '.join(ends[:FEW])}"
     words += f"; and {len(ends) - FEW} more." if len(ends) > FEW else "."
     name = "norm" if are_norms else "parameter" if len(lines) > 1 else next(iter(lines))
     return _drawn("parameters", "Parameters", words, lines, label(name) + scaled, signed=True)

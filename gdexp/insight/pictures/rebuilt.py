@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gdexp.config import capabilities
 from gdexp.descent import predictors
@@ -16,6 +18,7 @@ from gdexp.errors import brief
 from gdexp.insight.curvature import Floats, curvature
 
 ROWS = 10_000  # on which the loss of a predictor that is not linear is computed
+UPDATES, WORK, WIDEST = 2000, 2e9, 20_000  # of a run that is computed again, at most
 NEAR = 0.01  # the relative difference of two losses that are taken to be the same
 
 
@@ -59,7 +62,7 @@ def landscape(result: Result, built: Components) -> Landscape | str:
     """
     assert result.job is not None
     start = _joined(built)
-    if len(start) != len(result.trajectory.names):
+    if len(start) != len(result.trajectory.names) and not has_norms(result):
         return "its predictor has other parameters now"
     try:
         with np.errstate(all="ignore"):
@@ -72,6 +75,50 @@ def landscape(result: Result, built: Components) -> Landscape | str:
     if built.batches is None and len(built.y) <= ROWS and not is_same:
         return "the loss at the start, computed again, is not the recorded one"
     return ground
+
+
+def has_norms(result: Result) -> bool:
+    """Whether a parameter was so large that only its norm was recorded."""
+    return any(name.endswith(".norm") and "/" not in name for name in result.trajectory.names)
+
+
+def retraced(
+    result: Result, built: Components, start: Floats, epochs: NDArray[np.int64]
+) -> tuple[tuple[str, ...], Floats | None]:
+    """The parameters after these epochs, computed again: (names, shape (epochs, p)).
+
+    None if that would take more than about a second, or if the losses are not the recorded ones.
+    """
+    shapes = {name: np.shape(value) for name, value in built.predictor.parameters.items()}
+    names = tuple(name for name, shape in shapes.items() for _ in range(math.prod(shape)))
+    last, rows = int(epochs[-1]), len(built.y)
+    updates = last * -(-rows // (built.batch_size or rows))
+    if updates > UPDATES or last * rows * len(start) > WORK or len(start) > WIDEST:
+        return names, None
+    points, wanted, loss = [], {*epochs.tolist()}, math.nan
+    try:
+        _set(built, start)
+        with _seeded_as(built, result):
+            for iteration in built.iterations(last):
+                loss = float(predictors.to_numpy(iteration.loss))
+                if iteration.epoch in wanted:
+                    points.append(_joined(built))
+    except (Exception, SystemExit):  # the user's own code may raise anything
+        return names, None
+    is_same = math.isclose(loss, float(result.trajectory.loss[last - 1]), rel_tol=NEAR)
+    return names, np.array(points) if is_same else None
+
+
+@contextmanager
+def _seeded_as(built: Components, result: Result) -> Iterator[None]:
+    """Draw the random numbers that the run drew, such as those of dropout."""
+    if not hasattr(built.x, "detach") or result.job is None:
+        yield
+        return
+    from gdexp.pytorch import seeded
+
+    with seeded(result.job.settings["seed"]):
+        yield
 
 
 def _quadratic(result: Result, built: Components, start: Floats) -> Landscape | None:
