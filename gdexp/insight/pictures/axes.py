@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -75,13 +76,14 @@ class Axis:
         last = len(self) - 1
         if not last:
             return math.copysign(0.5, number - float(self.values[0]))
-        scaled = self._scaled(np.array(self.values, float))
-        at = float(self._scaled(np.array([number]))[0]) if number > 0 or self.scale != "log" else 0
         if number <= 0 and self.scale == "log":
             return -0.5
-        ends = [2 * scaled[0] - scaled[1], *scaled, 2 * scaled[-1] - scaled[-2]]
-        where = float(np.interp(at, ends, np.arange(-1, last + 2)))
-        return round(min(max(where, -0.5), last + 0.5), 9)
+        values = [float(value) for value in self.values]
+        i = min(max(bisect.bisect_right(values, number) - 1, 0), last - 1)
+        share, whole = (number - values[i]), (values[i + 1] - values[i])
+        if self.scale == "log":  # in terms of log1p, as close values have equal logarithms
+            share, whole = math.log1p(share / values[i]), math.log1p(whole / values[i])
+        return round(min(max(i + share / whole, -0.5), last + 0.5), 9)
 
     def ticks(self) -> list[tuple[float, str]]:
         """Positions on a map and their labels: each value, or round numbers if they are many."""
@@ -107,9 +109,6 @@ class Axis:
         if self.is_numeric:
             return short(float(value), 4)
         return value if len(value) <= LONGEST else f"{value[: LONGEST - 1]}…"
-
-    def _scaled(self, numbers: Floats) -> Floats:
-        return np.log10(numbers) if self.scale == "log" else numbers
 
 
 def axis_of(rows: Sequence[Row], key: str) -> Axis:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import ParamSpec, TypeVar
 
 from gdexp.insight.pictures.axes import Row, chosen, swept
 from gdexp.insight.pictures.band import bands_of
@@ -12,6 +13,10 @@ from gdexp.insight.pictures.parallel import parallel_of
 from gdexp.insight.pictures.picture import Picture
 from gdexp.insight.pictures.profile import profile_of
 from gdexp.insight.pictures.sweep_curves import Losses, curves_of
+from gdexp.insight.pictures.sweep_style import defaults
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def of_sweep(
@@ -37,12 +42,17 @@ def of_sweep(
     drawn = chosen(rows, axes) if axes else differ[:2]
     others = [axis for axis in differ if axis.key not in {each.key for each in drawn}]
     if len(drawn) == 2:
-        yield map_of(rows, drawn[0], drawn[1], others)
+        yield _drawn(map_of, rows, drawn[0], drawn[1], others)
     else:
-        yield profile_of(rows, drawn[0] if drawn else None)
+        yield _drawn(profile_of, rows, drawn[0] if drawn else None)
     if len(differ) > 2 and len(facets(rows, others)) > PANELS:
-        yield parallel_of(rows, differ)
+        yield _drawn(parallel_of, rows, differ)
     if losses is not None:
         for draw in (curves_of, bands_of):
-            if picture := draw(rows, differ, losses):
+            if picture := _drawn(draw, rows, differ, losses):
                 yield picture
+
+
+def _drawn(draw: Callable[P, T], *args: P.args, **settings: P.kwargs) -> T:
+    with defaults():
+        return draw(*args, **settings)

@@ -7,7 +7,8 @@ colour alone: behaviour has marks, curves have labels or dashes.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,7 +28,7 @@ OKABE_ITO = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#222222", "#56b4e9")
 BRIGHTEST = 0.92  # of the colours, for lines on white
 PER_INCH = 10.0  # characters of labels that stand side by side
 WIDE_RATIO = 10.0  # of the ends of an axis, above which only decades are labelled
-WIDE = 8.0  # inches, above which a legend has four columns
+WIDE = 8.0  # inches, above which a legend has five columns
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
 POINTS = "os^Dv<>pP*"  # markers of curves
 MARKS = {  # marker, size and whether it is filled
@@ -43,6 +44,16 @@ ODD_LABEL = "contradicts the forecast"
 NAME: dict[str, Any] = {
     "parse_math": False
 }  # of a text that a user has chosen: a dollar sign begins no formula
+
+
+@contextmanager
+def defaults() -> Iterator[None]:
+    """Draw within this with Matplotlib's own settings, whatever matplotlibrc says."""
+    import matplotlib
+
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        yield
 
 
 def figure_of(width: float, height: float) -> Figure:
@@ -169,7 +180,7 @@ def keys_of(states: Iterable[str], *, odd: bool, bound: bool, shown: Sequence[st
 
 def add_legend(figure: Figure, keys: Sequence[Any]) -> None:
     """A legend below the axes; none without keys."""
-    columns = 4 if figure.get_figwidth() > WIDE else 2
+    columns = 5 if figure.get_figwidth() > WIDE else 2
     if keys:
         figure.legend(
             handles=keys,
