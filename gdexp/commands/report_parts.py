@@ -123,7 +123,7 @@ def reproduce_section(command: str, run: RecordedRun, uri: str | None) -> Sectio
     if run.tags.get(DIRTY) == "true":
         blocks.append(Sentence("The folder had changes that were not committed."))
     blocks.append(
-        Sentence("replay computes the recorded run again and compares every epoch, bit for bit.")
+        Sentence(f"replay computes run {run.run_id[:8]} again and compares every epoch with it.")
     )
     return Section("reproduce", "How to reproduce", blocks)
 

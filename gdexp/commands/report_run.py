@@ -141,8 +141,8 @@ def forecast_blocks(run: RecordedRun, result: Result | None = None) -> Iterator[
         side = "below" if lr < bound else "above"
         behaviour = run.tags.get(BEHAVIOUR, "")
         yield Sentence(
-            f"lr={lr} is {side} {short(bound)}, the largest that the forecast lets converge. "
-            f"The run: {run.outcome}{f', {behaviour}' if behaviour else ''}."
+            f"lr={lr} is {side} {short(bound)}, the largest that converges, as forecast. "
+            f"Outcome: {run.outcome}{f', {behaviour}' if behaviour else ''}."
         )
     facts = _with(run.metrics, CHECK) | _exceeded(result)
     rows = [(_meaning(name), value, facts.get(name)) for name, value in forecast.items()]

@@ -138,6 +138,17 @@ def test_repetitions_and_divergence(repeated: Path) -> None:
     assert float(page.column(caption, "mean of final/loss")[0]) == pytest.approx(mean, rel=1e-5)
     assert float(page.column(caption, "± sd")[0]) == pytest.approx(deviation, rel=1e-5)
 
+    (summary,) = (r for r in runs(client(repeated)) if r.data.tags["gdexp.kind"] == "sweep")
+    query = "UPDATE runs SET status = 'RUNNING', end_time = NULL WHERE run_uuid = ?"
+    rows(repeated, query, summary.info.run_id)
+    tag = "INSERT INTO tags (key, value, run_uuid) VALUES ('gdexp.process', ?, ?)"
+    rows(repeated, tag, process(), summary.info.run_id)
+    deleted = "UPDATE runs SET lifecycle_stage = 'deleted' WHERE run_uuid = ?"
+    rows(repeated, deleted, members[0].info.run_id)
+    page = of_gd("last")
+    assert "The sweep is still running: 5 of 6 runs are recorded." in page.html
+    assert page.answer.startswith("5 runs: 5 completed. Best: ")
+
     assert gd("-m", "step=manual", "lr=1,2").code == 0
     page = of_gd("last")
     assert page.answer.startswith(
@@ -157,7 +168,10 @@ def test_the_forecast_beside_the_fact(store: Path, cli: CLI) -> None:
         point = f"INSERT OR REPLACE INTO latest_metrics ({names}) VALUES ({marks})"
         rows(store, point, *(given | {"key": key, "value": value}).values())
     page = report(cli, newest(store))
-    assert "lr=0.01 is above 0.005, the largest that the forecast lets converge." in page.html
+    assert (
+        "lr=0.01 is above 0.005, the largest that converges, as forecast. Outcome: completed"
+        in page.html
+    )
     table = page.tables["The forecast, and what the run did"]
     assert ["largest lr that converges", "0.005"] in [row[:2] for row in table]
     checks = page.facts("Checks of the gradient and of the fit")
@@ -217,6 +231,19 @@ def test_only_reports_are_overwritten(store: Path, cli: CLI) -> None:
     assert "does not exist" in refused(cli, "report", "--out", "no/r.html")
     assert "name too long" in refused(cli, "report", "--out", "a" * 300)
     assert not [path for path in Path().iterdir() if path.name.startswith(".report")]
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_it_is_opened(
+    is_there: bool, store: Path, cli: CLI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", lambda address: opened.append(address) or is_there)
+    ended = cli("report", "--out", "r.html", "--open")
+    assert opened == [f"file://{store}/r.html"]
+    assert ended.err == (
+        "" if is_there else f"no browser can be opened here: open {store}/r.html\n"
+    )
 
 
 def test_it_is_logged_to_the_run_which_stays_as_it_was(store: Path, cli: CLI) -> None:

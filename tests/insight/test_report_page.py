@@ -152,7 +152,9 @@ def test_panels_share_the_names_of_their_axes_and_may_format_their_values() -> N
     right.imshow([[1, np.nan]], cmap="viridis", label="_image")
     right.imshow([[np.nan, 1]], cmap=ListedColormap(["grey"]), label="diverged")
     left.plot([0], [0], label="bound")
+    left.plot([1], [0], label="0123456789abcdef" * 2)
     shown = {group["label"]: group for group in groups(page(view(Drawing(picture(figure=figure)))))}
+    assert "step=manual, run 01234567" in shown
     assert shown["step=manual, bound"]["names"] == ["lr", "iters"]
     assert shown["step=model"]["names"] == ["x", "iters", "value"]
     assert shown["step=model"]["values"].split(" ") == ["0.01\u00a0or\u00a0so", "0", "1"]

@@ -5,6 +5,7 @@ The numbers are those of the figure's own lines, points and cells, whatever was 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 FAR = 1e5  # from the picture, where no cursor is
 FEWEST = 2  # points of a line that is thinned
+RUN_ID = re.compile(r"[0-9a-f]{32}")
 COLORBAR = "<colorbar>"
 
 
@@ -150,8 +152,10 @@ def _name(axes: Axes, which: str) -> str:
 
 
 def _label(drawn: Any) -> str:
-    """The label that a legend shows; Matplotlib's own begin with an underscore."""
+    """The label that a legend shows, an id shortened; Matplotlib's own begin with an underscore."""
     label = str(drawn.get_label())
+    if RUN_ID.fullmatch(label):
+        return f"run {label[:8]}"
     return "" if label.startswith("_") else label
 
 

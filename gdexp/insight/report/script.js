@@ -29,7 +29,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
 }
 
 // Pictures: the values of the point nearest to the cursor, or chosen with the arrow keys.
-const HINT = "Point at a picture, or choose it and press the arrow keys, to read its values.";
+const HINT = "Point at a picture, or focus it and press the arrow keys, to read its values.";
 function groups(figure) {
   return JSON.parse(figure.querySelector("script").textContent).flatMap((group) => {
     const at = group.at.split(" ").map(Number);
