@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from gdexp.commands import common
-from gdexp.config.schema import typed
 from gdexp.descent.numbers import short
 from gdexp.errors import counted
 
@@ -52,7 +52,8 @@ def _diff(args: argparse.Namespace) -> int:
     store = open_existing(args.uri, args.experiment)
     a, b = (by_id(store, word) for word in (args.runs[0], args.other))
     if a.run_id == b.run_id:
-        common.show(f"identical: both are run {a.run_id}" if not args.json else "{}")
+        both = json.dumps({"identical": True, "runs": [a.run_id] * 2})
+        common.show(both if args.json else f"identical: both are run {a.run_id}")
         return 0
     two = TwoRuns(Side.of(store, a), Side.of(store, b))
     common.show(_as_json(two) if args.json else "\n".join(_lines(two)))
@@ -104,6 +105,8 @@ def _table(title: str, section: Section) -> Iterator[str]:
 def _shown(value: Any) -> str:
     if value is None:
         return "–"
+    from gdexp.config.schema import typed
+
     text = typed(value)
     if isinstance(value, float) and len(text) > LONGEST:
         text = short(value)
@@ -136,7 +139,8 @@ def _curves(two: TwoRuns) -> Iterator[str]:
         side.job is not None and side.job.settings["data"].get("batch_size")
         for side in (two.a, two.b)
     )
-    yield f"  {BATCHES if batches and stage != LENGTH else STAGES[stage]}"
+    if stage == LENGTH or not (first.a is None or first.b is None):
+        yield f"  {BATCHES if batches and stage != LENGTH else STAGES[stage]}"
     if stage != LENGTH:
         yield from (f"  {line}" for line in _size(two))
     yield from _explained(two)
@@ -214,4 +218,13 @@ def _as_json(two: TwoRuns) -> str:
         "candidates": [*two.candidates],
         "problems": [*two.a.problems, *two.b.problems],
     }
-    return json.dumps(told, indent=2, ensure_ascii=False, default=str)
+    return json.dumps(_finite(told), indent=2, ensure_ascii=False, default=str)
+
+
+def _finite(value: Any) -> Any:
+    """The value with null for NaN and infinities, which JSON does not have."""
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -114,9 +114,10 @@ def by_id(store: Store, prefix: str, kinds: Sequence[str] = ("run",)) -> Recorde
         raise GdexpError(f"the ids of several runs start with {prefix!r}. Type more characters.")
     kind = runs[0].tags.get(KIND)
     if kind == "sweep" and kind not in kinds:
+        sweep = runs[0].tags.get(SWEEP, "last")
         raise GdexpError(
             f"{prefix!r} is the summary of a sweep, not a run. python -m gdexp compare --sweep "
-            f"{runs[0].tags.get(SWEEP)} lists its runs."
+            f"{sweep} lists its runs."
         )
     if kind not in kinds:
         raise GdexpError(f"{prefix!r} is not a gdexp run (its tag gdexp.kind is {kind!r}).")

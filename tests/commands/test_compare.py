@@ -186,7 +186,10 @@ def test_summaries_of_sweeps_are_no_runs(
     assert len(objects(run("--json", "--all"))) == 4
     code, out, err = run(summary)
     assert (code, out) == (2, "")
-    assert err == (f"gdexp: {summary!r} is not a gdexp run (its tag gdexp.kind is 'sweep').\n")
+    assert err == (
+        f"gdexp: {summary!r} is the summary of a sweep, not a run. python -m gdexp compare --sweep "
+        "last lists its runs.\n"
+    )
 
 
 def test_jobs_stand_in_their_order_though_started_in_another(

@@ -315,7 +315,10 @@ def test_what_is_no_run_to_replay(store: Path, cli: CLI) -> None:
     summary = newest(store)
     set_tag(store, "gdexp.kind", "sweep")
     assert cli("replay", summary) == (
-        2, "", f"gdexp: {summary!r} is not a gdexp run (its tag gdexp.kind is 'sweep').\n"
+        2,
+        "",
+        f"gdexp: {summary!r} is the summary of a sweep, not a run. python -m gdexp compare --sweep "
+        "last lists its runs.\n",
     )  # fmt: skip
     assert cli("replay", "zzz") == (
         2, "", "gdexp: there is no run 'zzz' in this store. python -m gdexp compare --all lists "
