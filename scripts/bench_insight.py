@@ -34,7 +34,7 @@ NETWORK = (
     *("data.rows=10000", "data.features=20", "data.metrics=false"),
 )
 TABLES = {
-    "step=manual, 10⁵ × 100": ("step=manual", "lr=0.001", *WIDE),
+    "step=manual, 10⁵ × 100": ("step=manual", "gradient=manual", "lr=0.001", *WIDE),
     "step=model, 10⁵ × 100": ("step=model", "lr=0.001", *WIDE),
     "a network, 10⁴ rows": NETWORK,
 }

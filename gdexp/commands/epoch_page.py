@@ -13,7 +13,7 @@ from gdexp.config.capabilities import task_of
 from gdexp.config.job import Job
 from gdexp.descent.numbers import short
 from gdexp.errors import counted
-from gdexp.insight.explanation import Explanation, Step, namespace
+from gdexp.insight.explanation import OURS, Explanation, Step, namespace
 from gdexp.insight.formulas import NUMPY, REMEMBERED
 from gdexp.insight.watched import Watched
 
@@ -98,8 +98,9 @@ class Page:
             yield f"  {', '.join(line.ways):{LABEL}}  {first}"
             setup = [f"with {line.setup}"] if line.setup else []
             yield from (f"  {'':{LABEL}}  {text}" for text in [*others, *setup])
-        if not step.lines:
-            yield f"  {self.job.settings[step.family]['_target_']}"
+        target = str(self.job.settings[step.family]["_target_"])
+        if not (step.lines and target.startswith(OURS)):
+            yield f"  {self.job.choices[step.family]:{LABEL}}  {target}"
 
     def _rows(self) -> list[list[str]]:
         """The table of the rows: inputs, targets, predictions, residuals."""

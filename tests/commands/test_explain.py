@@ -203,7 +203,8 @@ def test_own_code(mine: tuple[str, ...], store: Path, cli: CLI) -> None:
     run = newest(store)
     assert "loss names my_loss.Loss. " in refusal(cli, run)
     page = explained(cli, run, "--trust", "my_loss.*", "--epoch", "3")
-    assert "\nloss (loss=mine): 15.6602; in epoch 4: 11.3145\n  my_loss.Loss\n" in page
+    assert "\nloss (loss=mine): 15.6602; in epoch 4: 11.3145\n  mine       " in page
+    assert "                my_loss.Loss\n" in page
     (artifact(store, "config.yaml")).write_text(
         artifact(store, "config.yaml").read_text().replace("breaks: false", "breaks: true")
     )
