@@ -13,7 +13,7 @@ from store_helpers import artifact, newest
 import gdexp
 from gdexp.errors import GdexpError
 from gdexp.insight.pictures.of_run import of_run
-from gdexp.tracking import drawn
+from gdexp.tracking import plots
 
 NAMES = ["loss", "descent", "parameters", "gradient"]
 RUN = ("step=manual", "gradient=manual", "iters=5")
@@ -169,7 +169,7 @@ def test_a_picture_that_fails_does_not_fail_the_run(
 def test_a_run_without_an_epoch_has_no_pictures() -> None:
     result = gdexp.run("tracking=off", "step=manual", "lr=1e300", "iters=3")
     result.trajectory.length = 0
-    assert drawn.drawn(result) == ({}, {})
+    assert plots.drawn(result) == ({}, {})
     with pytest.raises(GdexpError, match=r"has no epoch, so there is nothing to draw\."):
         result.plot("run.svg")
 
