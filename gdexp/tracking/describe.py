@@ -27,9 +27,9 @@ from gdexp.descent.trajectory import CHECK, Trajectory
 from gdexp.tracking import environment
 from gdexp.tracking.curves import curve_epochs, epoch_times, parquet
 from gdexp.tracking.dataset_record import dataset_record
-from gdexp.tracking.drawn import drawn
 from gdexp.tracking.facts import environment_tag
 from gdexp.tracking.metric_names import curve_name, metric_name
+from gdexp.tracking.plots import drawn
 from gdexp.tracking.run_record import PROCESS, Curve, RunRecord
 
 CHECKPOINTS = "checkpoints"  # folder of the checkpoints among the artifacts

@@ -13,7 +13,7 @@ from store_helpers import artifact, newest
 import gdexp
 from gdexp.errors import GdexpError
 from gdexp.insight.pictures.of_run import of_run
-from gdexp.tracking import drawn
+from gdexp.tracking import plots
 
 NAMES = ["loss", "descent", "parameters", "gradient"]
 RUN = ("step=manual", "gradient=manual", "iters=5")
@@ -38,6 +38,7 @@ def test_a_run_is_one_sheet_in_outputs(store: Path, cli: CLI) -> None:
     assert Path(path).read_bytes() == before
 
 
+@pytest.mark.slow
 def test_out_names_a_file_or_a_folder(store: Path, cli: CLI) -> None:
     assert cli("plot", "--only", "loss", "--out", "slide.PNG") == (0, "slide.PNG\n", "")
     assert Path("slide.PNG").read_bytes().startswith(b"\x89PNG")
@@ -94,6 +95,7 @@ def test_without_a_trajectory_there_is_nothing_to_draw(store: Path, cli: CLI) ->
     assert refused(cli, "plot", first, run_id) == sentence
 
 
+@pytest.mark.slow
 def test_several_runs_share_a_picture_of_their_losses(store: Path, cli: CLI) -> None:
     for lr in ("0.01", "0.02"):
         assert cli(*RUN, f"lr={lr}").code == 0
@@ -130,7 +132,11 @@ def test_own_code_is_drawn_without_its_surface_unless_it_is_trusted(
 # plots=true, and notebooks
 
 
-@pytest.mark.parametrize("words", [(), ("-m", "lr=0.01,0.02")], ids=["alone", "together"])
+@pytest.mark.parametrize(
+    "words",
+    [(), pytest.param(("-m", "lr=0.01,0.02"), marks=pytest.mark.slow)],
+    ids=["alone", "together"],
+)
 def test_plots_are_recorded_with_the_run(words: tuple[str, ...], store: Path, cli: CLI) -> None:
     assert cli(*words, *RUN, "plots=true").code == 0
     opened = client(store)
@@ -163,7 +169,7 @@ def test_a_picture_that_fails_does_not_fail_the_run(
 def test_a_run_without_an_epoch_has_no_pictures() -> None:
     result = gdexp.run("tracking=off", "step=manual", "lr=1e300", "iters=3")
     result.trajectory.length = 0
-    assert drawn.drawn(result) == ({}, {})
+    assert plots.drawn(result) == ({}, {})
     with pytest.raises(GdexpError, match=r"has no epoch, so there is nothing to draw\."):
         result.plot("run.svg")
 

@@ -89,7 +89,7 @@ def _line(
     if ground is not None and ground.optimum is not None:
         lowest = float(ground.optimum[0])
         words += f" on the parabola of the loss, lowest at {name} = {number(lowest, 4)}"
-        sides = np.sign(w - lowest)
+        sides = np.sign(w - lowest) if len(w) == last + 1 else np.zeros(1)  # all epochs are drawn
         if crossings := int(np.count_nonzero(sides[1:] * sides[:-1] < 0)):
             words += f"; it crosses that {counted(crossings, 'time')}"
     return f"{words}.", {name: w}
@@ -190,7 +190,8 @@ def _map(
         points = origin + np.column_stack([a.ravel(), b.ravel()]) @ plane
         _contour(axes, sides, ground.loss(points).reshape(a.shape))
     if all(side[0] <= value <= side[-1] for side, value in zip(sides, best, strict=True)):
-        (handles["lowest loss"],) = axes.plot(*best, "P", color=GREEN, markersize=8, zorder=5)
+        name = "lowest loss" if len(path.names) == 2 else "lowest loss, projected"
+        (handles[name],) = axes.plot(*best, "P", color=GREEN, markersize=8, zorder=5)
     handles |= _steps(axes, flat[:, 0], flat[:, 1], path)
     legend(axes, handles)
 

@@ -36,10 +36,9 @@ def parameters(result: Result, built: Components | None) -> Picture | None:
     if not lines:
         return None
     are_norms = len(lines) > FEW
-    count = counted(len(lines), "parameter")
     if are_norms:
         lines = _norms(lines)
-        words = f"The Euclidean norms of {count}, one curve for each group of them. "
+        words = "The Euclidean norm of each group of parameters. "
     else:
         words = ""
     data = result.data or (built and built.data)

@@ -47,10 +47,7 @@ def rebuilt(result: Result) -> tuple[Components | None, str]:
     try:
         with np.errstate(all="ignore"):
             return build(job), ""
-    except (
-        Exception,
-        SystemExit,
-    ) as error:  # the data or own code may be gone
+    except (Exception, SystemExit) as error:  # the data or own code may be gone
         return None, brief(error)
 
 
@@ -61,12 +58,12 @@ def landscape(result: Result, built: Components) -> Landscape | str:
     else the data or the code have changed since.
     """
     assert result.job is not None
-    start = _joined(built)
+    start, seed = _joined(built), result.job.settings["seed"]
     if len(start) != len(result.trajectory.names) and not has_norms(result):
         return "its predictor has other parameters now"
     try:
         with np.errstate(all="ignore"):
-            ground = _quadratic(result, built, start) or _general(built, start)
+            ground = _quadratic(result, built, start) or _general(built, start, seed)
             value = float(ground.loss(start[None])[0])
     except (Exception, SystemExit) as error:  # the user's own code may raise anything
         return brief(error)
@@ -95,10 +92,12 @@ def retraced(
     updates = last * -(-rows // (built.batch_size or rows))
     if updates > UPDATES or last * rows * len(start) > WORK or len(start) > WIDEST:
         return names, None
+    assert result.job is not None
     points, wanted, loss = [], {*epochs.tolist()}, math.nan
+    seed = result.job.settings["seed"]
     try:
         _set(built, start)
-        with _seeded_as(built, result):
+        with _alone(built, seed):
             for iteration in built.iterations(last):
                 loss = float(predictors.to_numpy(iteration.loss))
                 if iteration.epoch in wanted:
@@ -110,15 +109,22 @@ def retraced(
 
 
 @contextmanager
-def _seeded_as(built: Components, result: Result) -> Iterator[None]:
-    """Draw the random numbers that the run drew, such as those of dropout."""
-    if not hasattr(built.x, "detach") or result.job is None:
+def _alone(built: Components, seed: int) -> Iterator[None]:
+    """Compute with one thread, which is faster for few rows, and draw what the run drew."""
+    if not hasattr(built.x, "detach"):
         yield
         return
+    import torch
+
     from gdexp.pytorch import seeded
 
-    with seeded(result.job.settings["seed"]):
-        yield
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with seeded(seed):
+            yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _quadratic(result: Result, built: Components, start: Floats) -> Landscape | None:
@@ -144,13 +150,13 @@ def _quadratic(result: Result, built: Components, start: Floats) -> Landscape | 
     return Landscape(loss, start, nearest, fine=True)
 
 
-def _general(built: Components, start: Floats) -> Landscape:
+def _general(built: Components, start: Floats, seed: int) -> Landscape:
     step = -(-len(built.y) // ROWS)
     x, y = built.x[::step], built.y[::step]
 
     def loss(points: Floats) -> Floats:
         values = np.empty(len(points))
-        with predictors.inference(built.predictor, x):
+        with _alone(built, seed), predictors.inference(built.predictor, x):
             for i, point in enumerate(points):
                 _set(built, point)
                 values[i] = float(built.loss(built.predictor(x), y))
