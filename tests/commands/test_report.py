@@ -33,12 +33,12 @@ def of_gd(*words: str) -> Page:
 
 
 def test_of_a_run(store: Path, cli: CLI) -> None:
-    cli("step=autograd", "lr=0.05", "iters=30")
+    cli("step=manual", "gradient=manual", "lr=0.05", "iters=30")
     run = last(client(store))
     page = report(cli, run.info.run_id[:6])
     metrics = run.data.metrics
     assert page.texts["title"] == page.texts["h1"] == [f"Run {run.info.run_id[:8]}"]
-    assert page.texts["code"][0] == "python -m gdexp step=autograd lr=0.05 iters=30"
+    assert page.texts["code"][0] == "python -m gdexp step=manual gradient=manual lr=0.05 iters=30"
     trajectory = open_existing(None, None).runs(limit=1)[0]
     assert page.answer.startswith(
         f"Completed: 30 epochs, loss 30 → {short(metrics['final/loss'])}, "
@@ -49,8 +49,8 @@ def test_of_a_run(store: Path, cli: CLI) -> None:
     assert values["param/w"] == short(trajectory.metrics["param/w"])
     settings = page.facts("The options and settings")
     assert {name: settings[name] for name in ("step", "lr", "iters", "gradient")} == {
-        **{"step": "autograd", "lr": "0.05"},
-        **{"iters": "30", "gradient": "autograd"},
+        **{"step": "manual", "lr": "0.05"},
+        **{"iters": "30", "gradient": "manual"},
     }
     data = run.inputs.dataset_inputs[0].dataset
     assert page.facts("The data set") == {
