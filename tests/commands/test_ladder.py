@@ -192,7 +192,7 @@ def test_what_is_not_known_is_not_explained(workdir: Path) -> None:
     pair = [changed(jobs(step=True)[0], lr, iters=5) for lr in (0.01, 0.02)]
     assert [*comparison(*(Rung((), job, trajectory=computed(job)) for job in pair))] == [
         "different from epoch 1 on: param/w is 0.3 and 0.6.",
-        "Why: by rounding, at a place that no known cause explains."
+        "Why: no known cause explains it."
     ]  # fmt: skip
 
 
@@ -282,3 +282,22 @@ def test_experiments_are_as_long_as_the_run_or_say_so(workdir: Path) -> None:
     assert [*comparison(by_hand, autograd)][-1] == (
         "Experiment: with updates in single precision, the first 1000 epochs are identical."
     )
+
+
+def test_a_difference_that_comes_late_is_explained_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    late = [changed(job, 0.05, iters=20) for job in jobs(step=True)[:2]]
+    pair = [Rung((), job, trajectory=computed(job)) for job in late]
+    first = difference(pair[0].trajectory, pair[1].trajectory, "float32")
+    assert first is not None
+    assert first.first.epoch > 5
+    monkeypatch.setattr("gdexp.insight.rounding.LONGEST", 5)
+    assert [*comparison(*pair)][-1] == (
+        "Experiment: with updates in single precision, the first "
+        f"{first.first.epoch} epochs are identical."
+    )
+
+
+def test_of_minibatches_the_factor_is_their_size(workdir: Path, cli: CLI) -> None:
+    out = " ".join(cli("ladder", "data.batch_size=2", "predictor.init=0.3").out.split())
+    assert "so its gradient is 2 times the derivative of the loss." in out
+    assert "with its gradient divided by 2, all epochs are identical." in out
