@@ -141,6 +141,8 @@ def _published(published: Rung, step: Rung) -> Iterator[str]:
     from gdexp.insight.ladder import differs, multiple, without_factor
 
     apart, factor = differs(step, published), multiple(published, step)
+    if factor is None:
+        factor = published.job.settings["data"].get("batch_size")
     name = "Step 1 as published (gradient=manual_sum)"
     if apart is None:
         yield f"{name} is identical to step 1 above."

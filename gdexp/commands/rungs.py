@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from gdexp.errors import ConfigError, GdexpError
@@ -64,23 +64,34 @@ def composed(
     from gdexp.commands.api import composed_job
     from gdexp.experiment import check_run
 
-    jobs, refused = [], []
+    def job_of(words: Combination) -> Job:
+        job = composed_job([*words, *typed], composer)
+        check_run(job)
+        return job
+
+    jobs = []
     for words in wanted:
         try:
-            job = composed_job([*words, *typed], composer)
-            check_run(job)
-            jobs.append((words, job))
+            jobs.append((words, job_of(words)))
         except ConfigError as error:
-            refused.append((words, str(error)))
-    if refused:
-        (words, sentence), messages = refused[0], {sentence for _, sentence in refused}
-        if len(messages) == 1 and not jobs:
-            raise ConfigError(sentence)
-        family, hint = sentence.partition(".")[0], ""
-        if family in OPTIONS:
-            hint = f" Choose one {family} for all, as in {family}={OPTIONS[family][1]}."
-        raise ConfigError(f"with {' '.join(words)}, {sentence}{hint}")
+            raise _refusal(words, error, None if jobs else wanted[-1], job_of) from error
     return jobs
+
+
+def _refusal(
+    words: Combination, error: ConfigError, other: Combination | None, job_of: Callable[..., Job]
+) -> ConfigError:
+    """The error of a combination; it names the combination unless another is refused alike."""
+    if other is not None:
+        try:
+            job_of(other)
+        except ConfigError as another:
+            if str(another) == str(error):
+                return error
+    family, hint = str(error).partition(".")[0], ""
+    if family in OPTIONS:
+        hint = f" Choose one {family} for all, as in {family}={OPTIONS[family][1]}."
+    return ConfigError(f"with {' '.join(words)}, {error}{hint}")
 
 
 def distinct(jobs: Sequence[tuple[Combination, Job]]) -> list[tuple[Combination, Job, Combination]]:

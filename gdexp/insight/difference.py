@@ -12,6 +12,7 @@ from gdexp.descent.trajectory import FloatArray, Trajectory
 
 Curves: TypeAlias = Mapping[str, FloatArray]
 
+SMALL = 1e-3  # relative to the largest value of a curve
 LOSS, GRADIENT, PARAMETER = "train/loss", "grad/", "param/"
 
 
@@ -126,7 +127,8 @@ def difference(a: Trajectory, b: Trajectory, dtype: str = "float64") -> Differen
 def farthest(a: Trajectory, b: Trajectory, dtype: str) -> Pair | None:
     """The losses or parameters of one epoch that are most ulp apart, rounded to a precision.
 
-    Gradients are left out: near the optimum, they are differences of rounding errors.
+    Left out is what consists of rounding errors: gradients, which vanish at the optimum, and values
+    below a thousandth of their curve's largest.
 
     Returns:
         The first such pair; None if the trajectories have no epoch in common.
@@ -135,7 +137,9 @@ def farthest(a: Trajectory, b: Trajectory, dtype: str) -> Pair | None:
     worst: tuple[int, str, int] | None = None
     names = [n for n in sorted(one.keys() & other.keys(), key=_rank) if not n.startswith(GRADIENT)]
     for name in names if epochs else ():
-        apart = abs(_places(one[name][:epochs], dtype) - _places(other[name][:epochs], dtype))
+        x, y = one[name][:epochs], other[name][:epochs]
+        sizes = np.maximum(abs(x), abs(y))
+        apart = abs(_places(x, dtype) - _places(y, dtype)) * (sizes >= SMALL * sizes.max())
         row = int(apart.argmax())
         if worst is None or apart[row] > worst[0]:
             worst = int(apart[row]), name, row + 1

@@ -101,7 +101,7 @@ def comparison(a: Rung, b: Rung) -> Iterator[str]:
         yield f"{identical(a)}."
         return
     yield f"different from epoch {apart.first.epoch} on: {_amount(a, b, apart)}."
-    yield from _reason(a, b)
+    yield from _reason(a, b, apart)
 
 
 def _amount(a: Rung, b: Rung, apart: Difference) -> str:
@@ -120,11 +120,12 @@ def _amount(a: Rung, b: Rung, apart: Difference) -> str:
     return text
 
 
-def _reason(a: Rung, b: Rung) -> Iterator[str]:
+def _reason(a: Rung, b: Rung, apart: Difference) -> Iterator[str]:
     """Why they differ, and the experiment that shows it."""
-    why = explain(a.job, b.job)
+    why = explain(a.job, b.job, apart.first.epoch)
     if not why.changes:
-        yield "Why: by rounding, at a place that no known cause explains."
+        small = is_rounding(a.trajectory, b.trajectory, apart.first, a.dtype)
+        yield f"Why: {'by rounding; ' if small else ''}no known cause explains it."
         return
     yield f"Why: {'; and '.join(change.cause for change in why.changes)}."
     undone = " and ".join(change.undone for change in why.changes)
@@ -139,7 +140,14 @@ def _reason(a: Rung, b: Rung) -> Iterator[str]:
 
 
 def multiple(published: Rung, derivative: Rung) -> float | None:
-    """By how much the first gradients of one are larger than the other's; None if it varies."""
+    """By how much the first gradients of one are larger than the other's.
+
+    None if it varies, or if they are not taken at the same parameters: of minibatches, they are
+    those of the last one.
+    """
+    losses = [rung.trajectory.loss[:1].tolist() for rung in (published, derivative)]
+    if losses[0] != losses[1]:
+        return None
     pairs = [
         (float(values[0]), float(derivative.trajectory.gradients[name][0]))
         for name, values in published.trajectory.gradients.items()
@@ -159,7 +167,7 @@ def without_factor(published: Rung, derivative: Rung, factor: float) -> Iterator
         yield f"Experiment: with its gradient divided by {factor:g}, all epochs are identical."
         return
     worst = farthest(derivative.trajectory, again, derivative.dtype)
-    if worst is not None:
+    if worst is not None and is_rounding(derivative.trajectory, again, worst, derivative.dtype):
         yield (
             f"Experiment: with its gradient divided by {factor:g}, the numbers are at most "
             f"{worst.distance} apart ({worst.quantity} in epoch {worst.epoch})."

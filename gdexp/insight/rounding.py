@@ -20,7 +20,8 @@ from gdexp.descent.trajectory import Trajectory
 from gdexp.insight.changes import CHANGES, Change
 from gdexp.insight.difference import Difference, difference
 
-LONGEST = 1000  # epochs that an experiment computes at most
+LONGEST = 1000  # epochs that an experiment computes at most,
+WORK = 2 * 10**7  # and numbers of x that it reads, unless the runs differ only later
 
 
 class Explanation(NamedTuple):
@@ -37,16 +38,18 @@ class Explanation(NamedTuple):
     epochs: int
 
 
-def explain(a: Job, b: Job) -> Explanation:
+def explain(a: Job, b: Job, first: int = 1) -> Explanation:
     """Try all combinations of the known changes, small ones first, until the numbers are the same.
 
-    At most the first 1,000 epochs are computed.
+    At most the first 1,000 epochs are computed, and fewer of a large table.
 
     Args:
         a: a job whose settings have been checked.
         b: another one, which differs from it in the options of the four families.
+        first: the first epoch in which they differ.
     """
-    jobs = _shortened(a), _shortened(b)
+    longest = max(first, min(LONGEST, WORK // build(a).data.fitted.x.size))
+    jobs = _shortened(a, longest), _shortened(b, longest)
     known = [
         (side, change)
         for change in CHANGES
@@ -80,8 +83,8 @@ def computed(job: Job, changes: Sequence[Change] = ()) -> Trajectory:
     return result.trajectory
 
 
-def _shortened(job: Job) -> Job:
-    return replace(job, settings=job.settings | {"iters": min(job.settings["iters"], LONGEST)})
+def _shortened(job: Job, longest: int) -> Job:
+    return replace(job, settings=job.settings | {"iters": min(job.settings["iters"], longest)})
 
 
 def place(differs: Difference | None) -> tuple[float, int]:

@@ -93,6 +93,7 @@ def test_a_file_that_was_changed(store: Path, cli: CLI) -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_shorter_run_is_the_beginning_of_the_longer(store: Path, cli: CLI) -> None:
     a = recorded(cli, store, "step=manual", "lr=0.001")
     b = recorded(cli, store, "step=manual", "lr=0.001", "iters=30", "seed=4")
@@ -128,6 +129,7 @@ def test_where_only_the_surroundings_differ(store: Path, cli: CLI) -> None:
     )
 
 
+@pytest.mark.slow
 def test_runs_without_curves_or_settings(store: Path, cli: CLI) -> None:
     a = recorded(cli, store, "step=manual")
     b = recorded(cli, store, "step=manual", "lr=0.02")
@@ -143,6 +145,7 @@ def test_runs_without_curves_or_settings(store: Path, cli: CLI) -> None:
     assert f"run {b} has not ended, so its curves are not compared." in cli("diff", a, b).out
 
 
+@pytest.mark.slow
 def test_a_run_that_failed_and_code_that_is_not_trusted(mine: tuple[str, ...], cli: CLI) -> None:
     folder = Path.cwd()
     a = recorded(cli, folder, *mine)

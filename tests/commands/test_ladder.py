@@ -79,6 +79,7 @@ def changed(job: Job, lr: float, **settings: float | str) -> Job:
     return replace(job, settings=job.settings | {"lr": lr, "updater": updater} | settings)
 
 
+@pytest.mark.slow
 def test_a_rung_is_the_run_of_its_options(workdir: Path) -> None:
     job = jobs(*DIABETES, step=True)[-1]
     alone = run(*job.typed).trajectory
@@ -192,7 +193,7 @@ def test_what_is_not_known_is_not_explained(workdir: Path) -> None:
     pair = [changed(jobs(step=True)[0], lr, iters=5) for lr in (0.01, 0.02)]
     assert [*comparison(*(Rung((), job, trajectory=computed(job)) for job in pair))] == [
         "different from epoch 1 on: param/w is 0.3 and 0.6.",
-        "Why: by rounding, at a place that no known cause explains."
+        "Why: no known cause explains it."
     ]  # fmt: skip
 
 
@@ -216,6 +217,7 @@ def test_all_combinations(workdir: Path, cli: CLI) -> None:
     assert not any(workdir.iterdir())
 
 
+@pytest.mark.slow
 def test_options_that_are_typed_hold_for_all(workdir: Path, cli: CLI) -> None:
     out = cli("ladder", "gradient=manual", "iters=2").out
     assert "\n1/2  step=manual " in out
@@ -233,6 +235,7 @@ def test_a_step_that_diverges(workdir: Path, cli: CLI) -> None:
     assert cli("ladder", "lr=0.5", "iters=500").out.count(" diverged\n") == 4
 
 
+@pytest.mark.slow
 def test_the_command_that_records_is_quoted_and_records(workdir: Path, cli: CLI) -> None:
     out = cli("ladder", "data.x=[1,2]", "data.y=[2,5]", "tracking=off").out
     assert out.splitlines()[-1].endswith("model 'data.x=[1,2]' 'data.y=[2,5]'")
@@ -267,6 +270,7 @@ def test_what_cannot_be_compared_is_refused(
     assert refused(cli, "ladder", *words.split()) == sentence
 
 
+@pytest.mark.slow
 def test_a_component_that_breaks(mine: tuple[str, ...], cli: CLI) -> None:
     _, _, _, loss = mine
     ended = cli("ladder", "--config-dir", "mine", loss, "gradient=autograd", "loss.breaks=true")
@@ -282,3 +286,23 @@ def test_experiments_are_as_long_as_the_run_or_say_so(workdir: Path) -> None:
     assert [*comparison(by_hand, autograd)][-1] == (
         "Experiment: with updates in single precision, the first 1000 epochs are identical."
     )
+
+
+def test_a_difference_that_comes_late_is_explained_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    late = [changed(job, 0.05, iters=20) for job in jobs(step=True)[:2]]
+    pair = [Rung((), job, trajectory=computed(job)) for job in late]
+    first = difference(pair[0].trajectory, pair[1].trajectory, "float32")
+    assert first is not None
+    assert first.first.epoch > 5
+    monkeypatch.setattr("gdexp.insight.rounding.LONGEST", 5)
+    assert [*comparison(*pair)][-1] == (
+        "Experiment: with updates in single precision, the first "
+        f"{first.first.epoch} epochs are identical."
+    )
+
+
+@pytest.mark.slow
+def test_of_minibatches_the_factor_is_their_size(workdir: Path, cli: CLI) -> None:
+    out = " ".join(cli("ladder", "data.batch_size=2", "predictor.init=0.3").out.split())
+    assert "so its gradient is 2 times the derivative of the loss." in out
+    assert "with its gradient divided by 2, all epochs are identical." in out

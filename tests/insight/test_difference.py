@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gdexp.descent.trajectory import Trajectory
-from gdexp.insight.difference import Pair, difference
+from gdexp.insight.difference import Pair, difference, farthest, is_rounding
 
 INF, NAN = math.inf, math.nan
 WIDTHS: dict[str, Any] = {"float32": 32, "float64": 64}
@@ -155,3 +155,53 @@ def test_ulps_are_those_of_the_precision_that_holds_both(a: float, b: float, wor
     differs = difference(trajectory(w=[a]), trajectory(w=[b]), "float32")
     assert differs is not None
     assert differs.first.words("a", "b") == f"param/w: {words}"
+
+
+@given(
+    st.lists(st.tuples(*[st.floats(0.5, 1, width=32)] * 4), min_size=1, max_size=5),
+    st.sampled_from(["float32", "float64"]),
+)
+def test_the_farthest_values_are_those_with_most_steps_between(
+    rows: list[tuple[float, ...]], dtype: str
+) -> None:
+    loss, w, other_loss, other_w = map(list, zip(*rows, strict=True))
+    a, b = trajectory(loss=loss, w=w), trajectory(loss=other_loss, w=other_w)
+    pair = farthest(a, b, dtype)
+    assert pair is not None
+    pairs = zip(loss + w, other_loss + other_w, strict=True)
+    steps = [Pair(1, "", x, y, dtype).ulp for x, y in pairs]
+    assert pair.ulp == max(step for step in steps if step is not None)
+
+
+def test_values_that_have_vanished_and_gradients_do_not_count() -> None:
+    a = trajectory(loss=[1.0, 1e-4], w=[2.0, 2.0], grad=[1.0, 1e-9])
+    b = trajectory(loss=[1.0, 2e-4], w=[2.0, 2.5], grad=[1.0, 5e-9])
+    pair = farthest(a, b, "float32")
+    assert pair is not None
+    assert (pair.epoch, pair.quantity) == (2, "param/w")
+    empty = trajectory(loss=[])
+    assert farthest(empty, empty, "float32") is None
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "rounding"),
+    [
+        ([1.0, 3.0], [1.0, 3.0000002384185791], True),
+        ([1.0, 3.0], [1.0, 3.001], False),
+        ([1000.0, 0.001], [1000.0, 0.0010001], True),  # a sum of terms as large as the first
+        ([0.001, 1000.0], [0.0011, 1000.0], False),
+    ],
+)
+def test_what_rounding_can_do(a: list[float], b: list[float], rounding: bool) -> None:
+    one, other = trajectory(loss=a), trajectory(loss=b)
+    first = difference(one, other, "float32")
+    assert first is not None
+    assert is_rounding(one, other, first.first, "float32") is rounding
+
+
+def test_a_pair_that_only_double_precision_tells_apart() -> None:
+    pair = Pair(1, "param/w", 0.3, 0.30000000000000004, "float32")
+    assert pair.distance == "less than 1 ulp of float32"
+    assert pair.shown == "0.3 and 0.30000000000000004"
+    assert Pair(1, "param/w", 0.0, -0.0, "float32").distance == "only the sign"
+    assert Pair(1, "param/w", None, 1.0, "float32").distance == ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import mlflow.data
@@ -16,7 +18,8 @@ from mlflow.entities import Run
 
 from gdexp import run
 from gdexp.tracking.client_store import ClientStore
-from gdexp.tracking.connect import client_of
+from gdexp.tracking.connect import client_of, open_existing
+from gdexp.tracking.dataset_record import dataset_record
 
 CSV = "x,y\n1,2\n2,4\n3,7\n"
 
@@ -73,3 +76,20 @@ def test_the_client_writes_the_same_source(
     (used,) = last(client(store)).inputs.dataset_inputs
     assert used.dataset.source == known.dataset.source.replace("t.csv", "u.csv")
     assert used.dataset.source_type == known.dataset.source_type
+
+
+def test_both_kinds_of_store_read_it_back(store: Path) -> None:
+    (store / "t.csv").write_text(CSV)
+    result = run("data=csv", "data.path=t.csv", "data.target=y", "iters=2")
+    assert result.job is not None
+    assert result.data is not None
+    uri = f"sqlite:///{store}/outputs/mlflow.db"
+    by_sql = open_existing(uri, None)
+    by_client = ClientStore(client_of(uri), uri, "gdexp", by_sql.experiment_id)
+    newest, first = by_sql.runs()
+    expected = dataset_record(result.job, result.data)
+    assert by_sql.dataset(newest) == by_client.dataset(newest) == expected
+    assert by_sql.dataset(first) == by_client.dataset(first) != expected
+    with closing(sqlite3.connect(store / "outputs" / "mlflow.db")) as database, database:
+        database.execute("DELETE FROM inputs")
+    assert by_sql.dataset(newest) is by_client.dataset(newest) is None
