@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 from gdexp.commands import compare
@@ -99,39 +100,23 @@ def _notes(chosen: Selection, rows: Sequence[Row]) -> list[str]:
 
 def _pictures(store: Store, chosen: Selection) -> list[Block]:
     from gdexp.insight.pictures.of_sweep import of_sweep
-    from gdexp.sweep.summary import row_of
+    from gdexp.sweep.drawn import losses_of, rows_of
 
     if chosen.sweep_id is None:
         return parts.pictures(_curves(store, chosen.runs))
-    return parts.pictures(of_sweep([row_of(run) for run in chosen.runs]))
+    return parts.pictures(of_sweep(rows_of(chosen.runs), losses_of(store)))
 
 
 def _curves(store: Store, runs: Sequence[RecordedRun]) -> Iterator[Picture]:
     """The losses of single runs in one picture, labelled by what differs."""
-    from matplotlib.figure import Figure
-
-    from gdexp.tracking.restore import trajectory_of
+    from gdexp.insight.pictures.of_runs import of_runs
+    from gdexp.tracking.restore import result_of
 
     keys = differing([run.params for run in runs])
-    figure = Figure(figsize=(6.4, 4))
-    axes = figure.subplots()
-    table: dict[str, Any] = {"epoch": []}
+    results = {}
     for run in runs[:DRAWN]:
-        try:
-            trajectory = trajectory_of(store, run)
-        except (GdexpError, KeyError, ValueError):
-            continue
-        label = " ".join(f"{key}={run.params[key]}" for key in keys if key in run.params)
-        label = f"{run.run_id[:8]} {label}".strip()
-        style = ("-", "--", ":", "-.")[len(table) % 4]
-        axes.semilogy(trajectory.epochs, trajectory.loss, style, label=label.replace("$", r"\$"))
-        table[label] = trajectory.loss
-        if len(trajectory.epochs) > len(table["epoch"]):
-            table["epoch"] = trajectory.epochs
-    if len(table) == 1:
-        return
-    axes.set_xlabel("epoch")
-    axes.set_ylabel("loss")
-    axes.legend(fontsize="small")
-    said = f"The loss of {counted(len(table) - 1, 'run')} by epoch, on a logarithmic axis."
-    yield Picture("curves", "Loss", said, table, figure)
+        words = [f"{key}={run.params[key]}" for key in keys if key in run.params]
+        with suppress(GdexpError):  # without a trajectory, it has no curve
+            results[" ".join([run.run_id[:8], *words])] = result_of(store, run)
+    if (picture := of_runs(results)) is not None:
+        yield picture

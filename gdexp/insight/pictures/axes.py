@@ -85,6 +85,21 @@ class Axis:
             share, whole = math.log1p(share / values[i]), math.log1p(whole / values[i])
         return round(min(max(i + share / whole, -0.5), last + 0.5), 9)
 
+    def at(self, position: float) -> str:
+        """What is at a position on a map, as a cursor shows it; the inverse of :meth:`position`.
+
+        >>> Axis("lr", (0.01, 0.1, 1.0), "log").at(0.5)
+        '0.03162'
+        """
+        last = len(self) - 1
+        nearest = min(max(round(position), 0), last)
+        if not self.is_numeric or position == nearest or not last:
+            return self.label(self.values[nearest])
+        i = min(max(math.floor(position), 0), last - 1)
+        low, high, share = float(self.values[i]), float(self.values[i + 1]), position - i
+        between = low * (high / low) ** share if self.scale == "log" else low + share * (high - low)
+        return short(between, 4)
+
     def ticks(self) -> list[tuple[float, str]]:
         """Positions on a map and their labels: each value, or round numbers if they are many."""
         if len(self) <= TICKS:

@@ -40,10 +40,11 @@ def draw_field(axes: Axes, each: Panel, across: Axis, up: Axis, norm: Normalize 
     for state in (DIVERGED, UNFINISHED):
         there = each.where(state, shape)
         if not np.isnan(there).all():
-            axes.imshow(there, cmap=ListedColormap([style.GREY]), **how)
+            axes.imshow(there, cmap=ListedColormap([style.GREY]), label=state, **how)
     if norm is not None:
         clipped = np.maximum(losses, style.lowest(norm))  # NaN stays
         axes.imshow(clipped, cmap=style.COLOURS, norm=norm, **how)
+    axes.fmt_xdata, axes.fmt_ydata = across.at, up.at  # what a report shows at its cursor
     axes.set_xlim(-0.5, len(across) - 0.5)
     axes.set_ylim(-0.5, len(up) - 0.5)
     for axis, ticks in ((axes.xaxis, across.ticks()), (axes.yaxis, up.ticks())):
