@@ -77,10 +77,11 @@ def _drawn(store: Store, selected: Selection, trust: Trust) -> tuple[list[Pictur
     runs = selected.runs
     if selected.sweep_id is not None:
         from gdexp.insight.pictures.of_sweep import of_sweep
-        from gdexp.sweep.summary import row_of
+        from gdexp.sweep.drawn import losses_of, rows_of
 
         heading = f"sweep {selected.sweep_id}: {counted(len(runs), 'run')}"
-        return [*of_sweep([row_of(run) for run in runs])], heading, f"sweep-{selected.sweep_id}"
+        pictures = of_sweep(rows_of(runs), losses_of(store))
+        return [*pictures], heading, f"sweep-{selected.sweep_id}"
     if len(runs) > 1:
         return [_losses(store, runs, trust)], counted(len(runs), "run"), "runs"
     (run,) = runs
