@@ -81,7 +81,7 @@ def declared(target: Any, capability: str, default: Any = None) -> Any:
     if isinstance(target, str):
         if target.startswith("torch."):
             return TORCH.get(target, {}).get(capability, default)
-        target = _resolve(target)
+        target = resolved(target)
     if not inspect.isclass(target):
         return getattr(target, capability, default)
     for kind in target.__mro__[: 1 if capability == "vectorized" else None]:
@@ -145,11 +145,11 @@ def is_derived_from_torch(target: str) -> bool:
     """Whether a user's own class is derived from a class of torch."""
     if target.startswith(("gdexp.", "torch.")):
         return False
-    bases = getattr(_resolve(target), "__mro__", ())
+    bases = getattr(resolved(target), "__mro__", ())
     return any(kind.__module__.partition(".")[0] == "torch" for kind in bases)
 
 
-def _resolve(target: str) -> Any:
+def resolved(target: str) -> Any:
     """The class at a path; None if it cannot be imported, which building it reports."""
     module, _, name = target.rpartition(".")
     if kind := getattr(sys.modules.get(module), name, None):  # much faster, for sweeps

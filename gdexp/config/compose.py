@@ -96,7 +96,7 @@ class Composer:
         return sorted(groups - {"hydra"})
 
     def options(self, group: str) -> list[str]:
-        """The names of a group's options, as ``mistakes/x`` in a folder; empty without the group."""
+        """The names of a group's options, as ``mistakes/x`` in a folder; may be empty."""
         options = set(self.loader.get_group_options(group, ObjectType.CONFIG))
         for inner in self.loader.list_groups(group):
             options |= {f"{inner}/{name}" for name in self.options(f"{group}/{inner}")}
