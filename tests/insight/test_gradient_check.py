@@ -184,7 +184,9 @@ RIGHT = [
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("words", RIGHT)
+@pytest.mark.parametrize(
+    "words", [pytest.param(w, marks=pytest.mark.slow) if i % 3 else w for i, w in enumerate(RIGHT)]
+)
 def test_nothing_right_is_blamed(words: str, dtype: str) -> None:
     notes, metrics = checked(*words.split(), f"dtype={dtype}")
     assert notes == {}
@@ -224,7 +226,14 @@ def test_a_random_predictor_is_not_checked(tmp_path: Path, monkeypatch: Any) -> 
 # Every epoch, or never
 
 
-@pytest.mark.parametrize("step", ["step=manual", "step=model predictor.bias=true", "step=autograd"])
+@pytest.mark.parametrize(
+    "step",
+    [
+        "step=manual",
+        pytest.param("step=model predictor.bias=true", marks=pytest.mark.slow),
+        pytest.param("step=autograd", marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize(
     "more",
     [
