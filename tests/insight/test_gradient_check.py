@@ -255,6 +255,16 @@ def test_the_check_changes_nothing_in_a_run(step: str, more: str) -> None:
     assert "gradient=manual_sum" not in off.notes
 
 
+@pytest.mark.parametrize(
+    "words", ["lr=0.5", "lr=1 updater=manual_momentum", "lr=0.4 dtype=float64"]
+)
+def test_a_run_that_diverges_is_not_blamed_for_it(words: str) -> None:
+    how = ("gradient=manual", "tracking=off", "iters=500", "check.gradient=every")
+    result = run(*how, *words.split())
+    assert result.outcome == "diverged"
+    assert "gradient=manual" not in result.notes
+
+
 def test_the_first_epoch_that_differs_is_named() -> None:
     from gdexp.insight import every_epoch
 
