@@ -96,21 +96,16 @@ class Composer:
         return sorted(groups - {"hydra"})
 
     def options(self, group: str) -> list[str]:
-        """The names of a group's options; empty if the group does not exist.
-
-        Those in a folder within the group are named as in ``mistakes/not_zeroed``.
-        """
-        options = set(self._options(group))
+        """The names of a group's options, as ``mistakes/x`` in a folder; may be empty."""
+        options = set(self.loader.get_group_options(group, ObjectType.CONFIG))
+        for inner in self.loader.list_groups(group):
+            options |= {f"{inner}/{name}" for name in self.options(f"{group}/{inner}")}
         if self._dir:
-            folder = Path(self._dir, group)
-            files = (path.relative_to(folder) for path in folder.rglob("*.yaml"))
-            options |= {path.with_suffix("").as_posix() for path in files}
+            root = Path(self._dir, group)
+            options |= {
+                p.relative_to(root).as_posix()[: -len(p.suffix)] for p in root.rglob("*.yaml")
+            }
         return sorted(options)
-
-    def _options(self, group: str) -> Iterator[str]:
-        yield from self.loader.get_group_options(group, ObjectType.CONFIG)
-        for folder in self.loader.list_groups(group):
-            yield from (f"{folder}/{name}" for name in self._options(f"{group}/{folder}"))
 
     @property
     def loader(self) -> ConfigLoader:

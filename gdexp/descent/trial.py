@@ -129,13 +129,21 @@ def _blaming(job: Job, family: str) -> Iterator[None]:
         raise
     except Exception as error:
         if LEAF in str(error):
-            raise ConfigError(
-                f"{family}={job.choices[family]}: it updates tensors that autograd tracks in "
-                "place, and torch refuses that. Write the update within `with torch.no_grad():`."
-            ) from error
+            raise ConfigError(_of_leaf(job, family)) from error
         if _is_own(error):
             raise _OwnError from error
         raise ConfigError(f"{family}={job.choices[family]}: {brief(error)}.") from error
+
+
+def _of_leaf(job: Job, family: str) -> str:
+    """That a family changes in place what autograd tracks, and what to do about it."""
+    remedy = "Write the update within `with torch.no_grad():`."
+    if job.settings[family].get("differentiable"):
+        remedy = f"Type {family}.differentiable=false."
+    return (
+        f"{family}={job.choices[family]}: it updates tensors that autograd tracks in place, and "
+        f"torch refuses that. {remedy}"
+    )
 
 
 def _is_own(error: Exception) -> bool:

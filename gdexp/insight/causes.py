@@ -178,8 +178,9 @@ def _by_parameter(e: Evidence, given: Floats, right: Floats) -> Cause | None:
         listed = " and ".join(silent)
         kind = "forgets the bias" if is_bias else "leaves out a parameter"
         return Cause(f"{kind}: the gradient of {listed} is 0, and the loss depends on {listed}")
-    name, factor = max(wrong.items(), key=lambda item: abs(item[1] - 1))
-    return _in_words(factor, e, f" by {name}")._replace(multiple=None)
+    factor = max(wrong.values(), key=lambda factor: abs(factor - 1))
+    names = [name for name, f in wrong.items() if abs(f - factor) <= e.tolerance * abs(factor)]
+    return _in_words(factor, e, f" by {' and '.join(names)}")._replace(multiple=None)
 
 
 def _partly_zero(e: Evidence) -> Cause | None:

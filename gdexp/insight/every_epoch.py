@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import warnings
 
+import numpy as np
+
 from gdexp.config.job import Job
 from gdexp.descent.build import Components
 from gdexp.descent.numbers import short
 from gdexp.descent.trial import undisturbed
-from gdexp.insight.probe import Point, Probe, as_values, norm
+from gdexp.insight.probe import Point, Probe, as_values, flat, norm
 from gdexp.insight.reference import Values, copied, dot
 from gdexp.insight.verdict import LOST, agrees, distance, noise_of
 from gdexp.types import Array, Gradient, Parameters
@@ -72,6 +74,8 @@ class Watched:
     def _judge(self, point: Point) -> None:
         """Remember the first epoch in which rounding does not explain the difference."""
         probe = self._probe
+        if not np.isfinite(point.slope.value + flat(point.given).sum()):  # the run diverges
+            return
         if self.first or agrees(probe, point, probe.root * self._largest):
             return
         noise = noise_of(probe, point)

@@ -10,7 +10,6 @@ derivative is computed only where they disagree.
 from __future__ import annotations
 
 import json
-import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -97,7 +96,7 @@ def _key(job: Job, built: Components) -> Any:
         seed = None
     else:
         seed = settings["seed"]
-    classes = tuple(pkgutil.resolve_name(settings[family]["_target_"]) for family in FAMILIES)
+    classes = tuple(capabilities.resolve(settings[family]["_target_"]) for family in FAMILIES)
     return json.dumps(nodes), seed, built.data, built.batch_size, classes
 
 

@@ -85,3 +85,44 @@ def test_mistakes_are_swept_and_recorded_by_name(store: Path, cli: CLI) -> None:
     assert ended.code == 0
     params = [run.data.params for run in runs(client(store)) if run.data.params.get("iters") == "3"]
     assert {p.get("experiment", "none") for p in params} == {"none", "mistakes/wrong_sign"}
+
+
+OWN = """
+import torch
+
+class Own(torch.optim.Optimizer):
+    def __init__(self, params, lr: float) -> None:
+        super().__init__(params, {"lr": lr})
+
+    def step(self, closure=None):
+        for w in self.param_groups[0]["params"]:
+            w -= 0.1 * w.grad
+"""
+
+
+def test_an_own_optimizer_without_no_grad_is_told_what_to_write(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (workdir / "updater").mkdir()
+    (workdir / "updater" / "own.yaml").write_text("# own\n_target_: leafy.Own\nlr: ${lr}\n")
+    (workdir / "leafy.py").write_text(OWN)
+    monkeypatch.syspath_prepend(workdir)
+    with pytest.raises(ConfigError) as refused:
+        run("step=optimizer", "updater=own", config_dir=str(workdir))
+    assert str(refused.value) == stated("forgotten_no_grad").replace(
+        "mistakes/forgotten_no_grad", "own"
+    )
+
+
+def test_own_experiments_are_swept(workdir: Path, cli: CLI) -> None:
+    (workdir / "experiment" / "mine").mkdir(parents=True)
+    for name, lr in {"slow": 0.001, "mine/fast": 0.01}.items():
+        text = f"# @package _global_\n# a study\nlr: {lr}\n"
+        (workdir / "experiment" / f"{name}.yaml").write_text(text)
+    ended = cli("--config-dir", ".", "-m", "experiment=slow,mine/fast", "tracking=off", "iters=2")
+    assert ended.code == 0, ended.err
+    assert "#1 experiment=mine/fast tracking=off iters=2: completed" in ended.err
+    ended = cli("--config-dir", ".", "experiment=mine/fst", "tracking=off")
+    assert "Did you mean experiment=mine/fast?" in ended.err
+    ended = cli("--config-dir", ".", "--help")
+    assert "  mine/NAME                      NAME is one of: fast\n" in ended.out

@@ -170,8 +170,8 @@ TENSORS = "Compute with tensors, without item(), detach(), no_grad() or NumPy."
 NUMBER = "and a loss is one number."
 REFUSED = {
     "step=optimizer updater=Quasi": "updater=Quasi: only 'strong_wolfe' is supported.",
-    "step=optimizer updater.differentiable=true": "updater=SGD: a leaf Variable that requires "
-    "grad is being used in an in-place operation.",
+    "step=optimizer updater.differentiable=true": "updater=SGD: it updates tensors that "
+    "autograd tracks in place, and torch refuses that. Type updater.differentiable=false.",
     "step=autograd scheduler=Cycle iters=5": "scheduler: Tried to step 5 times.",
     "step=autograd loss=Vector": (
         f"loss=Vector: it returns an array of shape (4,), {NUMBER} Return for example its mean()."

@@ -184,7 +184,9 @@ RIGHT = [
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("words", RIGHT)
+@pytest.mark.parametrize(
+    "words", [pytest.param(w, marks=pytest.mark.slow) if i % 3 else w for i, w in enumerate(RIGHT)]
+)
 def test_nothing_right_is_blamed(words: str, dtype: str) -> None:
     notes, metrics = checked(*words.split(), f"dtype={dtype}")
     assert notes == {}
@@ -224,7 +226,14 @@ def test_a_random_predictor_is_not_checked(tmp_path: Path, monkeypatch: Any) -> 
 # Every epoch, or never
 
 
-@pytest.mark.parametrize("step", ["step=manual", "step=model predictor.bias=true", "step=autograd"])
+@pytest.mark.parametrize(
+    "step",
+    [
+        "step=manual",
+        pytest.param("step=model predictor.bias=true", marks=pytest.mark.slow),
+        pytest.param("step=autograd", marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize(
     "more",
     [
@@ -244,6 +253,16 @@ def test_the_check_changes_nothing_in_a_run(step: str, more: str) -> None:
     np.testing.assert_array_equal(every.trajectory.table[:-1], off.trajectory.table)
     assert not any(name.startswith("gradient_") for name in off.checks)
     assert "gradient=manual_sum" not in off.notes
+
+
+@pytest.mark.parametrize(
+    "words", ["lr=0.5", "lr=1 updater=manual_momentum", "lr=0.4 dtype=float64"]
+)
+def test_a_run_that_diverges_is_not_blamed_for_it(words: str) -> None:
+    how = ("gradient=manual", "tracking=off", "iters=500", "check.gradient=every")
+    result = run(*how, *words.split())
+    assert result.outcome == "diverged"
+    assert "gradient=manual" not in result.notes
 
 
 def test_the_first_epoch_that_differs_is_named() -> None:
@@ -293,3 +312,31 @@ def test_runs_that_differ_in_numbers_share_a_check(monkeypatch: pytest.MonkeyPat
         job = job_of(words)
         assert gradient_check.metrics(job, build(job))["gradient_ratio"] == 4
     assert len(made) == 1
+
+
+def test_a_continued_run_is_checked_from_where_it_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    how = ("gradient=manual", "tracking=off", "check.gradient=every")
+    saved = run(*how, "iters=4", "checkpoint.every=2").continue_from
+    result = run(f"continue_from={saved}", "tracking=off", "check.gradient=every", "iters=7")
+    curve = result.trajectory.measured["check/gradient_error"]
+    assert np.isnan(curve[:4]).all()
+    assert curve[4:] == pytest.approx(np.zeros(3), abs=1e-6)
+    whole = run(*how, "iters=7").trajectory
+    np.testing.assert_array_equal(whole.table[:-1], result.trajectory.table[:-1])
+
+
+def test_the_check_is_recorded_as_a_curve_or_as_two_numbers(store: Path) -> None:
+    from helpers import client
+
+    opened = client(store)
+    words = ("gradient=manual", "iters=5")
+    first, every = (run(*words, *more) for more in ((), ("check.gradient=every",)))
+    metrics = opened.get_run(first.run_id).data.metrics
+    assert metrics["check/gradient_error"] < 1e-6
+    assert metrics["check/gradient_ratio"] == pytest.approx(1)
+    curve = opened.get_metric_history(every.run_id, "check/gradient_error")
+    assert [point.step for point in curve] == [1, 2, 3, 4, 5]
+    assert max(point.value for point in curve) < 1e-6
