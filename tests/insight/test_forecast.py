@@ -142,8 +142,8 @@ def test_the_bound_is_that_of_real_runs(words: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("words", MOTIONS)
-def test_the_bound_is_that_of_long_real_runs(words: str) -> None:
-    check_bound(words, 8000)
+def test_the_bound_of_every_motion_is_that_of_real_runs(words: str) -> None:
+    check_bound(words, 1500)
 
 
 def check_bound(words: str, iters: int) -> None:
@@ -230,9 +230,7 @@ def test_of_a_network_neither_scipy_nor_matplotlib_is_imported(tmp_path: Path) -
 @pytest.mark.slow
 def test_random_tables_are_forecast_within_a_thousandth(workdir: Path) -> None:
     rng = np.random.default_rng(3)
-    for i, words in enumerate(MOTIONS):
-        if "diabetes" in words:
-            continue
+    for i, words in enumerate([*MOTIONS][:6]):
         d = int(rng.integers(1, 5))
         table = rng.normal(size=(30, d + 1)) * 10.0 ** rng.uniform(-1, 1, d + 1)
         header = ",".join([*(f"x{k}" for k in range(d)), "y"])
@@ -241,4 +239,4 @@ def test_random_tables_are_forecast_within_a_thousandth(workdir: Path) -> None:
         job = job_of(*own, *words.split())
         bound = known(*own, *words.split()).largest_lr
         assert bound is not None
-        assert largest_by_bisection(job, bound, 8000) == pytest.approx(bound, rel=1e-3), words
+        assert largest_by_bisection(job, bound, 2500) == pytest.approx(bound, rel=1e-3), words
