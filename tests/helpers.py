@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
@@ -41,6 +41,13 @@ def required(what: str) -> NoReturn:
     if os.environ.get("GDEXP_REQUIRE_ALL") == "1":
         pytest.fail(f"{what} is missing, and GDEXP_REQUIRE_ALL=1 says that it must not be")
     pytest.skip(f"needs {what}")
+
+
+def first_quick(cases: Iterable[Any], quick: int) -> list[Any]:
+    """Cases of a parametrized test, of which all but the first ones are slow."""
+    listed = [case if isinstance(case, tuple) else (case,) for case in cases]
+    marks = [()] * quick + [(pytest.mark.slow,)] * len(listed)
+    return [pytest.param(*case, marks=mark) for case, mark in zip(listed, marks, strict=False)]
 
 
 # Commands

@@ -47,6 +47,8 @@ what is recorded of epoch k, and at the end
   param/..., validation/loss       after update k
   final/loss                       train/loss of the last epoch: before the last update
   final/..., validation/..., coef/ predictions, scores, coefficients: after the last update
+  forecast/...                     before the first epoch: curvature, the largest lr, epochs needed
+  check/...                        after the last update: what the run turned out to be
   best/loss, best/epoch            the smallest train/loss, and its epoch
   final/r2                         R^2, centred: 1 - sum((y - f(x))^2) / sum((y - mean(y))^2)
   final/epoch                      with stop.patience: the epoch of the smallest validation loss,

@@ -62,4 +62,5 @@ def best_epoch(trajectory: Trajectory) -> int:
 
 def gradient_norm(trajectory: Trajectory, row: int = -1) -> float:
     """The Euclidean norm of the gradient over all parameters, in one row of the trajectory."""
-    return float(np.linalg.norm([values[row] for values in trajectory.gradients.values()]))
+    with np.errstate(over="ignore"):
+        return float(np.linalg.norm([values[row] for values in trajectory.gradients.values()]))

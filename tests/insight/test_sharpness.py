@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import first_quick
 
 from gdexp import run
 from gdexp.config.compose import Composer, session
@@ -57,6 +58,16 @@ class Uncopied(Dropout):
     def __deepcopy__(self, memo):
         raise TypeError("there is only one of me")
 """
+REASONS = {
+    "step=model loss=L1Loss": "loss=L1Loss is a straight line here, without curvature",
+    "step=model loss=HuberLoss": "loss=HuberLoss is a straight line here, without curvature",
+    "step=model predictor=Dropout": "predictor=Dropout draws random numbers",
+    "step=model predictor=OnceOnly": "torch cannot differentiate the loss twice: no second "
+    "derivative",
+    "step=model predictor=Uncopied": "torch cannot differentiate the loss twice: there is only "
+    "one of me",
+    "data.x=[0,0] data.y=[1,2]": "the table is too wide, too large or all zeros",
+}
 
 
 @pytest.fixture
@@ -106,12 +117,13 @@ def exact(built: Components) -> float:
     return float(torch.linalg.eigvalsh(hessian)[-1])
 
 
-@pytest.mark.parametrize("words", NETWORKS)
+@pytest.mark.parametrize("words", first_quick(NETWORKS, 2))
 def test_it_is_the_largest_eigenvalue_of_the_hessian(words: str) -> None:
     job, built = made(words)
     assert sharpness.at_the_start(job, built) == pytest.approx(exact(built), rel=3e-3)
 
 
+@pytest.mark.slow
 def test_by_hand_the_cross_entropy_has_the_curvature_of_torchs() -> None:
     typed = "data.y=[0,1,0,1] predictor.bias=true predictor.init=0.7"
     by_hand = made(f"loss=manual_logistic gradient=manual_logistic {typed}")
@@ -139,6 +151,7 @@ def test_lanczos_comes_from_below_and_ends_in_an_invariant_space() -> None:
     assert largest_eigenvalue(lambda v: matrix @ v, alone, 5) == 2
 
 
+@pytest.mark.slow
 def test_rows_beyond_ten_thousand_are_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
     job, built = made("step=model predictor=mlp loss.reduction=sum data=synthetic")
     whole = sharpness._sharpness(job, built, 20)
@@ -151,16 +164,7 @@ def test_rows_beyond_ten_thousand_are_sampled(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize(
     ("words", "reason"),
-    {
-        "step=model loss=L1Loss": "loss=L1Loss is a straight line here, without curvature",
-        "step=model loss=HuberLoss": "loss=HuberLoss is a straight line here, without curvature",
-        "step=model predictor=Dropout": "predictor=Dropout draws random numbers",
-        "step=model predictor=OnceOnly": "torch cannot differentiate the loss twice: no second "
-        "derivative",
-        "step=model predictor=Uncopied": "torch cannot differentiate the loss twice: there is only "
-        "one of me",
-        "data.x=[0,0] data.y=[1,2]": "the table is too wide, too large or all zeros",
-    }.items(),
+    first_quick(REASONS.items(), 1),
 )
 def test_where_there_is_none_a_phrase_says_why_and_the_run_runs(
     words: str, reason: str, own: str
@@ -172,7 +176,9 @@ def test_where_there_is_none_a_phrase_says_why_and_the_run_runs(
     assert (result.outcome, result.forecast) == ("completed", {})
 
 
-@pytest.mark.parametrize("words", ["predictor=Dropout", "predictor=mlp", "loss=L1Loss"])
+@pytest.mark.parametrize(
+    "words", first_quick(["predictor=Dropout", "predictor=mlp", "loss=L1Loss"], 1)
+)
 def test_a_run_has_the_same_bits_with_and_without_a_forecast(words: str, own: str) -> None:
     typed = "tracking=off", "step=model", "iters=5", words
     results = [run(*typed, f"check.forecast={on}", config_dir=own) for on in ("true", "false")]
@@ -180,6 +186,7 @@ def test_a_run_has_the_same_bits_with_and_without_a_forecast(words: str, own: st
     assert one.tobytes() == other.tobytes()
 
 
+@pytest.mark.slow
 def test_below_the_bound_at_the_start_the_first_step_comes_down() -> None:
     scaled = "data=diabetes data.standardize=true data.standardize_target=true"
     for seed in range(3):
@@ -203,6 +210,7 @@ def test_it_is_measured_at_the_start_and_at_the_end() -> None:
     assert "curvature" not in quadratic.checks
 
 
+@pytest.mark.slow
 def test_runs_with_the_same_start_share_it(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
     measured = sharpness._sharpness
