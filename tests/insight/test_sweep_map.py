@@ -263,3 +263,18 @@ def test_ten_thousand_cells_are_small_and_all_there() -> None:
     assert field(axes).shape == (100, 100)
     assert len(lines(axes, "odd")[0].get_xdata()) == 1  # a single one is seen all the same
     assert not axes.texts
+
+
+def test_the_bound_is_drawn_only_where_each_run_has_one() -> None:
+    rows = grid(lr=(0.01, 0.1, 1.0), updater=("SGD", "Adam"))
+    for each in rows:
+        if each["updater"] == "Adam":
+            del each["forecast/largest_lr"]
+    rows[0] = row(0, None, "failed", lr=0.01, updater="SGD")  # it had no time for a forecast
+    picture = drawn(rows)["map"]
+    (line,) = lines(panels(picture)[0], "forecast/largest_lr")
+    at = 1 + math.log10(BOUND / 0.1)
+    assert [*line.get_xdata()] == pytest.approx([at, at, math.nan, math.nan], nan_ok=True)
+    adam = [each for each in rows if each["updater"] == "Adam"]
+    (axes,) = panels(drawn([each | {"iters": i} for each in adam for i in ("5", "9")])["map"])
+    assert not lines(axes, "forecast/largest_lr")
