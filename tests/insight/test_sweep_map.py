@@ -254,6 +254,7 @@ def test_failed_runs_are_marked_and_counted() -> None:
     assert len(lines(axes, "unfinished")[0].get_xdata()) == 2
 
 
+@pytest.mark.slow
 def test_ten_thousand_cells_are_small_and_all_there() -> None:
     rows = grid(lr=np.geomspace(0.001, 0.3, 100).tolist(), iters=[*range(10, 1010, 10)])
     rows[1234] |= {"outcome": "diverged"}
