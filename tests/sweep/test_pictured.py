@@ -110,7 +110,7 @@ def test_what_is_drawn_is_what_was_recorded(store: Store) -> None:
         epochs, losses = curves[run.run_id]
         assert [*zip(epochs, losses, strict=True)] == [(m.step, m.value) for m in history]
     tagged = replace(chosen.runs[0], tags=chosen.runs[0].tags | {"gdexp.behaviour": "monotone"})
-    assert "behaviour" not in rows[0]
+    assert rows[0].get("behaviour") == chosen.runs[0].tags.get("gdexp.behaviour")
     assert rows_of([tagged])[0]["behaviour"] == "monotone"
     single = replace(tagged, tags={"gdexp.kind": "run"})
     assert [row["job"] for row in rows_of([single, single])] == [0, 1]
