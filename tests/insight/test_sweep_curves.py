@@ -50,6 +50,7 @@ def test_of_runs_that_differ_in_iters_the_longest_is_drawn() -> None:
     assert "Of runs that differ only in iters, the longest is drawn." in picture.description
 
 
+@pytest.mark.slow
 def test_many_curves_are_a_sample_with_the_best_and_a_scale() -> None:
     rows = grid(lr=np.geomspace(0.0001, 0.1, 500).tolist(), iters=(50,))
     picture, asked = picture_of_curves(rows)
@@ -174,7 +175,7 @@ def test_no_band_without_repetitions() -> None:
 
 def test_a_sweep_of_seeds_alone() -> None:
     rows = [descended(s, seed=s) for s in range(3)]
-    pictures = drawn(rows, curves=True, saved=True)
+    pictures = drawn(rows, curves=True)
     assert [*pictures] == ["map", "curves", "repetitions"]
     assert pictures["map"].description.startswith(
         "The runs differ only in seed, so there are no two axes for a map: "
@@ -221,7 +222,7 @@ def test_words_alone_are_a_profile() -> None:
 
 @pytest.mark.parametrize("outcome", ["completed", "diverged", "failed", "running"])
 def test_a_sweep_of_one_run(outcome: str) -> None:
-    pictures = drawn([descended() | {"outcome": outcome}], curves=True, saved=True)
+    pictures = drawn([descended() | {"outcome": outcome}], curves=True, saved=outcome == "failed")
     assert [*pictures] == ["map", "curves"]
     assert pictures["map"].description.startswith(
         "The runs do not differ, so there are no two axes for a map: "
@@ -256,6 +257,7 @@ def test_each_run_is_a_line_through_its_settings() -> None:
     assert "diverged" in [text.get_text() for text in axes.texts]
 
 
+@pytest.mark.slow
 def test_many_lines_are_a_sample() -> None:
     rows = grid(
         lr=np.geomspace(0.001, 0.1, 20).tolist(),

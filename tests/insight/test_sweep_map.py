@@ -254,6 +254,7 @@ def test_failed_runs_are_marked_and_counted() -> None:
     assert len(lines(axes, "unfinished")[0].get_xdata()) == 2
 
 
+@pytest.mark.slow
 def test_ten_thousand_cells_are_small_and_all_there() -> None:
     rows = grid(lr=np.geomspace(0.001, 0.3, 100).tolist(), iters=[*range(10, 1010, 10)])
     rows[1234] |= {"outcome": "diverged"}
@@ -263,3 +264,18 @@ def test_ten_thousand_cells_are_small_and_all_there() -> None:
     assert field(axes).shape == (100, 100)
     assert len(lines(axes, "odd")[0].get_xdata()) == 1  # a single one is seen all the same
     assert not axes.texts
+
+
+def test_the_bound_is_drawn_only_where_each_run_has_one() -> None:
+    rows = grid(lr=(0.01, 0.1, 1.0), updater=("SGD", "Adam"))
+    for each in rows:
+        if each["updater"] == "Adam":
+            del each["forecast/largest_lr"]
+    rows[0] = row(0, None, "failed", lr=0.01, updater="SGD")  # it had no time for a forecast
+    picture = drawn(rows)["map"]
+    (line,) = lines(panels(picture)[0], "forecast/largest_lr")
+    at = 1 + math.log10(BOUND / 0.1)
+    assert [*line.get_xdata()] == pytest.approx([at, at, math.nan, math.nan], nan_ok=True)
+    adam = [each for each in rows if each["updater"] == "Adam"]
+    (axes,) = panels(drawn([each | {"iters": i} for each in adam for i in ("5", "9")])["map"])
+    assert not lines(axes, "forecast/largest_lr")

@@ -9,7 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from gdexp.insight.pictures.axes import Axis, Floats, Row
-from gdexp.insight.pictures.state import bound_of, is_above, loss_of, rank, state_of
+from gdexp.insight.pictures.state import (
+    UNFINISHED,
+    bound_of,
+    is_above,
+    is_lr,
+    loss_of,
+    rank,
+    state_of,
+)
 
 PANELS = 6  # that a picture has at most
 
@@ -47,7 +55,9 @@ class Panel:
         return table
 
     def bounds(self, along: int, count: int) -> list[float]:
-        """The forecast's largest lr at each index of the other axis; NaN where it is unknown.
+        """The forecast's largest lr at each index of the other axis.
+
+        NaN where a run that ended has none, such as Adam's beside those of SGD.
 
         Args:
             along: the axis of the learning rate: 0 across, 1 up.
@@ -55,9 +65,17 @@ class Panel:
         """
         known: list[list[float]] = [[] for _ in range(count)]
         for place, row in self.cells.items():
-            if math.isfinite(bound := bound_of(row)):
+            if math.isfinite(bound := bound_of(row)) or state_of(row) != UNFINISHED:
                 known[place[1 - along]].append(bound)
         return [float(np.median(values)) if values else math.nan for values in known]
+
+    def has_bound(self, across: Axis, up: Axis) -> bool:
+        """Whether a bound is drawn: as a line if an axis is that of the lr, else between cells."""
+        for along, axis in enumerate((across, up)):
+            if is_lr(axis.key, self.rows):
+                bounds = self.bounds(along, len(up if along == 0 else across))
+                return any(map(math.isfinite, bounds))
+        return bool(self.edges())
 
     def edges(self) -> list[tuple[tuple[float, float], tuple[float, float]]]:
         """The edges between neighbouring cells of which one is above the bound, one not."""

@@ -19,7 +19,6 @@ from gdexp.insight.pictures.state import (
     bound_of,
     contradicts,
     is_drawn,
-    is_lr,
     loss_of,
     scaled,
     state_of,
@@ -99,7 +98,7 @@ def _figure(count: int, across: Axis, up: Axis) -> tuple[Figure, list[Axes]]:
 
 def _bounds(panels: Sequence[Panel], across: Axis, up: Axis) -> list[float]:
     """The bounds that are drawn, in ascending order."""
-    if not any(is_lr(axis.key, panels[0].rows) or panels[0].edges() for axis in (across, up)):
+    if not any(each.has_bound(across, up) for each in panels):
         return []
     return sorted({b for each in panels for row in each.rows if math.isfinite(b := bound_of(row))})
 

@@ -134,9 +134,11 @@ def label_decades(axis: Any, low: float, high: float) -> None:
     """Label a logarithmic axis with plain numbers, between decades only if it is short."""
     from matplotlib.ticker import FuncFormatter, NullFormatter
 
-    plain = FuncFormatter(lambda number, _: compact(number))
-    axis.set_major_formatter(plain)
-    axis.set_minor_formatter(plain if high < WIDE_RATIO * low else NullFormatter())
+    def between(number: float, _: object) -> str:
+        return compact(number) if high < 3 * low or f"{number:e}"[0] in "25" else ""
+
+    axis.set_major_formatter(FuncFormatter(lambda number, _: compact(number)))
+    axis.set_minor_formatter(between if high < WIDE_RATIO * low else NullFormatter())
 
 
 def fit_labels(axes: Axes, labels: Sequence[str]) -> None:
