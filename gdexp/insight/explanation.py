@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from gdexp.config.capabilities import is_linear, reduction
+from gdexp.config.capabilities import is_linear, reduction, task_of
 from gdexp.config.job import Job
 from gdexp.insight.formulas import NUMPY, REMEMBERED, Formulas, Line
 from gdexp.insight.watched import Update, Values, Watched
+from gdexp.types import Task
 
 MOST = 10**8  # numbers read for a derivative, about a second
 FEW = 20  # parameters whose derivatives are computed
@@ -78,7 +79,9 @@ def explain(job: Job, built: Watched) -> Explanation:
     numbers = _numbers(update)
     with np.errstate(all="ignore"):
         steps = [*_steps(job, formulas, update, numbers)]
-        derivatives = _derivatives(update, steps[:2]) if formulas.is_linear else None
+        derivatives = (
+            _derivatives(update, steps[:2], task_of(job.settings)) if formulas.is_linear else None
+        )
         check = "" if derivatives is None else _check(update, derivatives, job)
     code = _code(steps[3].lines)
     used = {name: v for name, v in numbers.items() if name == "lr" or _uses(code, name)}
@@ -193,7 +196,7 @@ def _is_close(value: Any, expected: Any) -> bool:
     return np.shape(value) == np.shape(expected) and is_close
 
 
-def _derivatives(update: Update, steps: Sequence[Step]) -> Values | None:
+def _derivatives(update: Update, steps: Sequence[Step], task: Task) -> Values | None:
     """The derivative of the loss by each parameter, by central differences in double precision."""
     codes = [code for step in steps if (code := _code(step.lines))]
     sizes = [np.size(value) for value in update.before.values()]
@@ -211,10 +214,14 @@ def _derivatives(update: Update, steps: Sequence[Step]) -> Values | None:
             exec(code, names)
         return float(names["loss"])
 
+    # Each difference moves the predictions by a thousandth of what matters to the loss.
+    error = 1.0 if task == "binary" else float(np.abs(names["y"] - _double(update.y_pred)).max())
+    reach = np.abs(names["x"].reshape(len(names["y"]), -1)).max(axis=0)
+    sizes_of = {"w": np.where(reach > 0, reach, 1.0), "b": np.ones(1)}
     derivatives = {}
-    for name, values in start.items():
-        steps_of = [1e-4 * max(1.0, abs(value)) for value in values.tolist()]
-        slopes = [(loss(name, i, h) - loss(name, i, -h)) / (2 * h) for i, h in enumerate(steps_of)]
+    for name in start:
+        by = (1e-3 * (error or 1.0) / sizes_of[name]).tolist()
+        slopes = [(loss(name, i, h) - loss(name, i, -h)) / (2 * h) for i, h in enumerate(by)]
         derivatives[name] = np.reshape(slopes, np.shape(update.before[name]))
     return derivatives
 

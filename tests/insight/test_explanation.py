@@ -262,6 +262,18 @@ def test_a_watched_run_is_the_same_to_the_last_bit(words: str) -> None:
     assert built.update.y_pred.shape == built.update.y.shape
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "step=autograd data.x=[1e-3,2e-3] data.y=[1e8,2e8] dtype=float64",
+        "step=autograd data.x=[1e6,2e6] data.y=[1e-3,1e-3] lr=1e-15 predictor.bias=true",
+        f"{BINARY} predictor.init=1000",
+    ],
+)
+def test_differences_agree_whatever_the_units(words: str) -> None:
+    assert explained(words, 1).check == "central differences of the loss give the same"
+
+
 def test_lines_that_a_class_of_ones_own_belies_are_left_out() -> None:
     job = job_of("step=autograd predictor.bias=true")
     for family in ("predictor", "gradient", "loss", "updater"):
