@@ -83,6 +83,7 @@ def test_the_stages_of_a_sweep_are_all_of_it(tmp_path):
     [
         *("data, ", "fit, ", "record, step=manual", "record, into", "start, python"),
         "tracked, step=autograd, each iteration, torch",
+        *("check, a network", "forecast, a network", "run, step=manual, check", "pictures of"),
     ],
 )
 def test_rows_are_measured(tmp_path, group):

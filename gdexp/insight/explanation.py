@@ -14,13 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from gdexp.config.capabilities import is_linear, reduction
+from gdexp.config.capabilities import is_linear, reduction, task_of
 from gdexp.config.job import Job
+from gdexp.insight.central_differences import comparison, derivatives_of
 from gdexp.insight.formulas import NUMPY, REMEMBERED, Formulas, Line
 from gdexp.insight.watched import Update, Values, Watched
 
-MOST = 10**8  # numbers read for a derivative, about a second
-FEW = 20  # parameters whose derivatives are computed
 OURS = (
     "gdexp.manual.",
     "gdexp.pytorch.",
@@ -78,8 +77,13 @@ def explain(job: Job, built: Watched) -> Explanation:
     numbers = _numbers(update)
     with np.errstate(all="ignore"):
         steps = [*_steps(job, formulas, update, numbers)]
-        derivatives = _derivatives(update, steps[:2]) if formulas.is_linear else None
-        check = "" if derivatives is None else _check(update, derivatives, job)
+        derivatives, check = None, ""
+        if formulas.is_linear:
+            codes = [_code(step.lines) for step in steps[:2]]
+            derivatives = derivatives_of(update, codes, task_of(job.settings))
+        if derivatives is not None:
+            is_sum = reduction(job.settings, "loss") == "sum"
+            check = comparison(update, derivatives, is_sum)
     code = _code(steps[3].lines)
     used = {name: v for name, v in numbers.items() if name == "lr" or _uses(code, name)}
     return Explanation(update, steps, used, derivatives, check)
@@ -191,55 +195,3 @@ def _is_close(value: Any, expected: Any) -> bool:
     size = float(np.abs(expected).max(initial=0.0))
     is_close = np.allclose(value, expected, rtol=1e-3, atol=1e-5 * size, equal_nan=True)
     return np.shape(value) == np.shape(expected) and is_close
-
-
-def _derivatives(update: Update, steps: Sequence[Step]) -> Values | None:
-    """The derivative of the loss by each parameter, by central differences in double precision."""
-    codes = [code for step in steps if (code := _code(step.lines))]
-    sizes = [np.size(value) for value in update.before.values()]
-    if len(codes) < 2 or sum(sizes) > FEW or 2 * sum(sizes) * np.size(update.x) > MOST:
-        return None
-    names: dict[str, Any] = {"np": np, "x": _double(update.x), "y": _double(update.y)}
-    start = {name: np.atleast_1d(_double(value)) for name, value in update.before.items()}
-
-    def loss(name: str, place: int, by: float) -> float:
-        moved = {key: values.copy() for key, values in start.items()}
-        moved[name][place] += by
-        shaped = {key: v.reshape(np.shape(update.before[key])) for key, v in moved.items()}
-        names.update(shaped)
-        for code in codes:
-            exec(code, names)
-        return float(names["loss"])
-
-    derivatives = {}
-    for name, values in start.items():
-        steps_of = [1e-4 * max(1.0, abs(value)) for value in values.tolist()]
-        slopes = [(loss(name, i, h) - loss(name, i, -h)) / (2 * h) for i, h in enumerate(steps_of)]
-        derivatives[name] = np.reshape(slopes, np.shape(update.before[name]))
-    return derivatives
-
-
-def _check(update: Update, derivatives: Values, job: Job) -> str:
-    """How the run's gradient compares with the derivatives of its loss."""
-    g, d = (
-        np.concatenate([np.ravel(_double(values[name])) for name in derivatives])
-        for values in (update.gradients, derivatives)
-    )
-    if not (np.isfinite(g).all() and np.isfinite(d).all()):
-        return ""
-    rows = len(update.y) if reduction(job.settings, "loss") == "sum" else 1
-    sizes = np.abs(update.y_pred) + np.abs(update.y)
-    x = max(1.0, float(np.abs(update.x).max()))
-    noise = 100 * np.finfo(update.y_pred.dtype).eps * x * float(sizes.max()) * rows
-    if np.abs(d).max() <= noise:
-        return "as small as its rounding errors"
-    ratio = float(g @ d / (d @ d))
-    if np.abs(g - ratio * d).max() > 0.01 * np.abs(g).max() + noise:
-        return "it is not the derivative of the loss, nor a multiple of it"
-    if abs(ratio - 1) <= 0.01:
-        return "central differences of the loss give the same"
-    return f"it is {ratio:.4g} times what central differences of the loss give"
-
-
-def _double(value: Any) -> Any:
-    return np.asarray(value, np.float64)
