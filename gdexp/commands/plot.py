@@ -37,6 +37,13 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--only", action="append", default=[], metavar="NAME", help="this picture (repeatable)"
     )
+    parser.add_argument(
+        "--axes",
+        type=lambda text: text.split(","),
+        default=[],
+        metavar="A,B",
+        help="the settings of the axes of a sweep's map (default: lr,iters)",
+    )
     parser.add_argument("--force", action="store_true", help="replace files that --out names")
     common.add_trust(parser)
     args = parser.parse_args(argv)
@@ -53,7 +60,7 @@ def _plot(args: argparse.Namespace) -> int:
     here = absolute(".")
     store = open_existing(args.uri, args.experiment)
     selected = selection(store, args.runs)
-    pictures, heading, name = _drawn(store, selected, Trust(tuple(args.trust)))
+    pictures, heading, name = _drawn(store, selected, Trust(tuple(args.trust)), args.axes)
     if not pictures:
         raise GdexpError(f"{heading}: there is nothing to draw.")
     pictures = chosen(pictures, args.only)
@@ -72,7 +79,9 @@ def _place(out: str, force: bool) -> Place:
         raise GdexpError(f"--out: {error}") from error
 
 
-def _drawn(store: Store, selected: Selection, trust: Trust) -> tuple[list[Picture], str, str]:
+def _drawn(
+    store: Store, selected: Selection, trust: Trust, axes: Sequence[str]
+) -> tuple[list[Picture], str, str]:
     """The pictures, their heading, and the stem of a file for them."""
     runs = selected.runs
     if selected.sweep_id is not None:
@@ -80,8 +89,10 @@ def _drawn(store: Store, selected: Selection, trust: Trust) -> tuple[list[Pictur
         from gdexp.sweep.drawn import losses_of, rows_of
 
         heading = f"sweep {selected.sweep_id}: {counted(len(runs), 'run')}"
-        pictures = of_sweep(rows_of(runs), losses_of(store))
-        return [*pictures], heading, f"sweep-{selected.sweep_id}"
+        pictures = [*of_sweep(rows_of(runs), losses_of(store), axes)]
+        return pictures, heading, f"sweep-{selected.sweep_id}"
+    if axes:
+        raise GdexpError("--axes: only a sweep has a map. Leave --axes out, or name a sweep.")
     if len(runs) > 1:
         return [_losses(store, runs, trust)], counted(len(runs), "run"), "runs"
     (run,) = runs

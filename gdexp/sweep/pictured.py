@@ -11,7 +11,7 @@ from gdexp.insight.pictures.of_sweep import of_sweep
 from gdexp.sweep.drawn import losses_of, rows_of
 from gdexp.tracking import environment
 from gdexp.tracking.query import KIND, SWEEP
-from gdexp.tracking.run_record import RUN_KEY, RecordedRun, RunRecord
+from gdexp.tracking.run_record import RecordedRun
 from gdexp.tracking.selection import Selection
 from gdexp.tracking.store import Store
 from gdexp.tracking.views import sweep_of
@@ -61,7 +61,7 @@ def log_pictures(store: Store, chosen: Selection) -> bool:
         about = {"title": picture.title, "description": picture.description}
         words.append({"name": picture.name, **about})
     files[INDEX] = json.dumps({**state, "pictures": words}, indent=1).encode()
-    store.write([_addition(summary, files)])
+    store.add_files(summary, files)
     return True
 
 
@@ -74,10 +74,3 @@ def _index(store: Store, summary: RecordedRun) -> dict[str, Any]:
     except ValueError:
         return {}
     return index if isinstance(index, dict) else {}
-
-
-def _addition(run: RecordedRun, files: dict[str, bytes]) -> RunRecord:
-    """A record that adds files to a run, and, as it calls the run RUNNING, ends nothing."""
-    key = run.tags.get(RUN_KEY, run.run_id)
-    start = run.start_ms
-    return RunRecord(run.name, "RUNNING", start, run_id=key, is_open=True, artifacts=files)

@@ -78,7 +78,7 @@ def test_they_are_drawn_once_and_change_nothing_else(store: Store, through_clien
 def test_an_index_that_says_nothing_is_replaced(store: Store, content: bytes) -> None:
     chosen = sweep(store)
     assert chosen.summary is not None
-    store.write([pictured._addition(chosen.summary, {"plots/pictures.json": content})])
+    store.add_files(chosen.summary, {"plots/pictures.json": content})
     assert pictured._index(store, chosen.summary).get("drawn_for") is None
 
 
@@ -135,6 +135,6 @@ def test_pictures_that_cannot_be_logged_are_a_line(
     def broken(*_: object) -> None:
         raise OSError("the disk is full\nTraceback")
 
-    monkeypatch.setattr(store, "write", broken)
+    monkeypatch.setattr(store, "add_files", broken)
     ui._log_pictures(store, sweep(store))
     assert capsys.readouterr().err == "the sweep's pictures cannot be logged: the disk is full.\n"
