@@ -18,7 +18,8 @@ from gdexp.descent.compute import begin, compute, end
 from gdexp.descent.result import Result
 from gdexp.descent.signals import exposed, shielded
 from gdexp.errors import ConfigError
-from gdexp.insight import every_epoch, notes
+from gdexp.insight import notes
+from gdexp.insight.checks import every_epoch
 
 if TYPE_CHECKING:
     from gdexp.tracking.recorder import Recorder

@@ -18,7 +18,7 @@ from gdexp.errors import counted
 
 if TYPE_CHECKING:
     from gdexp.commands.two_runs import Section, TwoRuns, Values
-    from gdexp.insight.difference import Pair
+    from gdexp.insight.comparison.difference import Pair
 
 LISTED = 12  # rows of a section
 LONGEST = 9  # characters of a number that is shown whole
@@ -88,7 +88,7 @@ def _ended(run: Any) -> str:
 
 def _table(title: str, section: Section) -> Iterator[str]:
     """A row for each difference: its name and both values."""
-    from gdexp.insight.candidates import is_on_curves
+    from gdexp.insight.comparison.candidates import is_on_curves
 
     rows = [(title, "A", "B", "")]
     told = {key: values for key, values in section.items() if key not in UNLISTED}
@@ -124,7 +124,7 @@ def _curves(two: TwoRuns) -> Iterator[str]:
         count = f"{counted(pair[0].length, 'epoch')}, {len(pair[0].columns())} quantities"
         yield f"the curves are identical, bit for bit: {count}"
         return
-    from gdexp.insight.candidates import LENGTH, stage_of
+    from gdexp.insight.comparison.candidates import LENGTH, stage_of
 
     first, stage = differs.first, stage_of(differs)
     if stage == LENGTH:

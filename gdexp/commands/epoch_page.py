@@ -13,9 +13,9 @@ from gdexp.config.capabilities import task_of
 from gdexp.config.job import Job
 from gdexp.descent.numbers import short
 from gdexp.errors import counted
-from gdexp.insight.explanation import OURS, Explanation, Step, namespace
-from gdexp.insight.formulas import NUMPY, REMEMBERED
-from gdexp.insight.watched import Watched
+from gdexp.insight.explanation.epoch import OURS, Explanation, Step, namespace
+from gdexp.insight.explanation.formulas import NUMPY, REMEMBERED
+from gdexp.insight.explanation.watched import Watched
 
 ALL, HEAD = 10, 5  # rows: so few are all shown, of more the first
 WIDE = 6  # features and outputs that have a column

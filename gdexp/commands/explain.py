@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gdexp.config.job import Job
     from gdexp.descent.result import Result
     from gdexp.descent.trajectory import Trajectory
-    from gdexp.insight.watched import Watched
+    from gdexp.insight.explanation.watched import Watched
     from gdexp.tracking.run_record import RecordedRun
     from gdexp.tracking.store import Store
 
@@ -54,7 +54,7 @@ def _explain(args: argparse.Namespace) -> int:
     from gdexp.commands.conditions import Conditions
     from gdexp.commands.epoch_page import Page
     from gdexp.config.trust import Trust
-    from gdexp.insight.explanation import explain
+    from gdexp.insight.explanation.epoch import explain
     from gdexp.tracking.connect import open_existing
     from gdexp.tracking.query import select
     from gdexp.tracking.restore import job_of
@@ -124,7 +124,7 @@ def _epoch(typed: str, first: int, before: Trajectory, run: RecordedRun) -> int:
 def _computed(store: Store, job: Job, epoch: int) -> tuple[Watched, Result]:
     """The run, computed again up to an epoch that is watched."""
     from gdexp.experiment import assemble
-    from gdexp.insight.watched import Watched
+    from gdexp.insight.explanation.watched import Watched
     from gdexp.sweep.again import compute_again
     from gdexp.tracking.restore import newest_checkpoint
 
@@ -152,7 +152,7 @@ def _later(before: Trajectory, epoch: int, digits: int) -> str:
 
 def _difference(before: Trajectory, result: Result, job: Job, then: Conditions) -> str:
     """Where the run differs from its record, in words; "" if it does not."""
-    from gdexp.insight.difference import difference
+    from gdexp.insight.comparison.difference import difference
 
     before.length = min(before.length, result.trajectory.length)
     differs = difference(before, result.trajectory, job.settings["dtype"])

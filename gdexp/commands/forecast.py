@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from gdexp.config.job import Job
-    from gdexp.insight.forecast import Forecast
+    from gdexp.insight.dynamics.forecast import Forecast
 
 LISTED = 100  # runs of a sweep
 DIGITS = 4
@@ -108,7 +108,7 @@ def _check_sweeper(config: DictConfig) -> None:
 def _examined(job: Job) -> tuple[Job, Forecast | str]:
     """The run, with the settings of what it continues, and its forecast or why there is none."""
     from gdexp.experiment import assembled
-    from gdexp.insight.forecast import examine
+    from gdexp.insight.dynamics.forecast import examine
 
     new, built, _ = assembled(job)
     return new, examine(new, built)

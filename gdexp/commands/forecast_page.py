@@ -8,9 +8,9 @@ from typing import TypeAlias
 from gdexp.config import capabilities
 from gdexp.config.job import Job
 from gdexp.descent.numbers import short
-from gdexp.insight.forecast import REDUCED, Forecast
-from gdexp.insight.motion import Motion
-from gdexp.insight.stability import name_of_lr, rounded_down, unknown
+from gdexp.insight.dynamics.forecast import REDUCED, Forecast
+from gdexp.insight.dynamics.motion import Motion
+from gdexp.insight.dynamics.stability import name_of_lr, rounded_down, unknown
 
 DIGITS = 4
 REACHED = f"the loss has lost all but {REDUCED:g} of its excess over the smallest"

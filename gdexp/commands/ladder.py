@@ -20,7 +20,7 @@ from gdexp.errors import ConfigError, counted
 
 if TYPE_CHECKING:
     from gdexp.config.job import Job
-    from gdexp.insight.ladder import Rung
+    from gdexp.insight.comparison.ladder import Rung
 
 PROPORTIONAL = ("proportional", "dynamics")  # what an updater declares whose step grows with lr
 LETTERS = "ABCDEFGHIJKLMNOP"
@@ -97,7 +97,7 @@ def _start(rung: Rung) -> str:
 
 def _comparisons(rungs: Sequence[Rung]) -> Iterator[str]:
     """Each step beside the one before."""
-    from gdexp.insight.ladder import comparison
+    from gdexp.insight.comparison.ladder import comparison
 
     yield f"The tutorial's steps from one start ({_start(rungs[0])}):\n"
     names = [f"{'/'.join(rung.labels)}  {' '.join(rung.words)}" for rung in rungs]
@@ -110,7 +110,7 @@ def _comparisons(rungs: Sequence[Rung]) -> Iterator[str]:
 
 def _groups(rungs: Sequence[Rung]) -> Iterator[str]:
     """The combinations in groups of identical numbers, and what tells the groups apart."""
-    from gdexp.insight.ladder import comparison, groups, nearest
+    from gdexp.insight.comparison.ladder import comparison, groups, nearest
 
     grouped = groups(rungs)
     many = counted(len(grouped), "different descent") if len(grouped) > 1 else "the same descent"
@@ -138,7 +138,7 @@ def _extent(rung: Rung) -> str:
 
 def _published(published: Rung, step: Rung) -> Iterator[str]:
     """Where and why step 1 as published differs from its correction."""
-    from gdexp.insight.ladder import differs, multiple, without_factor
+    from gdexp.insight.comparison.ladder import differs, multiple, without_factor
 
     apart, factor = differs(step, published), multiple(published, step)
     if factor is None:
@@ -164,8 +164,8 @@ def _effect(published: Rung, step: Rung, factor: float) -> str:
     """What the factor does to the descent, and to the largest lr."""
     from gdexp.config.capabilities import of
     from gdexp.descent.build import build
-    from gdexp.insight.curvature import curvature
-    from gdexp.insight.stability import largest_lr, rounded_down
+    from gdexp.insight.dynamics.curvature import curvature
+    from gdexp.insight.dynamics.stability import largest_lr, rounded_down
 
     settings = step.job.settings
     lr, decay = (settings["updater"].get(name) for name in ("lr", "weight_decay"))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gdexp.config.job import Job
     from gdexp.descent.result import Result
     from gdexp.descent.trajectory import Trajectory
-    from gdexp.insight.difference import Difference
+    from gdexp.insight.comparison.difference import Difference
     from gdexp.tracking.run_record import RecordedRun
     from gdexp.tracking.store import Store
 
@@ -39,7 +39,7 @@ def main(argv: Sequence[str]) -> int:
 def _replay(args: argparse.Namespace) -> int:
     from gdexp.commands.conditions import Conditions
     from gdexp.config.trust import Trust
-    from gdexp.insight.difference import difference
+    from gdexp.insight.comparison.difference import difference
     from gdexp.tracking.connect import open_existing
     from gdexp.tracking.query import select
     from gdexp.tracking.restore import job_of

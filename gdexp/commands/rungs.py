@@ -11,7 +11,7 @@ from gdexp.errors import ConfigError, GdexpError
 if TYPE_CHECKING:
     from gdexp.config.compose import Composer
     from gdexp.config.job import Job
-    from gdexp.insight.ladder import Rung
+    from gdexp.insight.comparison.ladder import Rung
 
 Combination = tuple[str, ...]  # options as typed
 
@@ -112,8 +112,8 @@ def climbed(words: Combination, job: Job, labels: Combination = ()) -> Rung:
     Raises:
         GdexpError: a component of the run failed.
     """
-    from gdexp.insight.ladder import Rung
-    from gdexp.insight.rounding import computed
+    from gdexp.insight.comparison.ladder import Rung
+    from gdexp.insight.comparison.rounding import computed
 
     try:
         return Rung(words, job, labels, trajectory=computed(job))

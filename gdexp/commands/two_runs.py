@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from gdexp.commands.conditions import CALLED, HASH, TAGS
 from gdexp.commands.recorded import CODE, Side
 from gdexp.config.settings import LATER
-from gdexp.insight.candidates import (
+from gdexp.insight.comparison.candidates import (
     DIGEST,
     LENGTH,
     PREPARING,
@@ -18,7 +18,7 @@ from gdexp.insight.candidates import (
     is_on_curves,
     stage_of,
 )
-from gdexp.insight.difference import Difference, difference, is_rounding
+from gdexp.insight.comparison.difference import Difference, difference, is_rounding
 
 if TYPE_CHECKING:
     from gdexp.descent.trajectory import Trajectory

@@ -44,12 +44,12 @@ class Result:
         notes: what to know about this run, in sentences by what they are about.
         checks: how trustworthy the fit is, by metric name: see :mod:`gdexp.insight.notes`.
         forecast: what was known before the first epoch, by metric name: see
-            :mod:`gdexp.insight.forecast`.
-        behaviour: monotone, oscillating or diverging: see :mod:`gdexp.insight.behaviour`; "" if
-            that is not known.
+            :mod:`gdexp.insight.dynamics.forecast`.
+        behaviour: monotone, oscillating or diverging: see :mod:`gdexp.insight.dynamics.behaviour`;
+            "" if that is not known.
         decades: the first epochs in which the loss was at most 1/10, 1/100, … of its start.
-        path: the losses of all epochs as they are forecast, a :class:`gdexp.insight.path.Path`;
-            None if they are not known exactly.
+        path: the losses of all epochs as they are forecast, a
+            :class:`gdexp.insight.dynamics.path.Path`; None if they are not known exactly.
         started: when its first epoch began, in seconds since 1970.
         seconds: how long it took.
         traceback: of the error with which it failed, or "".

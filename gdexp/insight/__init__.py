@@ -1,1 +1,1 @@
-"""Diagnoses of a run: gradient and bias checks, curvature, stability, convergence."""
+"""Explains runs: checks, forecasts, pictures, reports and comparisons."""

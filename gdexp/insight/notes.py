@@ -11,16 +11,12 @@ import math
 from gdexp.config.job import Job
 from gdexp.descent.build import Components
 from gdexp.descent.result import FORECAST, Result
-from gdexp.insight import (
-    behaviour,
-    bias_check,
-    convergence,
-    every_epoch,
-    gradient_check,
-    stability,
-)
-from gdexp.insight.curvature import curvature
-from gdexp.insight.forecast import at_the_end, forecast
+from gdexp.insight.checks import bias as bias_check
+from gdexp.insight.checks import every_epoch
+from gdexp.insight.checks import gradient as gradient_check
+from gdexp.insight.dynamics import behaviour, convergence, stability
+from gdexp.insight.dynamics.curvature import curvature
+from gdexp.insight.dynamics.forecast import at_the_end, forecast
 
 
 def before(job: Job, built: Components, result: Result) -> None:

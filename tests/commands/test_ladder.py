@@ -19,10 +19,10 @@ from gdexp.commands import rungs
 from gdexp.commands.rungs import OPTIONS
 from gdexp.config.compose import Composer, session
 from gdexp.config.job import Job
-from gdexp.insight.changes import CHANGES
-from gdexp.insight.difference import difference
-from gdexp.insight.ladder import Rung, comparison, groups
-from gdexp.insight.rounding import computed, explain
+from gdexp.insight.comparison.changes import CHANGES
+from gdexp.insight.comparison.difference import difference
+from gdexp.insight.comparison.ladder import Rung, comparison, groups
+from gdexp.insight.comparison.rounding import computed, explain
 
 GOLDEN = Path(__file__).parents[1] / "descent" / "golden"
 DIABETES = ("data=diabetes", "data.standardize=true", "predictor.bias=true", "lr=0.1", "iters=30")
@@ -294,7 +294,7 @@ def test_a_difference_that_comes_late_is_explained_too(monkeypatch: pytest.Monke
     first = difference(pair[0].trajectory, pair[1].trajectory, "float32")
     assert first is not None
     assert first.first.epoch > 5
-    monkeypatch.setattr("gdexp.insight.rounding.LONGEST", 5)
+    monkeypatch.setattr("gdexp.insight.comparison.rounding.LONGEST", 5)
     assert [*comparison(*pair)][-1] == (
         "Experiment: with updates in single precision, the first "
         f"{first.first.epoch} epochs are identical."

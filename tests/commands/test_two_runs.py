@@ -18,8 +18,8 @@ from gdexp.commands.two_runs import TwoRuns
 from gdexp.config.compose import Composer, session
 from gdexp.descent.build import build
 from gdexp.descent.compute import begin, compute
-from gdexp.insight.candidates import DIGEST
-from gdexp.insight.rounding import place
+from gdexp.insight.comparison.candidates import DIGEST
+from gdexp.insight.comparison.rounding import place
 from gdexp.sweep.jobs import Plan
 from gdexp.tracking.dataset_record import dataset_record
 from gdexp.tracking.run_record import RecordedRun

@@ -16,7 +16,7 @@ from gdexp.config.compose import Composer, session
 from gdexp.config.job import Job
 from gdexp.descent.result import Result
 from gdexp.descent.trajectory import Trajectory
-from gdexp.insight.behaviour import behaviour, contraction, decades
+from gdexp.insight.dynamics.behaviour import behaviour, contraction, decades
 
 EPS = 64 * float(np.finfo("float32").eps)
 WRONG = """

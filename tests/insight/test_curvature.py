@@ -9,9 +9,9 @@ from gdexp.config.compose import Composer, session
 from gdexp.config.job import Job
 from gdexp.data.bundled import diabetes
 from gdexp.descent.build import build
-from gdexp.insight import curvature as module
-from gdexp.insight.curvature import Curvature, curvature, parameters
-from gdexp.insight.stability import rounded_down
+from gdexp.insight.dynamics import curvature as module
+from gdexp.insight.dynamics.curvature import Curvature, curvature, parameters
+from gdexp.insight.dynamics.stability import rounded_down
 
 
 def of(*overrides: str) -> Curvature | None:

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gdexp.descent.trajectory import Trajectory
-from gdexp.insight.difference import Pair, difference, farthest, is_rounding
+from gdexp.insight.comparison.difference import Pair, difference, farthest, is_rounding
 
 INF, NAN = math.inf, math.nan
 WIDTHS: dict[str, Any] = {"float32": 32, "float64": 64}

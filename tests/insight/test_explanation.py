@@ -15,10 +15,10 @@ from gdexp.config.compose import Composer, session
 from gdexp.config.job import Job
 from gdexp.descent.result import Result
 from gdexp.experiment import assemble
-from gdexp.insight.difference import difference
-from gdexp.insight.explanation import Explanation, explain
-from gdexp.insight.formulas import AUTOGRAD, MODEL, NUMPY, OPTIMIZER
-from gdexp.insight.watched import Watched
+from gdexp.insight.comparison.difference import difference
+from gdexp.insight.explanation.epoch import Explanation, explain
+from gdexp.insight.explanation.formulas import AUTOGRAD, MODEL, NUMPY, OPTIMIZER
+from gdexp.insight.explanation.watched import Watched
 from gdexp.sweep.again import compute_again
 
 FAMILIES = {

@@ -15,7 +15,7 @@ from gdexp.config.compose import Composer, session
 from gdexp.config.job import Job
 from gdexp.descent.build import build
 from gdexp.descent.result import Result
-from gdexp.insight.forecast import Forecast, forecast
+from gdexp.insight.dynamics.forecast import Forecast, forecast
 
 LINE = ("dtype=float64", "data.x=[1,2,3,4]", "data.y=[3,4,6,9]")
 SCALED = ("data=diabetes", "data.standardize=true", "predictor.bias=true")

@@ -14,7 +14,7 @@ from gdexp import run
 from gdexp.config.compose import Composer, session
 from gdexp.config.job import Job
 from gdexp.descent.build import build
-from gdexp.insight import gradient_check
+from gdexp.insight.checks import gradient as gradient_check
 
 TABLE = ("data=synthetic", "data.features=3", "data.rows=20", "data.noise=0.5")
 BIAS = "predictor.bias=true"
@@ -266,7 +266,7 @@ def test_a_run_that_diverges_is_not_blamed_for_it(words: str) -> None:
 
 
 def test_the_first_epoch_that_differs_is_named() -> None:
-    from gdexp.insight import every_epoch
+    from gdexp.insight.checks import every_epoch
 
     job = job_of("step=manual", "gradient=manual", "check.gradient=every")
     built = build(job)

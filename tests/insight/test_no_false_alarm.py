@@ -15,7 +15,7 @@ from gdexp.config.compose import Composer, session
 from gdexp.descent.build import Components
 from gdexp.errors import ConfigError
 from gdexp.experiment import assemble
-from gdexp.insight import gradient_check
+from gdexp.insight.checks import gradient as gradient_check
 from gdexp.sweep.jobs import Template
 
 OPTIONS = {

@@ -13,9 +13,9 @@ from gdexp import run
 from gdexp.config.compose import Composer, session
 from gdexp.config.job import Job
 from gdexp.descent.build import Components, build
-from gdexp.insight import sharpness
-from gdexp.insight.forecast import Forecast, examine
-from gdexp.insight.lanczos import largest_eigenvalue
+from gdexp.insight.dynamics import sharpness
+from gdexp.insight.dynamics.forecast import Forecast, examine
+from gdexp.insight.dynamics.lanczos import largest_eigenvalue
 
 NETWORKS = [
     "step=model predictor=mlp",

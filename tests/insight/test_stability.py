@@ -9,8 +9,8 @@ from gdexp import run
 from gdexp.config.compose import Composer, session
 from gdexp.config.job import Job
 from gdexp.descent.build import build
-from gdexp.insight.curvature import curvature
-from gdexp.insight.stability import largest_lr
+from gdexp.insight.dynamics.curvature import curvature
+from gdexp.insight.dynamics.stability import largest_lr
 
 LINE = ("tracking=off", "dtype=float64", "data.x=[1,2,3,4]", "data.y=[3,4,6,9]")
 UPDATERS = {

@@ -11,8 +11,8 @@ from gdexp.descent.build import Components
 from gdexp.descent.result import Result
 from gdexp.descent.stopping import VALIDATION
 from gdexp.errors import counted
-from gdexp.insight.curvature import Floats, curvature
-from gdexp.insight.forecast import forecast
+from gdexp.insight.dynamics.curvature import Floats, curvature
+from gdexp.insight.dynamics.forecast import forecast
 from gdexp.insight.pictures.picture import Picture
 from gdexp.insight.pictures.style import (
     INK,

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from gdexp.descent.build import Components
 from gdexp.descent.result import Result
-from gdexp.insight.curvature import Floats
+from gdexp.insight.dynamics.curvature import Floats
 from gdexp.insight.pictures.rebuilt import Landscape, has_norms, retraced
 
 GROWN = 100.0  # times the first loss: steps beyond would make all others invisible

@@ -9,7 +9,7 @@ import numpy as np
 from gdexp.descent.build import Components
 from gdexp.descent.result import Result
 from gdexp.errors import counted
-from gdexp.insight.curvature import Floats
+from gdexp.insight.dynamics.curvature import Floats
 from gdexp.insight.pictures.picture import Picture
 from gdexp.insight.pictures.style import (
     FEW,

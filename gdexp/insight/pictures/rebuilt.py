@@ -15,7 +15,7 @@ from gdexp.descent import predictors
 from gdexp.descent.build import Components, build
 from gdexp.descent.result import Result
 from gdexp.errors import brief
-from gdexp.insight.curvature import Floats, curvature
+from gdexp.insight.dynamics.curvature import Floats, curvature
 
 ROWS = 10_000  # on which the loss of a predictor that is not linear is computed
 UPDATES, WORK, WIDEST = 2000, 2e9, 20_000  # of a run that is computed again, at most

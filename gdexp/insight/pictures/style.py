@@ -17,7 +17,7 @@ import numpy as np
 
 from gdexp.descent.numbers import short
 from gdexp.descent.thinning import thin
-from gdexp.insight.curvature import Floats
+from gdexp.insight.dynamics.curvature import Floats
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

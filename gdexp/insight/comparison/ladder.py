@@ -12,9 +12,9 @@ from gdexp.config.schema import FAMILIES
 from gdexp.descent.result import outcome
 from gdexp.descent.trajectory import Trajectory
 from gdexp.errors import counted
-from gdexp.insight.changes import divided
-from gdexp.insight.difference import Difference, difference, farthest, is_rounding
-from gdexp.insight.rounding import computed, explain, place
+from gdexp.insight.comparison.changes import divided
+from gdexp.insight.comparison.difference import Difference, difference, farthest, is_rounding
+from gdexp.insight.comparison.rounding import computed, explain, place
 
 SMALL = 1e-3  # relative: ratios that differ by less are the same
 

@@ -10,7 +10,7 @@ from gdexp.config import capabilities
 from gdexp.config.job import Job
 from gdexp.descent.build import Components
 from gdexp.descent.predictors import to_numpy
-from gdexp.insight.reference import Floats, Reference, Slope, Values, copied, dot, moved, put
+from gdexp.insight.checks.reference import Floats, Reference, Slope, Values, copied, dot, moved, put
 from gdexp.types import Array
 
 NUMBERS = 100_000  # rows times the numbers of a row or of the parameters, whichever are more

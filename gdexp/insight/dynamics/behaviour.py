@@ -10,9 +10,9 @@ from gdexp.descent.build import Components
 from gdexp.descent.numbers import short
 from gdexp.descent.result import Result
 from gdexp.descent.trajectory import FloatArray, Trajectory
-from gdexp.insight.convergence import DECAYS
-from gdexp.insight.curvature import Curvature
-from gdexp.insight.path import Path
+from gdexp.insight.dynamics.convergence import DECAYS
+from gdexp.insight.dynamics.curvature import Curvature
+from gdexp.insight.dynamics.path import Path
 
 MONOTONE, OSCILLATING, DIVERGING = "monotone", "oscillating", "diverging"
 DECADES = 30  # powers of ten that are counted at most

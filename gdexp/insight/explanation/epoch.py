@@ -16,9 +16,9 @@ import numpy as np
 
 from gdexp.config.capabilities import is_linear, reduction, task_of
 from gdexp.config.job import Job
-from gdexp.insight.central_differences import comparison, derivatives_of
-from gdexp.insight.formulas import NUMPY, REMEMBERED, Formulas, Line
-from gdexp.insight.watched import Update, Values, Watched
+from gdexp.insight.checks.central_differences import comparison, derivatives_of
+from gdexp.insight.explanation.formulas import NUMPY, REMEMBERED, Formulas, Line
+from gdexp.insight.explanation.watched import Update, Values, Watched
 
 OURS = (
     "gdexp.manual.",

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gdexp.insight.watched import Update, Values
+from gdexp.insight.explanation.watched import Update, Values
 from gdexp.types import Task
 
 MOST = 10**8  # numbers read for a derivative, about a second

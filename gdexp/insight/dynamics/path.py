@@ -9,8 +9,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from gdexp.insight.curvature import Curvature, Floats
-from gdexp.insight.motion import Motion
+from gdexp.insight.dynamics.curvature import Curvature, Floats
+from gdexp.insight.dynamics.motion import Motion
 
 LONGEST = 10**9  # epochs that are searched
 SCANNED = 128  # epochs that are searched one by one; further ones, by narrowing a range down

@@ -1,7 +1,7 @@
 """Why two ways to compute the same descent give other last digits, shown by experiment.
 
-Each change of :mod:`gdexp.insight.changes` makes one of two runs do one operation as the other does
-it. If the numbers are then the same, it is what the two do differently.
+Each change of :mod:`gdexp.insight.comparison.changes` makes one of two runs do one operation as the
+other does it. If the numbers are then the same, it is what the two do differently.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from gdexp.config.job import Job
 from gdexp.descent.build import build
 from gdexp.descent.compute import begin, compute
 from gdexp.descent.trajectory import Trajectory
-from gdexp.insight.changes import CHANGES, Change
-from gdexp.insight.difference import Difference, difference
+from gdexp.insight.comparison.changes import CHANGES, Change
+from gdexp.insight.comparison.difference import Difference, difference
 
 LONGEST = 1000  # epochs that an experiment computes at most,
 WORK = 2 * 10**7  # and numbers of x that it reads, unless the runs differ only later

@@ -11,9 +11,9 @@ from gdexp.config.job import Job
 from gdexp.descent.build import Components
 from gdexp.descent.numbers import short
 from gdexp.descent.trial import undisturbed
-from gdexp.insight.probe import Point, Probe, as_values, flat, norm
-from gdexp.insight.reference import Values, copied, dot
-from gdexp.insight.verdict import LOST, agrees, distance, noise_of
+from gdexp.insight.checks.probe import Point, Probe, as_values, flat, norm
+from gdexp.insight.checks.reference import Values, copied, dot
+from gdexp.insight.checks.verdict import LOST, agrees, distance, noise_of
 from gdexp.types import Array, Gradient, Parameters
 
 CURVE = "check/gradient_error"

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from gdexp.config import capabilities
 from gdexp.config.job import Job
 from gdexp.descent.build import Components
-from gdexp.insight.curvature import Floats
+from gdexp.insight.dynamics.curvature import Floats
 
 TINY = 1e-300  # replaces 0, whose logarithm is infinite
 

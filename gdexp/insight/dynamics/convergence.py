@@ -13,8 +13,8 @@ from gdexp.descent.build import Components
 from gdexp.descent.result import Result
 from gdexp.descent.stopping import gradient_norm
 from gdexp.errors import counted
-from gdexp.insight.curvature import Curvature, Floats, parameters
-from gdexp.insight.stability import largest_lr, name_of_lr, rounded_down
+from gdexp.insight.dynamics.curvature import Curvature, Floats, parameters
+from gdexp.insight.dynamics.stability import largest_lr, name_of_lr, rounded_down
 
 SHOWN = 6  # digits of a coefficient that are printed, and so the most that are counted
 ENOUGH = 4  # a fit whose coefficients have fewer right digits is told so

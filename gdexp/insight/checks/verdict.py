@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from gdexp.descent.predictors import to_numpy
-from gdexp.insight.causes import Cause, Evidence, Indices, multiple_of, name_cause
-from gdexp.insight.probe import Point, Probe, flat, norm
-from gdexp.insight.reference import Floats, Values, dot, moved
+from gdexp.insight.checks.causes import Cause, Evidence, Indices, multiple_of, name_cause
+from gdexp.insight.checks.probe import Point, Probe, flat, norm
+from gdexp.insight.checks.reference import Floats, Values, dot, moved
 
 COORDINATES = 32  # differentiated one by one where gradient and derivative disagree
 LOST = 0.1  # a check that rounding can falsify by this share of the derivative makes no sense

@@ -15,7 +15,7 @@ from typing import Any
 from gdexp.config.job import WITHOUT_EFFECT
 from gdexp.config.settings import FAMILIES, Preparation
 from gdexp.descent.trajectory import Trajectory
-from gdexp.insight.difference import LOSS, Difference
+from gdexp.insight.comparison.difference import LOSS, Difference
 
 Settings = Mapping[str, Any]
 Values = tuple[Any, Any]  # of the two runs

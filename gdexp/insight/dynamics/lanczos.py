@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from gdexp.insight.curvature import Floats
+from gdexp.insight.dynamics.curvature import Floats
 
 ACCURATE = 0.03  # the relative residual to stop at; the error of an eigenvalue is about its square
 

@@ -8,15 +8,15 @@ from gdexp.config import capabilities
 from gdexp.config.job import Job
 from gdexp.descent.build import Components
 from gdexp.descent.result import FORECAST, GREW, Result
-from gdexp.insight.curvature import Curvature, curvature
-from gdexp.insight.forecast import Forecast
-from gdexp.insight.motion import Motion, dynamics_of, is_derivative
+from gdexp.insight.dynamics.curvature import Curvature, curvature
+from gdexp.insight.dynamics.forecast import Forecast
+from gdexp.insight.dynamics.motion import Motion, dynamics_of, is_derivative
 
 
 def largest_lr(job: Job, built: Components, quadratic: Curvature) -> float | None:
     """The learning rate above which descent with all rows diverges on a quadratic.
 
-    See :meth:`gdexp.insight.motion.Motion.largest_lr`; None if the motion is not known.
+    See :meth:`gdexp.insight.dynamics.motion.Motion.largest_lr`; None if the motion is not known.
     """
     motion = Motion.of(job, built)
     return None if motion is None else motion.largest_lr(quadratic.largest)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gdexp.insight.reference import Floats, Values
+from gdexp.insight.checks.reference import Floats, Values
 
 Indices = NDArray[np.int64]
 

@@ -7,7 +7,7 @@ import copy
 import numpy as np
 
 from gdexp.descent.build import Components
-from gdexp.insight.reference import Values, copied, dot, moved
+from gdexp.insight.checks.reference import Values, copied, dot, moved
 from gdexp.types import Parameters
 
 CLIMBS = (

@@ -22,8 +22,8 @@ from gdexp.descent.build import Components
 from gdexp.descent.predictors import to_numpy
 from gdexp.descent.trial import undisturbed
 from gdexp.errors import brief
-from gdexp.insight.curvature import LARGEST, Floats
-from gdexp.insight.lanczos import largest_eigenvalue
+from gdexp.insight.dynamics.curvature import LARGEST, Floats
+from gdexp.insight.dynamics.lanczos import largest_eigenvalue
 from gdexp.manual import Logistic
 
 ROWS = 10_000  # at most so many, evenly spaced

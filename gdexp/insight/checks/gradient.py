@@ -19,9 +19,10 @@ from gdexp.config.job import Job
 from gdexp.config.schema import FAMILIES
 from gdexp.descent.build import Components, build
 from gdexp.descent.trial import undisturbed
-from gdexp.insight import loss_check, updater_check
-from gdexp.insight.probe import Probe
-from gdexp.insight.verdict import Verdict, judge
+from gdexp.insight.checks import loss as loss_check
+from gdexp.insight.checks import updater as updater_check
+from gdexp.insight.checks.probe import Probe
+from gdexp.insight.checks.verdict import Verdict, judge
 
 KEPT = 256  # checks held in memory
 

@@ -12,10 +12,16 @@ from gdexp.config import capabilities
 from gdexp.config.job import Job
 from gdexp.descent.build import Components
 from gdexp.descent.result import GREW
-from gdexp.insight import sharpness
-from gdexp.insight.curvature import Curvature, Floats, curvature, is_least_squares, parameters
-from gdexp.insight.motion import Motion, lr_of, multiple
-from gdexp.insight.path import Path
+from gdexp.insight.dynamics import sharpness
+from gdexp.insight.dynamics.curvature import (
+    Curvature,
+    Floats,
+    curvature,
+    is_least_squares,
+    parameters,
+)
+from gdexp.insight.dynamics.motion import Motion, lr_of, multiple
+from gdexp.insight.dynamics.path import Path
 
 REDUCED = 1e-6  # the share of the loss's excess at the start that counts as converged
 

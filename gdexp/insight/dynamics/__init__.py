@@ -1,0 +1,1 @@
+"""How a run descends: the curvature, the forecast from it, and what came of it."""
