@@ -213,13 +213,11 @@ class Nesterov(Momentum):
 class Adam(Updater):
     """Adam: steps of about lr, whatever the size of the gradient.
 
-    With the gradient g, in step t::
+    Kingma and Ba, "Adam: A Method for Stochastic Optimization", 2015. In step t, with gradient g::
 
         m = beta1 * m + (1 - beta1) * g        the mean of g
         v = beta2 * v + (1 - beta2) * g**2     the mean of its square
         w = w - lr * m / (1 - beta1**t) / (sqrt(v / (1 - beta2**t)) + eps)
-
-    Kingma and Ba, "Adam: A Method for Stochastic Optimization", 2015.
 
     Args:
         lr: the learning rate.
