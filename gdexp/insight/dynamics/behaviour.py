@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from gdexp.config import capabilities
@@ -150,7 +152,7 @@ def deviation(job: Job, loss: FloatArray, path: Path, eps: float) -> str:
     the gradient is amplified by the root of the condition number, by the momentum, and, where the
     distance grows, by its growth.
     """
-    epochs = np.unique(np.geomspace(1, max(len(loss), 1), COMPARED).round())
+    epochs = _compared(len(loss))
     expected = path.losses(epochs)
     kept = expected <= 10 * path.initial
     epochs, expected = epochs[kept], expected[kept]
@@ -168,6 +170,12 @@ def deviation(job: Job, loss: FloatArray, path: Path, eps: float) -> str:
         f"forecast: gradient={job.choices['gradient']}, loss={job.choices['loss']} or "
         f"updater={job.choices['updater']} computes something else than its class declares."
     )
+
+
+@lru_cache(maxsize=64)
+def _compared(length: int) -> FloatArray:
+    """The epochs that are compared with the forecast: all of the first ones, fewer later."""
+    return np.unique(np.geomspace(1, max(length, 1), COMPARED).round())
 
 
 def _allowed(path: Path, epochs: FloatArray, expected: FloatArray, eps: float) -> FloatArray | None:
