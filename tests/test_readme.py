@@ -42,10 +42,12 @@ def installs(command: str) -> bool:
     return command.startswith("python3 -m venv")
 
 
-def test_the_readme_is_short_and_shows_a_picture() -> None:
+def test_the_readme_is_short_and_shows_pictures() -> None:
     assert len(read("README.md").splitlines()) <= 150
-    (picture,) = re.findall(r"!\[.+\]\((.+)\)", read("README.md"))
-    assert (CHECKOUT / picture).stat().st_size > 10_000
+    pictures = re.findall(r"!\[.+\]\((.+)\)", read("README.md"))
+    assert len(pictures) == 2
+    for picture in pictures:
+        assert (CHECKOUT / picture).stat().st_size > 10_000
 
 
 def test_its_two_installing_lines_use_the_constraints_in_a_virtual_environment() -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gdexp.errors import StoreError
-from gdexp.tracking.run_record import RecordedRun
+from gdexp.tracking.run_record import Points, RecordedRun
+from gdexp.tracking.sql_query import points_of
 
 if TYPE_CHECKING:
+    from mlflow import MlflowClient
     from mlflow.entities import Run
 
 
@@ -28,6 +30,13 @@ def recorded_run(run: Run) -> RecordedRun:
         heard_ms=max([start, *(point.timestamp for point in points)]),
         epoch=max([0, *(point.step for point in points)]),
     )
+
+
+def curve(client: MlflowClient, run_id: str, name: str) -> Points:
+    """The points of a metric of a run."""
+    points = client.get_metric_history(run_id, name)
+    ordered = sorted(points, key=lambda point: (point.step, point.timestamp))
+    return points_of({point.step: point.value for point in ordered})
 
 
 def quoted(text: str) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from gdexp.credentials import without_password
 from gdexp.errors import RefusedError, WriteError, brief, cause
 from gdexp.tracking import dataset_query, environment
-from gdexp.tracking.client_query import quoted, recorded_run
+from gdexp.tracking.client_query import curve, quoted, recorded_run
 from gdexp.tracking.client_write import actions, log_artifacts
 from gdexp.tracking.patience import is_abandoned
 from gdexp.tracking.run_record import (
@@ -24,7 +24,6 @@ from gdexp.tracking.run_record import (
     RecordedRun,
     RunRecord,
 )
-from gdexp.tracking.sql_query import points_of
 from gdexp.tracking.store import reading, writing
 
 if TYPE_CHECKING:
@@ -218,13 +217,8 @@ class ClientStore:
     def curves(self, run_ids: Sequence[str], name: str) -> dict[str, Points]:
         """A metric of many runs; see :class:`gdexp.tracking.store.Store`."""
         with ThreadPoolExecutor(ASKED) as pool:
-            curves = pool.map(lambda run_id: self._curve(run_id, name), run_ids)
+            curves = pool.map(lambda run_id: curve(self.client, run_id, name), run_ids)
         return {run_id: c for run_id, c in zip(run_ids, curves, strict=True) if len(c[0])}
-
-    def _curve(self, run_id: str, name: str) -> Points:
-        points = self.client.get_metric_history(run_id, name)
-        ordered = sorted(points, key=lambda point: (point.step, point.timestamp))
-        return points_of({point.step: point.value for point in ordered})
 
     @reading
     def files(self, run: RecordedRun, below: str = "") -> list[str]:

@@ -6,15 +6,12 @@ runs alike. Nothing here touches a store.
 
 from __future__ import annotations
 
-import functools
-import json
 import math
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import yaml
 
 from gdexp.config import __version__, schema
 from gdexp.config.job import Job
@@ -25,6 +22,7 @@ from gdexp.descent.numbers import log10_loss, short
 from gdexp.descent.result import Result
 from gdexp.descent.trajectory import CHECK, Trajectory
 from gdexp.tracking import environment
+from gdexp.tracking.config_text import config_text
 from gdexp.tracking.curves import curve_epochs, epoch_times, parquet
 from gdexp.tracking.dataset_record import dataset_record
 from gdexp.tracking.facts import environment_tag
@@ -37,7 +35,6 @@ TOGETHER = "gdexp.together"  # tag: the number of runs that were computed as one
 LONGEST_NAME = 250
 LONGEST_VALUE = 6000
 STATUS = {"failed": "FAILED", "interrupted": "KILLED"}
-_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # in C, if PyYAML was built with libyaml
 
 
 def record(job: Job, result: Result, *, run_id: str | None = None, after: int = 0) -> RunRecord:
@@ -109,19 +106,6 @@ def run_name(job: Job) -> str:
 def params(job: Job) -> dict[str, str]:
     """The choices, the run-level settings and every component's settings, flat."""
     return {key: cut(schema.shown(value).strip("'")) for key, value in job.flat().items()}
-
-
-def config_text(job: Job) -> str:
-    """The resolved configuration as YAML, without whom its user trusts: a record cannot say so."""
-    recorded = {key: value for key, value in job.settings.items() if key != "trust"}
-    return "".join(_yaml(key, json.dumps(value)) for key, value in recorded.items())
-
-
-@functools.lru_cache(maxsize=10_000)
-def _yaml(key: str, value: str) -> str:
-    """One setting as YAML, cached because the runs of a sweep share most of their settings."""
-    loaded = {key: json.loads(value)}
-    return yaml.dump(loaded, Dumper=_DUMPER, sort_keys=False, allow_unicode=True)
 
 
 def cut(text: str, longest: int = LONGEST_VALUE) -> str:

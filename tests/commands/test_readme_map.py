@@ -24,6 +24,7 @@ ALIKE = 0.01  # by which the pictures may differ on average, if the fonts do
 def test_its_commands_make_it(store: Path) -> None:
     import matplotlib.image
 
+    assert {SWEEP, PLOT} <= {*(CHECKOUT / "README.md").read_text().splitlines()}
     for command in (SWEEP, PLOT):
         ended = gd(*shlex.split(command)[3:])
         assert ended.code == 0, ended.err
