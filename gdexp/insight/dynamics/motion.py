@@ -114,7 +114,8 @@ class Motion:
         if damping != 1:  # as if no update were undamped: the start that leads to the first two
             second = first * (1 - self.lr * damping * k) - self.lr * m * k * start
             before = (t * first - second) / d
-        after = self._power(k, n) * first - d * self._power(k, np.maximum(n - 1, 0)) * before
+        powers = self._power(k, np.concatenate([n, np.maximum(n - 1, 0)]))
+        after = powers[: len(n)] * first - d * powers[len(n) :] * before
         return np.where(n == 0, start, after)
 
     def _power(self, k: Floats, n: Floats) -> Floats:
