@@ -176,7 +176,8 @@ def test_what_cannot_be_explained(store: Path, cli: CLI) -> None:
     assert refusal(cli, run) == f"gdexp: run {run} has not ended. Explain it when it has.\n"
     set_tag(store, "gdexp.kind", "sweep")
     assert refusal(cli, run) == (
-        f"gdexp: {run!r} is not a gdexp run (its tag gdexp.kind is 'sweep').\n"
+        f"gdexp: {run!r} is the summary of a sweep, not a run. python -m "
+        "gdexp compare --sweep last lists its runs.\n"
     )
 
 

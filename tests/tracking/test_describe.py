@@ -69,15 +69,15 @@ def test_a_run_that_failed_has_no_prediction_of_before_its_training(
     from gdexp import manual
 
     update = manual.Updater.__call__
-    calls = iter(range(3))
+    calls = iter(range(3))  # one of them is the check's
 
     def fails(self: manual.Updater, *arguments: object) -> None:
         if next(calls, None) is None:
-            raise ValueError("third update")
+            raise ValueError("an update failed")
         update(self, *arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(manual.Updater, "__call__", fails)
-    with pytest.raises(ValueError, match="third update"):
+    with pytest.raises(ValueError, match="an update failed"):
         run("step=manual", iters=9)
     metrics = last(client(store)).data.metrics
     assert "final/loss" in metrics
