@@ -19,7 +19,7 @@ from omegaconf import DictConfig
 _load = ConfigRepository.load_config
 _merge = ConfigLoaderImpl._compose_config_from_defaults_list
 _map = defaults_list._create_interpolation_map
-_loaded: dict[Any, Any] = {}
+_loaded: dict[Any, bytes] = {}
 _mapped: dict[str, DictConfig] = {}
 _merged: dict[Any, bytes] = {}
 
@@ -43,8 +43,8 @@ def load_config(self: ConfigRepository, config_path: str) -> Any:
     if len(key) == 1:
         return _load(self, config_path)
     if key not in _loaded:
-        _loaded[key] = _load(self, config_path)
-    return _loaded[key]
+        _loaded[key] = pickle.dumps(_load(self, config_path))
+    return pickle.loads(_loaded[key])  # Hydra merges others into it
 
 
 def merge(self: ConfigLoaderImpl, defaults: Any, repo: IConfigRepository) -> DictConfig:
