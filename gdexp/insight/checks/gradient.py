@@ -122,7 +122,7 @@ def _check(job: Job, built: Components) -> Checked:
             updater = updater_check.wrong(second)
             points = probe.points()
             verdict = judge(probe, points) if points else None
-    except (Exception, SystemExit):  # it is the run's own error, which the run shows
+    except Exception:  # it is the run's own error, which the run shows
         return Checked()
     return Checked(verdict, loss, updater)
 

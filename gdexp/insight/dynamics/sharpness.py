@@ -66,7 +66,7 @@ def _sharpness(job: Job, built: Components, products: int) -> float | str:
         try:
             with undisturbed(job):
                 value = _by_products(job, built, products)
-        except (Exception, SystemExit) as error:
+        except Exception as error:
             return f"torch cannot differentiate the loss twice: {brief(error)}"
     if isinstance(value, str):
         return value
