@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import pkgutil
 import threading
 import traceback
 import warnings
@@ -20,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from gdexp.config.capabilities import resolve
 from gdexp.config.job import Job
 from gdexp.config.schema import FAMILIES
 from gdexp.descent import predictors
@@ -103,7 +103,7 @@ def _key(job: Job, built: Components) -> Any:
     nodes = {name: settings[name] for name in (*FAMILIES, "scheduler", "dtype", "device")}
     nodes["updater"] = {k: v for k, v in nodes["updater"].items() if v != settings["lr"]}
     iters = settings["iters"] if built.scheduler is not None else None
-    classes = tuple(pkgutil.resolve_name(settings[family]["_target_"]) for family in FAMILIES)
+    classes = tuple(resolve(settings[family]["_target_"]) for family in FAMILIES)
     return json.dumps(nodes), iters, built.batch_size, built.x.shape, built.task, classes
 
 

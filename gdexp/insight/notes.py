@@ -16,7 +16,7 @@ from gdexp.insight.checks import every_epoch
 from gdexp.insight.checks import gradient as gradient_check
 from gdexp.insight.dynamics import behaviour, convergence, stability
 from gdexp.insight.dynamics.curvature import curvature
-from gdexp.insight.dynamics.forecast import at_the_end, forecast
+from gdexp.insight.dynamics.forecast import Metrics, at_the_end, forecast
 
 
 def before(job: Job, built: Components, result: Result) -> None:
@@ -29,7 +29,7 @@ def before(job: Job, built: Components, result: Result) -> None:
     """
     known = forecast(job, built) if job.settings["check"]["forecast"] else None
     if known is not None:
-        result.forecast, result.path = known.metrics, known.path
+        result.forecast, result.path = Metrics(known), known.path
     notes = {
         **gradient_check.notes(job, built),
         "bias": bias_check.warning(job, built),

@@ -9,7 +9,6 @@ derivative is computed only where they disagree.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -98,7 +97,7 @@ def _key(job: Job, built: Components) -> Any:
     else:
         seed = settings["seed"]
     classes = tuple(capabilities.resolve(settings[family]["_target_"]) for family in FAMILIES)
-    return json.dumps(nodes), seed, built.data, built.batch_size, classes
+    return repr(nodes), seed, built.data, built.batch_size, classes
 
 
 def _starts_anywhere(job: Job) -> bool:
