@@ -10,9 +10,9 @@ from sweep_rows import BOUND, CURVATURE, START, descended, drawn, grid, losses, 
 
 from gdexp.insight.pictures.axes import swept
 from gdexp.insight.pictures.band import bands_of, moments
+from gdexp.insight.pictures.curves import curves_of
 from gdexp.insight.pictures.of_sweep import of_sweep
 from gdexp.insight.pictures.picture import Picture
-from gdexp.insight.pictures.sweep_curves import curves_of
 
 SEED_FACTORS = np.array([1.0, 1.1, 1.2])  # of the losses, as sweep_rows has them
 
@@ -65,7 +65,7 @@ def test_many_curves_are_a_sample_with_the_best_and_a_scale() -> None:
 
 
 def test_long_curves_are_thinned_and_keep_their_extremes() -> None:
-    from gdexp.insight.pictures.sweep_curves import _kept
+    from gdexp.insight.pictures.curves import _kept
 
     values = np.ones(10_000)
     values[1234], values[5678] = 9.0, 0.1

@@ -12,10 +12,10 @@ from gdexp.errors import counted
 from gdexp.insight.pictures import sweep_style as style
 from gdexp.insight.pictures.axes import SEED, Axis, Row
 from gdexp.insight.pictures.cells import facets
+from gdexp.insight.pictures.curves import Curve, Losses
 from gdexp.insight.pictures.ends import name_ends
 from gdexp.insight.pictures.picture import Picture
 from gdexp.insight.pictures.state import is_drawn
-from gdexp.insight.pictures.sweep_curves import Curve, Losses
 
 BANDS = 6  # at most; of more groups, so many are drawn
 SEEDS = 50  # of a group that are read at most

@@ -8,11 +8,11 @@ from typing import ParamSpec, TypeVar
 from gdexp.insight.pictures.axes import Row, chosen, swept
 from gdexp.insight.pictures.band import bands_of
 from gdexp.insight.pictures.cells import PANELS, facets
+from gdexp.insight.pictures.curves import Losses, curves_of
 from gdexp.insight.pictures.map import map_of
 from gdexp.insight.pictures.parallel import parallel_of
 from gdexp.insight.pictures.picture import Picture
 from gdexp.insight.pictures.profile import profile_of
-from gdexp.insight.pictures.sweep_curves import Losses, curves_of
 from gdexp.insight.pictures.sweep_style import defaults
 
 P = ParamSpec("P")

@@ -13,7 +13,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from gdexp.descent.numbers import short
-from gdexp.insight.report.drawn import Drawn, drawn
+from gdexp.insight.report.illustrations import Illustration, illustrations
 from gdexp.insight.report.view import Drawing, Section, Table, Value, View
 
 if TYPE_CHECKING:
@@ -33,10 +33,10 @@ def page(view: View) -> str:
     blocks = [block for section in sections for block in section.blocks]
     pictures = [block.picture for block in blocks if isinstance(block, Drawing)]
     rest = len(_render(view, [_without_drawings(section) for section in sections]).encode(*SAFE))
-    return _render(view, sections, drawn(pictures, view.limit - rest))
+    return _render(view, sections, illustrations(pictures, view.limit - rest))
 
 
-def _render(view: View, sections: Sequence[Section], pictures: Sequence[Drawn] = ()) -> str:
+def _render(view: View, sections: Sequence[Section], pictures: Sequence[Illustration] = ()) -> str:
     return _template().render(view=view, sections=sections, pictures=iter(pictures))
 
 
