@@ -13,20 +13,10 @@ from gdexp.descent.stopping import VALIDATION
 from gdexp.errors import counted
 from gdexp.insight.dynamics.curvature import Floats, curvature
 from gdexp.insight.dynamics.forecast import forecast
+from gdexp.insight.pictures.lines import draw_lines, legend
 from gdexp.insight.pictures.picture import Picture
-from gdexp.insight.pictures.style import (
-    INK,
-    ORANGE,
-    canvas,
-    curves,
-    epoch_axis,
-    label,
-    legend,
-    look,
-    number,
-    rows,
-    style,
-)
+from gdexp.insight.pictures.scales import epoch_axis
+from gdexp.insight.pictures.style import INK, ORANGE, canvas, label, look, number, rows, style
 from gdexp.manual import Loss
 
 TRAINING, HELD_OUT, FORECAST = "training", "validation", "forecast"
@@ -43,7 +33,7 @@ def picture(result: Result, built: Components | None) -> Picture:
         lines[FORECAST] = expected
     with style():
         figure, axes = canvas()
-        handles = curves(axes, lines)
+        handles = draw_lines(axes, lines)
         if HELD_OUT in lines:
             handles[HELD_OUT].set(**look(2))
         if FORECAST in lines:  # on top: it is hidden where a run goes as forecast
