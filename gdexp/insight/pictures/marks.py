@@ -95,7 +95,7 @@ def legend_below(figure: Figure, keys: Sequence[Any]) -> None:
 
     def fits(columns: int) -> bool:
         parts = np.array_split(widths, columns)
-        return sum(part.max() for part in parts) <= PER_INCH * figure.get_figwidth()
+        return bool(sum(part.max() for part in parts) <= PER_INCH * figure.get_figwidth())
 
     columns = next(filter(fits, range(len(keys), 1, -1)), 1)
     figure.legend(handles=keys, loc="outside lower center", ncols=columns, handletextpad=0.5)
