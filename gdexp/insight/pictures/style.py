@@ -130,7 +130,7 @@ def number(value: float, digits: int = 3) -> str:
     ('0.25', '1e-6', '2.89e4', '1230')
     """
     if 1 <= abs(value) < 1e4:
-        value, digits = float(f"{value:.{digits}g}"), 4
+        value, digits = float(f"{value:.{digits}g}"), max(digits, 4)
     return short(value, digits).replace("e-0", "e-")
 
 

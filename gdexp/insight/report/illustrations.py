@@ -10,6 +10,8 @@ from gdexp.insight.pictures.picture import Picture
 from gdexp.insight.report import inline, points
 from gdexp.insight.report.view import Table, Value
 
+WIDE = 7.5  # inches, above which two pictures beside each other are hard to read
+
 
 class Detail(NamedTuple):
     """How much of a picture is shown.
@@ -45,6 +47,7 @@ class Illustration:
         svg: its markup.
         points: what it says at which place.
         table: its numbers.
+        is_wide: whether it needs the width of the page.
     """
 
     title: str
@@ -52,6 +55,7 @@ class Illustration:
     svg: str
     points: Sequence[points.Group]
     table: Table
+    is_wide: bool
 
     @property
     def size(self) -> int:
@@ -86,6 +90,7 @@ def _illustration(picture: Picture, vector: str, detail: Detail) -> Illustration
         inline.labelled(svg, picture.description),
         points.points(picture.figure, detail.points),
         numbers(picture, detail.rows),
+        picture.figure.get_figwidth() > WIDE,
     )
 
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from gdexp.descent.numbers import short
+from gdexp.insight.pictures.style import number
 from gdexp.insight.report.illustrations import Illustration, illustrations
 from gdexp.insight.report.view import Drawing, Section, Table, Value, View
 
@@ -87,14 +87,14 @@ def cell(value: Value) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):
-        return short(value) if math.isfinite(value) else str(value).replace("nan", "NaN")
+        return number(value, 6) if math.isfinite(value) else str(value).replace("nan", "NaN")
     return str(value)
 
 
 def texts_of(table: Table) -> list[int]:
     """The columns, from 1, that are not numbers, and so stand left."""
     return [
-        number
-        for number, cells in enumerate(zip(*table.rows, strict=True), 1)
+        place
+        for place, cells in enumerate(zip(*table.rows, strict=True), 1)
         if any(isinstance(value, str | bool) for value in cells)
     ]
