@@ -122,7 +122,7 @@ def _story(name: str, values: Floats) -> str:
     low = int(finite[values[finite].argmin()])
     if values[low] == values[first] == values[last] == values[finite].max():
         text = f"The {name} is {start} in every epoch"
-    elif low != last and values[low] < values[last]:
+    elif number(values[low], 4) != end and values[low] < values[last]:
         text += f"; the smallest, {number(values[low], 4)}, is that of epoch {low + 1}"
     if missing := len(values) - len(finite):
         text += f"; it is not finite in {counted(missing, 'epoch')}"

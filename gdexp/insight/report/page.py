@@ -12,7 +12,7 @@ from dataclasses import replace
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from gdexp.insight.pictures.style import number
+from gdexp.descent.numbers import short
 from gdexp.insight.report.illustrations import Illustration, illustrations
 from gdexp.insight.report.view import Drawing, Section, Table, Value, View
 
@@ -87,7 +87,7 @@ def cell(value: Value) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):
-        return number(value, 6) if math.isfinite(value) else str(value).replace("nan", "NaN")
+        return short(value) if math.isfinite(value) else str(value).replace("nan", "NaN")
     return str(value)
 
 
