@@ -27,8 +27,9 @@ import gdexp
 from gdexp.descent.stopping import VALIDATION
 from gdexp.descent.thinning import thin
 from gdexp.insight.pictures import loss
+from gdexp.insight.pictures.lines import FEW
 from gdexp.insight.pictures.of_runs import of_runs
-from gdexp.insight.pictures.style import FEW, rows
+from gdexp.insight.pictures.style import rows
 
 # What a run's pictures show
 
