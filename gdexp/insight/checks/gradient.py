@@ -24,6 +24,7 @@ from gdexp.insight.checks.probe import Probe
 from gdexp.insight.checks.verdict import Verdict, judge
 
 KEPT = 256  # checks held in memory
+OURS = ("gdexp.manual.", "gdexp.pytorch.", "torch.")  # whose classes are as they declare
 
 
 @dataclass(frozen=True)
@@ -79,11 +80,37 @@ def metrics(job: Job, built: Components) -> dict[str, float]:
     return {"gradient_error": verdict.error, "gradient_ratio": verdict.ratio}
 
 
-def climbs(job: Job, built: Components) -> bool:
-    """Whether a run climbs the loss, because a sign is wrong."""
+def undeclared_multiple(job: Job, built: Components) -> float | None:
+    """By what the gradient source is multiplied that is not declared; 1 if nothing is wrong.
+
+    None if it is no positive multiple of the derivative, or the loss or the updater is wrong: then
+    nothing else that is known of such a run holds.
+    """
+    targets = [str(job.settings[family]["_target_"]) for family in FAMILIES]
+    if all(target.startswith(OURS) for target in targets):
+        return 1.0
     checked = check(job, built)
     cause = checked.gradient.cause if checked.gradient is not None else None
-    return bool(checked.updater) or (cause is not None and (cause.multiple or 0) < 0)
+    if checked.loss or checked.updater:
+        return None
+    if cause is None:
+        return 1.0
+    factor = (cause.multiple or 0.0) / declared_multiple(job, built)
+    return factor if factor > 0 else None
+
+
+def declared_multiple(job: Job, built: Components) -> float:
+    """The gradient source as a multiple of the derivative of the loss, by what both declare.
+
+    Returns:
+        n or 1/n if one is a sum over the n rows of an update and the other a mean; else 1.
+    """
+    match tuple(capabilities.reduction(job.settings, f) for f in ("gradient", "loss")):
+        case ("sum", "mean"):
+            return float(built.batch_size or len(built.y))
+        case ("mean", "sum"):
+            return 1 / (built.batch_size or len(built.y))
+    return 1.0
 
 
 def _key(job: Job, built: Components) -> Any:

@@ -12,6 +12,7 @@ from gdexp.descent.build import Components
 from gdexp.descent.numbers import short
 from gdexp.descent.result import Result
 from gdexp.descent.trajectory import FloatArray, Trajectory
+from gdexp.insight.checks.gradient import OURS
 from gdexp.insight.dynamics.convergence import DECAYS
 from gdexp.insight.dynamics.curvature import Curvature
 from gdexp.insight.dynamics.path import Path
@@ -178,9 +179,17 @@ def deviation(job: Job, loss: FloatArray, path: Path, eps: float) -> str:
     i = int(differs.argmax())
     return (
         f"the loss of epoch {int(epochs[i])} is {short(actual[i])}, and {short(expected[i])} was "
-        f"forecast: gradient={job.choices['gradient']}, loss={job.choices['loss']} or "
-        f"updater={job.choices['updater']} computes something else than its class declares."
+        f"forecast: {_suspects(job)} computes something else than its class declares."
     )
+
+
+def _suspects(job: Job) -> str:
+    """The classes that may compute something else than they declare: those of the user's own."""
+    chosen = [f"{name}={job.choices[name]}" for name in ("gradient", "loss", "updater")]
+    targets = (str(job.settings[word.partition("=")[0]]["_target_"]) for word in chosen)
+    own = [word for word, t in zip(chosen, targets, strict=True) if not t.startswith(OURS)]
+    *others, last = own or chosen
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 @lru_cache(maxsize=64)
