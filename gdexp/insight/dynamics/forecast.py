@@ -101,12 +101,13 @@ class Forecast:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """The forecast by metric name, without ``forecast/``."""
+        """The forecast by metric name, without ``forecast/``, and without what others say too."""
+        follows = self.path is not None  # then lr is a setting, and the share its ratio
         known = {
             "curvature": self.curvature,
-            "smallest_curvature": self.smallest,
+            "smallest_curvature": None if self.smallest == self.curvature else self.smallest,
             "largest_lr": self.largest_lr,
-            "lr_over_largest": self.lr_over_largest,
+            "lr_over_largest": None if follows else self.lr_over_largest,
             "contraction": self.contraction,
             "epochs": self.epochs,
             "exceeds_epoch": self.exceeds_epoch,
