@@ -279,3 +279,24 @@ def test_the_bound_is_drawn_only_where_each_run_has_one() -> None:
     adam = [each for each in rows if each["updater"] == "Adam"]
     (axes,) = panels(drawn([each | {"iters": i} for each in adam for i in ("5", "9")])["map"])
     assert not lines(axes, "forecast/largest_lr")
+
+
+def test_all_texts_are_plain_and_lie_within_the_picture() -> None:
+    rows = grid(lr=LRS, iters=ITERS)
+    rows[0] = row(0, None, "failed", lr=0.001, iters=5)
+    rows[5] |= {"outcome": "diverged"}
+    picture = drawn(rows)["map"]
+    assert b"mathdefault" not in picture.svg()
+    (legend,) = picture.figure.legends
+    box, page = legend.get_window_extent(), picture.figure.bbox
+    assert len(legend.get_texts()) == 7
+    assert page.x0 <= box.x0
+    assert box.x1 <= page.x1
+
+
+@pytest.mark.parametrize(("side", "are_written"), [(4, True), (10, True), (11, False)])
+def test_numbers_are_written_where_they_can_be_read(side: int, are_written: bool) -> None:
+    rows = grid(lr=np.geomspace(0.001, 0.1, side).tolist(), iters=range(10, 10 * side + 10, 10))
+    (axes,) = panels(drawn(rows)["map"])
+    assert len(axes.texts) == side**2 * are_written
+    assert all(text.get_fontsize() >= 6 for text in axes.texts)
