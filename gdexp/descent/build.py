@@ -196,6 +196,8 @@ def rebuild(settings: Mapping[str, Any], features: int, outputs: int) -> Predict
 
 def _check_shape(job: Job, built: Components, outputs: int) -> None:
     x = built.x[:2]
+    if hasattr(x, "clone"):  # a module may change it in place, and runs share the rows
+        x = x.clone()
     with refusing("predictor"):
         shape = built.predict(x).shape
     expected = (len(x),) if outputs == 1 else (len(x), outputs)

@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_gradient_check import BIAS, checked, composed
+from test_gradient_check import BIAS, checked, composed, job_of
 
 from gdexp import run
 from gdexp.descent.build import build
 from gdexp.descent.result import FORECAST, Result
+from gdexp.insight.checks import every_epoch, gradient
 from gdexp.insight.checks import updater as updater_check
 from gdexp.insight.checks.wording import number, told_apart
+from gdexp.insight.dynamics.forecast import forecast
 
 STUDENTS = """
 import numpy as np
@@ -225,10 +227,38 @@ def test_factors_and_differences_in_words() -> None:
     assert told_apart(-8424.1, -8424.25) == ("-8424.1", "-8424.2")
 
 
+def mutating(features: int) -> Any:
+    import torch
+
+    class Mutating(torch.nn.Linear):
+        def forward(self, x: Any) -> Any:
+            print("mutating")
+            return super().forward(x.mul_(1.5))
+
+    return Mutating(features, 1)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("check", ["first", "every"])
+def test_components_that_change_their_rows_do_not_change_those_of_the_run(
+    check: str, dtype: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = "step=model", "data=synthetic", f"check.gradient={check}", f"dtype={dtype}"
+    job = job_of(*words)
+    job.settings["predictor"] = {"_target_": f"{__name__}.mutating"}
+    built = build(job)
+    x, y = built.x.clone(), built.y.clone()
+    capsys.readouterr()
+    every_epoch.watch(job, built)
+    gradient.check(job, built)
+    forecast(job, built)
+    assert capsys.readouterr().out == ""
+    assert built.x.equal(x)
+    assert built.y.equal(y)
+
+
 @pytest.mark.parametrize("fault", ["seven", "unrelated"])
 def test_classes_of_this_package_need_no_check(fault: str) -> None:
-    from gdexp.insight.checks import gradient
-
     job = composed(("step=manual",))
     assert gradient.undeclared_multiple(job, build(job)) == 1
     notes: dict[str, Any] = checked("step=manual", gradient={"of": "ByHand", "fault": fault})[0]

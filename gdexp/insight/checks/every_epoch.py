@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 
 import numpy as np
 
@@ -23,13 +22,14 @@ class Watched:
     """A gradient source whose last gradient of each epoch is held against the derivative.
 
     Args:
+        job: the run.
         source: the run's own, which does the work.
         probe: over the run's rows.
         epoch: the last epoch before it is called.
     """
 
-    def __init__(self, source: Gradient, probe: Probe, epoch: int) -> None:
-        self._source, self._probe = source, probe
+    def __init__(self, job: Job, source: Gradient, probe: Probe, epoch: int) -> None:
+        self._job, self._source, self._probe = job, source, probe
         self.tracked = getattr(source, "tracked", False)
         self.epoch = epoch
         self.first = ""
@@ -54,15 +54,14 @@ class Watched:
         self.epoch += 1
         probe = self._probe
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
+            with undisturbed(self._job):
                 if self._rows[0] is not probe.x:  # a minibatch
                     probe.x, probe.y = self._rows
                     probe.reference = probe.reference.on(*self._rows)
                 point = probe.point(self._at, self._given)
                 self._largest = max(self._largest, self._length(point))
                 self._judge(point)
-        except Exception:  # it is the run's own error, which the run shows
+        except (Exception, SystemExit):  # it is the run's own error, which the run shows
             return math.nan
         size = max(self._length(point), probe.root * self._largest)
         return distance(probe, point) / size if size else math.nan
@@ -103,8 +102,8 @@ def watch(job: Job, built: Components, after: int = 0) -> None:
         with undisturbed(job):
             rows = next(iter(built.batches(1))) if built.batches is not None else None
             probe = Probe(job, built, rows or (built.x, built.y))
-            watched = Watched(built.gradient, probe, after) if probe.is_usable() else None
-    except Exception:  # it is the run's own error, which the run shows
+            watched = Watched(job, built.gradient, probe, after) if probe.is_usable() else None
+    except (Exception, SystemExit):  # it is the run's own error, which the run shows
         return
     if watched is not None:
         built.gradient = watched

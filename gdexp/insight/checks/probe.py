@@ -10,7 +10,17 @@ from gdexp.config import capabilities
 from gdexp.config.job import Job
 from gdexp.descent.build import Components
 from gdexp.descent.predictors import to_numpy
-from gdexp.insight.checks.reference import Floats, Reference, Slope, Values, copied, dot, moved, put
+from gdexp.insight.checks.reference import (
+    Floats,
+    Reference,
+    Slope,
+    Values,
+    copied,
+    dot,
+    moved,
+    put,
+    rows_copied,
+)
 from gdexp.types import Array
 
 NUMBERS = 100_000  # rows times the numbers of a row or of the parameters, whichever are more
@@ -151,13 +161,13 @@ class Probe:
 
 
 def sample(built: Components, parameters: Values) -> tuple[Array, Array]:
-    """Some of the training rows, evenly spread: so many that they take about 0.1 ms to read."""
+    """Copies of some training rows, evenly spread: so many that they take 0.1 ms to read."""
     n = min(built.batch_size or len(built.y), len(built.y))
     numbers = sum(value.size for value in parameters.values())
     width = max(numbers, built.data.fitted.width)
     rows = min(n, MOST_ROWS, max(FEWEST_ROWS, NUMBERS // width))
     step = len(built.y) // rows
-    return built.x[::step][:rows], built.y[::step][:rows]
+    return rows_copied(built.x[::step][:rows]), rows_copied(built.y[::step][:rows])
 
 
 def as_values(gradients: dict[str, Array], at: Values) -> Values:

@@ -26,6 +26,11 @@ class Slope(NamedTuple):
     noise: float
 
 
+def rows_copied(rows: Array) -> Array:
+    """A copy of rows that a component may change."""
+    return rows.detach().clone() if hasattr(rows, "detach") else rows.copy()
+
+
 def put(parameters: Parameters, values: Mapping[str, Floats]) -> None:
     """Overwrite parameters in place, in their own precision."""
     for name, value in values.items():
@@ -75,8 +80,10 @@ class Reference:
     def of(cls, built: Components, x: Array, y: Array) -> Reference:
         """The reference of a run's components on these rows.
 
-        A module that computes in float32 only is differentiated in float32.
+        A module that computes in float32 only is differentiated in float32. The rows are copied,
+        since a component may change them in place.
         """
+        x, y = rows_copied(x), rows_copied(y)
         is_torch = hasattr(x, "detach")
         try:
             predictor, loss = copy.deepcopy((built.predictor, built.loss))
@@ -146,6 +153,7 @@ class Reference:
 
     def on(self, x: Array, y: Array) -> Reference:
         """The reference on other rows."""
+        x, y = rows_copied(x), rows_copied(y)
         if hasattr(x, "detach"):
             x, y = (rows.to(self.x.device) for rows in (x, y))
             x, y = (rows.to(old.dtype) for rows, old in ((x, self.x), (y, self.y)))

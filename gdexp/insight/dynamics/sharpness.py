@@ -21,6 +21,7 @@ from gdexp.descent.build import Components
 from gdexp.descent.predictors import to_numpy
 from gdexp.descent.trial import undisturbed
 from gdexp.errors import brief
+from gdexp.insight.checks.reference import rows_copied
 from gdexp.insight.dynamics.curvature import LARGEST, Floats
 from gdexp.insight.dynamics.lanczos import largest_eigenvalue
 from gdexp.manual import Logistic
@@ -79,7 +80,7 @@ def _by_products(job: Job, built: Components, products: int) -> float | str:
 
     predictor, loss = copy.deepcopy((built.predictor, built.loss))
     every = -(-len(built.y) // ROWS)
-    x, y = built.x[::every], built.y[::every]
+    x, y = (rows_copied(rows[::every]) for rows in (built.x, built.y))
     y_pred, again = (predictor(x).detach() for _ in range(2))
     if not y_pred.equal(again):
         return f"predictor={job.choices['predictor']} draws random numbers"
