@@ -37,6 +37,8 @@ class Parser(argparse.ArgumentParser):
 
 
 NEWEST = "the last sweep if the newest run belongs to one, else the newest 20 runs"
+SHOWN = "the sweep of the newest run, else that run"  # by plot and report
+SWEEPS = "A sweep is named by its id, its folder, the id of its summary run, or the word last."
 LISTED = 5  # runs that are not heard from
 
 
