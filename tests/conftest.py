@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import io
 import os
 import shutil
 import signal
@@ -15,9 +13,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import composition_helpers
 import pytest
 from helpers import CLI, PATIENCE, Ended, clean_environment, eventually, process, required
-from omegaconf import OmegaConf
 from sweep_helpers import TYPED
 
 # Started in the background, a shell's commands ignore Ctrl-C, as do the processes they start;
@@ -25,22 +23,7 @@ from sweep_helpers import TYPED
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
-_load = OmegaConf.load
-_loaded: dict[tuple[str, str], Any] = {}
-
-
-def _load_once(file: Any) -> Any:
-    """A YAML file as OmegaConf loads it; the same text, as each command's, is parsed once."""
-    if not isinstance(file, io.TextIOWrapper):
-        return _load(file)
-    key = file.name, file.read()
-    if key not in _loaded:
-        file.seek(0)
-        _loaded[key] = _load(file)
-    return copy.deepcopy(_loaded[key])
-
-
-OmegaConf.load = staticmethod(_load_once)  # type: ignore[method-assign]
+composition_helpers.remember()
 
 
 @pytest.fixture(autouse=True)

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from gdexp.insight.pictures.curves import Curve
 from gdexp.insight.pictures.of_sweep import of_sweep
 from gdexp.insight.pictures.picture import Picture
-from gdexp.insight.pictures.sweep_curves import Curve
 
 CURVATURE, START = 15.0, 30.0
 BOUND = 2 / CURVATURE

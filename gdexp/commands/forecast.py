@@ -63,7 +63,10 @@ def _forecast(args: Namespace) -> None:
     with session(args.config_dir):
         jobs = _jobs(args)
         is_run = jobs[0].number is None
-        common.show("\n".join(page(*_examined(jobs[0])) if is_run else _table(jobs)))
+        if not is_run:
+            return common.show("\n".join(_table(jobs)))
+        job, known, faults = _examined(jobs[0])
+        return common.show("\n".join(page(job, known, [*faults.values()])))
 
 
 def _jobs(args: Namespace) -> list[Job]:
@@ -105,21 +108,27 @@ def _check_sweeper(config: DictConfig) -> None:
         )
 
 
-def _examined(job: Job) -> tuple[Job, Forecast | str]:
-    """The run, with the settings of what it continues, and its forecast or why there is none."""
+def _examined(job: Job) -> tuple[Job, Forecast | str, dict[str, str]]:
+    """The run, with the settings of what it continues, its forecast or why not, and its faults."""
     from gdexp.experiment import assembled
+    from gdexp.insight.checks import gradient
     from gdexp.insight.dynamics.forecast import examine
 
     new, built, _ = assembled(job)
-    return new, examine(new, built)
+    known = examine(new, built)
+    if getattr(known, "motion", None) and gradient.undeclared_multiple(new, built) == 1:
+        return new, known, {}  # what is declared, such as a sum, is part of the forecast
+    return new, known, {kind: note for kind, note in gradient.notes(new, built).items() if note}
 
 
 def _table(jobs: Sequence[Job]) -> Iterator[str]:
     """A line for each run of a sweep."""
     rows: list[list[str]] = [["", "lr", "largest lr", "contraction", "epochs", "10x in epoch"]]
     reasons: Counter[str] = Counter()
+    faults: dict[str, str] = {}
     for job in jobs[:LISTED]:
-        _, known = _examined(job)
+        _, known, wrong = _examined(job)
+        faults = wrong | faults
         name = " ".join(job.typed) or "defaults"
         if isinstance(known, str):
             reasons[known] += 1
@@ -138,3 +147,4 @@ def _table(jobs: Sequence[Job]) -> Iterator[str]:
         yield f"no forecast of {counted(count, 'run')}: {reason}"
     if (more := len(jobs) - LISTED) > 0:
         yield f"and {counted(more, 'run')} more"
+    yield from faults.values()

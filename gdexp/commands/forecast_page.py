@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 from gdexp.config import capabilities
@@ -18,18 +18,22 @@ REACHED = f"the loss has lost all but {REDUCED:g} of its excess over the smalles
 Line: TypeAlias = tuple[str, str]
 
 
-def page(job: Job, known: Forecast | str) -> Iterator[str]:
+def page(job: Job, known: Forecast | str, faults: Sequence[str] = ()) -> Iterator[str]:
     """The forecast of one run, in lines.
 
     Args:
         job: the run.
         known: its forecast, or why there is none.
+        faults: what the check of the gradient says.
     """
     if isinstance(known, str):
-        return iter([f"No forecast can be given: {known}."])
-    lines = [*_curvature(job, known), *_bound(job, known), *_course(job, known)]
-    width = max(len(name) for name, _ in lines)
-    return (f"{name:<{width}}  {text}" for name, text in lines)
+        yield f"No forecast can be given: {known}."
+    else:
+        bound = _bound(job, known, is_faulty=bool(faults))
+        lines = [*_curvature(job, known), *bound, *_course(job, known)]
+        width = max(len(name) for name, _ in lines)
+        yield from (f"{name:<{width}}  {text}" for name, text in lines)
+    yield from faults
 
 
 def _curvature(job: Job, known: Forecast) -> Iterator[Line]:
@@ -44,12 +48,19 @@ def _curvature(job: Job, known: Forecast) -> Iterator[Line]:
         yield "curvature", f"from {smallest} to {number}, everywhere"
     if known.motion is not None and known.motion.multiple != 1:
         family = "loss" if capabilities.of(job.settings, "gradient", "tracked") else "gradient"
-        rows = f"{known.motion.multiple:g} rows"
-        yield "", f"since {family}={job.choices[family]} is a sum over {rows}, not a mean"
+        times = f"{known.motion.multiple:g}"
+        if capabilities.reduction(job.settings, family) == "sum":
+            text = f"{family}={job.choices[family]} is a sum over {times} rows, not a mean"
+        else:
+            text = f"gradient={job.choices['gradient']} is {times} times the derivative"
+        yield "", f"since {text}"
 
 
-def _bound(job: Job, known: Forecast) -> Iterator[Line]:
+def _bound(job: Job, known: Forecast, *, is_faulty: bool) -> Iterator[Line]:
     name = f"largest {name_of_lr(job)}"
+    if known.motion is None and is_faulty:
+        yield name, "not known, because of the fault below"
+        return
     if known.largest_lr is None or known.motion is None:
         yield name, f"not known in advance with {unknown(job, is_quadratic=known.is_exact)}"
         return

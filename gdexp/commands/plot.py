@@ -87,7 +87,7 @@ def _drawn(
     runs = selected.runs
     if selected.sweep_id is not None:
         from gdexp.insight.pictures.of_sweep import of_sweep
-        from gdexp.sweep.drawn import losses_of, rows_of
+        from gdexp.sweep.rows import losses_of, rows_of
 
         heading = f"sweep {selected.sweep_id}: {counted(len(runs), 'run')}"
         pictures = [*of_sweep(rows_of(runs), losses_of(store), axes)]

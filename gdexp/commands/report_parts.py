@@ -19,6 +19,8 @@ from gdexp.tracking.store import Store
 NOTE = "mlflow.note.content"
 LONGEST = 200  # characters of a setting in a table
 MORE = 3  # distinct values of a fact that are named
+DIGEST = "digest of the data"
+SHOWN_ELSEWHERE = (DIGEST, TAGS[HASH])  # with the data set, and as the settings themselves
 
 
 def asked_and_noted(run: RecordedRun, *, multirun: bool = False) -> tuple[str, str]:
@@ -57,7 +59,7 @@ def data_section(store: Store, runs: Sequence[RecordedRun]) -> Section:
     """The data sets of the runs."""
     digests: dict[Value, RecordedRun] = {}
     for run in runs:
-        digests.setdefault(Conditions.recorded(run).facts.get("digest of the data"), run)
+        digests.setdefault(Conditions.recorded(run).facts.get(DIGEST), run)
     blocks: list[Block] = []
     for run in list(digests.values())[:MORE]:
         if (dataset := store.dataset(run)) is not None:
@@ -94,7 +96,7 @@ def environment_section(runs: Sequence[RecordedRun]) -> Section:
     values: dict[str, dict[str, None]] = {}
     for run in runs:
         for name, value in Conditions.recorded(run).facts.items():
-            if value is not None and name != TAGS[HASH]:  # settings are shown themselves
+            if value is not None and name not in SHOWN_ELSEWHERE:
                 values.setdefault(name, {})[str(value)] = None
     rows = [(name, _listed(list(several))) for name, several in values.items()]
     blocks = [facts("Versions and machine", rows)] if rows else []

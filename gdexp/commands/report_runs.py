@@ -100,7 +100,7 @@ def _notes(chosen: Selection, rows: Sequence[Row]) -> list[str]:
 
 def _pictures(store: Store, chosen: Selection) -> list[Block]:
     from gdexp.insight.pictures.of_sweep import of_sweep
-    from gdexp.sweep.drawn import losses_of, rows_of
+    from gdexp.sweep.rows import losses_of, rows_of
 
     if chosen.sweep_id is None:
         return parts.pictures(_curves(store, chosen.runs))

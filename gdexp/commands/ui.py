@@ -49,7 +49,7 @@ def _port(text: str) -> int:
 
 
 def _show(args: argparse.Namespace) -> int:
-    from gdexp.sweep.pictured import own_sweep
+    from gdexp.sweep.pictures import own_sweep
     from gdexp.tracking.connect import open_existing
     from gdexp.tracking.migration import ready_for_mlflow
     from gdexp.tracking.query import select
@@ -87,7 +87,7 @@ def _log_pictures(store: Store, sweep: Selection | None) -> None:
     """Add the pictures of a sweep to its summary run; the pages open all the same if that fails."""
     if sweep is None:
         return
-    from gdexp.sweep.pictured import log_pictures
+    from gdexp.sweep.pictures import log_pictures
 
     try:
         log_pictures(store, sweep)

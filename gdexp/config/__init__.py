@@ -1,3 +1,3 @@
 """From a command line to a job: settings and their ranges, composing, checking."""
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"

@@ -11,6 +11,7 @@ import inspect
 import pkgutil
 import sys
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Literal, TypeAlias
 
 from gdexp.config import schema
@@ -83,7 +84,19 @@ def declared(target: Any, capability: str, default: Any = None) -> Any:
     if isinstance(target, str):
         if target.startswith("torch."):
             return TORCH.get(target, {}).get(capability, default)
+        if target.startswith("gdexp."):
+            value = _ours(target, capability)
+            return default if value is None else value
         target = resolve(target)
+    return _declared(target, capability, default)
+
+
+@cache  # for sweeps; a user's own class may be defined anew
+def _ours(target: str, capability: str) -> Any:
+    return _declared(resolve(target), capability, None)
+
+
+def _declared(target: Any, capability: str, default: Any) -> Any:
     if not inspect.isclass(target):
         return getattr(target, capability, default)
     for kind in target.__mro__[: 1 if capability == "vectorized" else None]:

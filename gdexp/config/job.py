@@ -79,8 +79,7 @@ class Job:
     @property
     def command(self) -> str:
         """The command that starts this run, quoted for the shell where it must be."""
-        words = (shlex.quote(w) if SPECIAL.search(w) else w for w in self.typed)
-        return " ".join(["python -m gdexp", *words])
+        return quoted("python -m gdexp", self.typed)
 
     @cached_property
     def config_hash(self) -> str:
@@ -135,3 +134,12 @@ def _leaves(prefix: str, node: dict[str, Any]) -> Iterator[tuple[str, Any]]:
             yield from _leaves(f"{prefix}.{key}", value)
         else:
             yield f"{prefix}.{key}", value
+
+
+def quoted(command: str, words: Sequence[str]) -> str:
+    """A command with these words, quoted for the shell where they must be.
+
+    >>> quoted("python -m gdexp -m", ["lr=0.1,0.2", "iters=range(5,55,5)"])
+    "python -m gdexp -m lr=0.1,0.2 'iters=range(5,55,5)'"
+    """
+    return " ".join([command, *(shlex.quote(w) if SPECIAL.search(w) else w for w in words)])

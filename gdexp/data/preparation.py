@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from gdexp.config.capabilities import resolve
 from gdexp.config.job import Job
 from gdexp.config.paths import absolute
 from gdexp.config.settings import Preparation
@@ -56,7 +57,8 @@ class Origin(NamedTuple):
         own = {key: value for key, value in settings.items() if key not in vars(Preparation())}
         strings = {key: value for key, value in own.items() if value and isinstance(value, str)}
         files = tuple(file for key in strings for file in _files(strings[key], key == "path"))
-        return cls(make, pkgutil.resolve_name(own["_target_"]), json.dumps(own), files)
+        kind = resolve(own["_target_"]) or pkgutil.resolve_name(own["_target_"])
+        return cls(make, kind, json.dumps(own), files)
 
     def source(self) -> Any:
         """The Dataset, or the Source that reads it."""

@@ -14,6 +14,7 @@ from typing import Any
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
+from gdexp.config.capabilities import resolve
 from gdexp.config.job import Job
 from gdexp.config.passwords import with_passwords
 from gdexp.config.trust import targets
@@ -59,7 +60,7 @@ def option(job: Job, family: str, **sizes: int) -> Any:
     """
     node = job.settings[family]
     with refusing(family):
-        target = pkgutil.resolve_name(node["_target_"])
+        target = resolve(node["_target_"]) or pkgutil.resolve_name(node["_target_"])
         accepted = _parameters(target) if sizes else ()
         node = {name: size for name, size in sizes.items() if name in accepted} | node
         node = with_floats(str(node["_target_"]), node)

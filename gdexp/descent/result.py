@@ -75,7 +75,7 @@ class Result:
     continue_from: str | None = None
     notes: dict[str, str] = field(default_factory=dict)
     checks: dict[str, float] = field(default_factory=dict)
-    forecast: dict[str, float] = field(default_factory=dict)
+    forecast: Mapping[str, float] = field(default_factory=dict)
     behaviour: str = ""
     decades: tuple[int, ...] = ()
     path: Any = field(default=None, repr=False)

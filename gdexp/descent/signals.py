@@ -111,6 +111,13 @@ def signalled() -> bool:
     return _received is not None
 
 
+def is_of_signal(error: BaseException) -> bool:
+    """Whether a signal may have raised an exception, rather than the code that it came from."""
+    if not isinstance(error, KeyboardInterrupt):
+        return False
+    return not _is_handling or (_received is not None and not _shielded)
+
+
 def ending() -> None:
     """End the process at the first signal, with the signal's exit code.
 

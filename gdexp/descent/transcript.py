@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import TextIO
 
 from gdexp.descent.numbers import short
@@ -47,8 +48,9 @@ class Transcript:
 
     def epochs(self, trajectory: Trajectory) -> None:
         """Write the lines due for the epochs recorded since the last call."""
-        for epoch in range(self._next, trajectory.length + 1, self.every):
-            self._write(self._line(epoch, trajectory))
+        due = range(self._next, trajectory.length + 1, self.every)
+        for epoch, line in zip(due, self._described(due, trajectory), strict=True):
+            self._write(line)
             self._next = epoch + self.every
 
     def end(self, trajectory: Trajectory, prediction: float) -> None:
@@ -56,7 +58,7 @@ class Transcript:
         self.epochs(trajectory)
         last, written = trajectory.length, self._next - self.every
         if self._is_default and last > max(0, written):
-            self._write(self._line(last, trajectory))
+            self._write(*self._described([last], trajectory))
         self.prediction("after", prediction)
 
     def _write(self, line: str) -> None:
@@ -67,19 +69,26 @@ class Transcript:
             except BrokenPipeError:  # the reader has left, as `| head` does; the run goes on
                 self._stream = None
 
-    def _line(self, epoch: int, trajectory: Trajectory) -> str:
-        row, number = epoch - 1, self._number
-        words = [f"loss = {number(trajectory.loss[row], 8)}"]
-        if len(trajectory.names) <= FEW:
-            parameters = [f"{n} = {number(v[row], 3)}" for n, v in trajectory.parameters.items()]
-            slopes = [number(values[row], 3) for values in trajectory.gradients.values()]
-            gradient = slopes[0] if len(slopes) == 1 else f"({', '.join(slopes)})"
-            words = [*parameters, *words, f"gradient = {gradient}"]
-        else:
-            words.append(f"gradient norm = {short(gradient_norm(trajectory, row))}")
-        if VALIDATION in trajectory.measures:
-            words.append(f"validation = {number(trajectory.measured[VALIDATION][row], 8)}")
-        return f"epoch {epoch}: {', '.join(words)}"
+    def _described(self, epochs: Sequence[int], trajectory: Trajectory) -> Iterator[str]:
+        """The line of each of these epochs."""
+        if not epochs:
+            return
+        number, loss = self._number, trajectory.loss
+        parameters, slopes = trajectory.parameters.items(), [*trajectory.gradients.values()]
+        validation = trajectory.measured.get(VALIDATION)
+        for epoch in epochs:
+            row = epoch - 1
+            words = [f"loss = {number(loss[row], 8)}"]
+            if len(slopes) <= FEW:
+                gradients = [number(values[row], 3) for values in slopes]
+                gradient = gradients[0] if len(slopes) == 1 else f"({', '.join(gradients)})"
+                named = [f"{name} = {number(values[row], 3)}" for name, values in parameters]
+                words = [*named, *words, f"gradient = {gradient}"]
+            else:
+                words.append(f"gradient norm = {short(gradient_norm(trajectory, row))}")
+            if validation is not None:
+                words.append(f"validation = {number(validation[row], 8)}")
+            yield f"epoch {epoch}: {', '.join(words)}"
 
     def _number(self, value: float, decimals: int) -> str:
         is_short = self._is_default and abs(value) >= LARGE

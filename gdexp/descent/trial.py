@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import pkgutil
 import threading
 import traceback
 import warnings
@@ -20,11 +19,13 @@ from typing import Any
 
 import numpy as np
 
+from gdexp.config.capabilities import resolve
 from gdexp.config.job import Job
 from gdexp.config.schema import FAMILIES
 from gdexp.descent import predictors
 from gdexp.descent.build import Components, build
 from gdexp.descent.generators import preserved
+from gdexp.descent.signals import is_of_signal
 from gdexp.errors import ConfigError, brief
 from gdexp.types import Array, Parameters
 
@@ -38,7 +39,7 @@ _passed: set[Any] = set()
 _alone = threading.RLock()  # stdout, warnings and generators are those of all threads
 
 
-class _OwnError(Exception):
+class OwnError(Exception):
     """A user's own code raised."""
 
 
@@ -60,7 +61,7 @@ def check(job: Job, built: Components) -> None:
     rows = len(built.y)
     if built.batch_size:  # those of the last minibatch, which may be smaller
         rows = rows % built.batch_size or built.batch_size
-    with undisturbed(job), contextlib.suppress(_OwnError, SystemExit):
+    with contextlib.suppress(OwnError), undisturbed(job):
         try:
             _update(job, build(job), min(rows, ROWS))
         except ConfigError:
@@ -102,14 +103,19 @@ def _key(job: Job, built: Components) -> Any:
     nodes = {name: settings[name] for name in (*FAMILIES, "scheduler", "dtype", "device")}
     nodes["updater"] = {k: v for k, v in nodes["updater"].items() if v != settings["lr"]}
     iters = settings["iters"] if built.scheduler is not None else None
-    classes = tuple(pkgutil.resolve_name(settings[family]["_target_"]) for family in FAMILIES)
+    classes = tuple(resolve(settings[family]["_target_"]) for family in FAMILIES)
     return json.dumps(nodes), iters, built.batch_size, built.x.shape, built.task, classes
 
 
 @contextlib.contextmanager
 def undisturbed(job: Job) -> Iterator[None]:
-    """Without output, warnings and lasting draws."""
+    """Without output, warnings and lasting draws; what is computed here does not end the process.
+
+    Raises:
+        OwnError: a component called sys.exit, or raised KeyboardInterrupt.
+    """
     with (
+        _contained(),
         _alone,
         preserved(job),
         warnings.catch_warnings(),
@@ -118,6 +124,16 @@ def undisturbed(job: Job) -> Iterator[None]:
     ):
         warnings.simplefilter("ignore")
         yield
+
+
+@contextlib.contextmanager
+def _contained() -> Iterator[None]:
+    try:
+        yield
+    except BaseException as error:
+        if isinstance(error, Exception) or is_of_signal(error):
+            raise
+        raise OwnError(brief(error)) from error
 
 
 @contextlib.contextmanager
@@ -131,7 +147,7 @@ def _blaming(job: Job, family: str) -> Iterator[None]:
         if LEAF in str(error):
             raise ConfigError(_of_leaf(job, family)) from error
         if _is_own(error):
-            raise _OwnError from error
+            raise OwnError from error
         raise ConfigError(f"{family}={job.choices[family]}: {brief(error)}.") from error
 
 
@@ -228,7 +244,7 @@ def _check_end(job: Job, built: Components) -> None:
         built.scheduler.try_step(iters)
     except Exception as error:
         if _is_own(error):
-            raise _OwnError from error
+            raise OwnError from error
         raise ConfigError(
             f"scheduler: {brief(error)}. The schedule must last for the {iters} epochs of "
             f"iters={iters}."

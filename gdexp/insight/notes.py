@@ -16,7 +16,8 @@ from gdexp.insight.checks import every_epoch
 from gdexp.insight.checks import gradient as gradient_check
 from gdexp.insight.dynamics import behaviour, convergence, stability
 from gdexp.insight.dynamics.curvature import curvature
-from gdexp.insight.dynamics.forecast import at_the_end, forecast
+from gdexp.insight.dynamics.forecast import Metrics, at_the_end, forecast
+from gdexp.insight.dynamics.motion import is_derivative
 
 
 def before(job: Job, built: Components, result: Result) -> None:
@@ -29,7 +30,7 @@ def before(job: Job, built: Components, result: Result) -> None:
     """
     known = forecast(job, built) if job.settings["check"]["forecast"] else None
     if known is not None:
-        result.forecast, result.path = known.metrics, known.path
+        result.forecast, result.path = Metrics(known), known.path
     notes = {
         **gradient_check.notes(job, built),
         "bias": bias_check.warning(job, built),
@@ -51,13 +52,14 @@ def diagnose(job: Job, built: Components, result: Result) -> None:
         built: its components, with the final parameters.
         result: its concluded result.
     """
-    quadratic = curvature(job, built)
-    result.checks = gradient_check.metrics(job, built)
+    quadratic, factor = curvature(job, built), gradient_check.undeclared_multiple(job, built)
+    deviation = behaviour.observe(job, built, result, quadratic)
+    result.checks = result.checks | gradient_check.metrics(job, built)
     if every_epoch.CURVE in result.trajectory.measures:
         result.checks.pop("gradient_error", None)
     if result.outcome == "diverged":
-        is_told = gradient_check.climbs(job, built)
-        note = "" if is_told else stability.warning(job, built, result)
+        is_symptom = factor is None or (factor != 1 and not is_derivative(job))
+        note = "" if is_symptom else stability.warning(job, built, result)
     else:
         reached = None
         if quadratic is not None and result.coefficients:
@@ -68,9 +70,9 @@ def diagnose(job: Job, built: Components, result: Result) -> None:
             result.checks |= at_the_end(job, built)
         note = ""
         if result.outcome == "completed":
+            reached = None if deviation or factor is None else reached
             note = convergence.warning(job, built, result, quadratic, reached)
     result.notes = every_epoch.note(job, built) | result.notes
-    deviation = behaviour.observe(job, built, result, quadratic)
     new = {result.outcome: note, "overflow": _overflowed(result), "deviation": deviation}
     result.notes = {**result.notes, **{kind: text for kind, text in new.items() if text}}
 

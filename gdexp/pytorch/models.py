@@ -31,6 +31,10 @@ class Module:
         self._x = self._rows = torch.empty(0)
         self._by_name()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What is copied: all but the inputs, which may be a view of a large table."""
+        return vars(self) | {"_x": (none := torch.empty(0)), "_rows": none}
+
     def to(self, dtype: torch.dtype, device: torch.device) -> None:
         """Move the parameters to this precision and device."""
         self.module.to(device=device, dtype=dtype)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from gdexp.config.job import Job
+from gdexp.config.job import Job, quoted
 from gdexp.config.paths import OUTPUTS, absolute
 from gdexp.descent.result import Result
 from gdexp.errors import ConfigError, counted
@@ -56,7 +56,7 @@ class Summary:
 
     @property
     def _command(self) -> str:
-        return " ".join(["python -m gdexp -m", *self.typed])
+        return quoted("python -m gdexp -m", self.typed)
 
     @property
     def _or_resume(self) -> str:

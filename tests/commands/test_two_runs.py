@@ -168,7 +168,7 @@ def test_candidates_hold_against_experiments(a: dict[str, Any], b: dict[str, Any
 
 
 @pytest.mark.slow
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(a=ANY, b=ANY)
 def test_candidates_hold_against_many_experiments(a: dict[str, Any], b: dict[str, Any]) -> None:
     held_against_experiments(a, b)

@@ -71,15 +71,10 @@ def computed(job: Job) -> Result:
     return experiment.run(ready)
 
 
-def largest_by_bisection(job: Job, bound: float, iters: int) -> float:
-    """The largest lr with which real runs come down, within a fraction of 0.05 %."""
-    low, high = 0.9 * bound, 1.1 * bound
-    while high / low > 1.0005:
-        lr = (low * high) ** 0.5
-        loss = computed(with_lr(job, lr, iters)).trajectory
-        grows = loss.diverged or loss.loss[-1] > loss.loss[0]
-        low, high = (low, lr) if grows else (lr, high)
-    return (low * high) ** 0.5
+def grows(job: Job, lr: float, iters: int) -> bool:
+    """Whether the loss of a real run grows."""
+    trajectory = computed(with_lr(job, lr, iters)).trajectory
+    return bool(trajectory.diverged or trajectory.loss[-1] > trajectory.loss[0])
 
 
 def test_the_numbers_of_the_tutorial() -> None:
@@ -100,7 +95,7 @@ def test_the_numbers_of_the_diabetes_data() -> None:
     assert expected.is_exact
 
 
-@pytest.mark.parametrize(("words", "lr"), first_quick(MOTIONS.items(), 6))
+@pytest.mark.parametrize(("words", "lr"), first_quick(MOTIONS.items(), 5))
 def test_the_losses_are_those_of_the_run_to_rounding(words: str, lr: float) -> None:
     line = () if "diabetes" in words else LINE
     job = with_lr(job_of("dtype=float64", *line, *words.split()), lr, 300)
@@ -153,23 +148,21 @@ def test_a_tolerance_below_the_smallest_loss_is_never_met() -> None:
     assert known("gradient=manual", *LINE, "stop.tolerance=100").epochs == 1
 
 
-@pytest.mark.parametrize("words", ["gradient=manual updater=manual_nesterov"])
+@pytest.mark.parametrize(
+    "words", first_quick(["gradient=manual updater=manual_nesterov", *MOTIONS], 1)
+)
 def test_the_bound_is_that_of_real_runs(words: str) -> None:
     check_bound(words, 1500)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("words", MOTIONS)
-def test_the_bound_of_every_motion_is_that_of_real_runs(words: str) -> None:
-    check_bound(words, 1500)
-
-
-def check_bound(words: str, iters: int) -> None:
-    line = () if "diabetes" in words else LINE
+def check_bound(words: str, iters: int, table: tuple[str, ...] = LINE) -> None:
+    """Real runs a thousandth below and above the bound come down and grow."""
+    line = () if "diabetes" in words else table
     job = job_of("dtype=float64", *line, *words.split())
     bound = known("dtype=float64", *line, *words.split()).largest_lr
     assert bound is not None
-    assert largest_by_bisection(job, bound, iters) == pytest.approx(bound, rel=1e-3)
+    assert not grows(job, 0.999 * bound, iters), words
+    assert grows(job, 1.001 * bound, iters), words
 
 
 def test_far_epochs_are_reached_without_walking_there() -> None:
@@ -244,7 +237,4 @@ def test_random_tables_are_forecast_within_a_thousandth(workdir: Path) -> None:
         header = ",".join([*(f"x{k}" for k in range(d)), "y"])
         np.savetxt(f"{i}.csv", table, delimiter=",", header=header, comments="")
         own = "data=csv", f"data.path={i}.csv", "data.target=y", "dtype=float64"
-        job = job_of(*own, *words.split())
-        bound = known(*own, *words.split()).largest_lr
-        assert bound is not None
-        assert largest_by_bisection(job, bound, 2500) == pytest.approx(bound, rel=1e-3), words
+        check_bound(words, 2500, own)

@@ -59,7 +59,7 @@ FACTORS = {
         -20,
         "is -20.000 times the derivative of the loss, n = 20: the mean's 1/n is mi",
     ),
-    "zero": (0, "is 0.000 times the derivative of the loss"),
+    "zero": (0, "is 0, and the loss depends on w"),
 }
 OTHERS = {
     "not zeroed": "does not zero its gradients: in epoch 2 it gives the sum of the first two.",

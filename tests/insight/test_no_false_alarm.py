@@ -107,7 +107,7 @@ def check_random(count: int, seed: int, families: list[dict[str, str]]) -> None:
 def test_random_runs_are_not_blamed() -> None:
     by_hand = {"predictor": "manual", "gradient": "manual", "loss": "manual", "data": "tutorial"}
     network = {"predictor": "mlp", "gradient": "autograd", "loss": "HuberLoss", "data": "synthetic"}
-    check_random(40, 1, [by_hand, network])
+    check_random(20, 1, [by_hand, network])
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ from html import unescape
 
 import numpy as np
 import pytest
+from helpers import first_quick
 from picture_helpers import (
     BY_HAND,
     axes_of,
@@ -26,8 +27,9 @@ import gdexp
 from gdexp.descent.stopping import VALIDATION
 from gdexp.descent.thinning import thin
 from gdexp.insight.pictures import loss
+from gdexp.insight.pictures.lines import FEW
 from gdexp.insight.pictures.of_runs import of_runs
-from gdexp.insight.pictures.style import FEW, rows
+from gdexp.insight.pictures.style import rows
 
 # What a run's pictures show
 
@@ -129,19 +131,20 @@ def test_gradient_and_learning_rate() -> None:
 
 ODD: dict[str, Sequence[float]] = {
     "one epoch": [3.0],
-    "constant": [2.0] * 5,
-    "zero": [0.0] * 5,
     "zero in the end": [1.0, 1e-3, 0.0, 0.0],
     "negative": [1.0, -1.0, -5.0],
     "smallest and largest": [5e-324, 1.7e308],
+    "constant": [2.0] * 5,
+    "zero": [0.0] * 5,
     "falls to the smallest": [1.7e308, 1.0, 5e-324],
     "one large": [1.0, 1.7e308],
     "a narrow range": [1e6, 1e6 + 1e-3],
 }
 
 
-@pytest.mark.parametrize("losses", ODD.values(), ids=ODD)
-def test_odd_losses(losses: Sequence[float]) -> None:
+@pytest.mark.parametrize("kind", first_quick(ODD, 4))
+def test_odd_losses(kind: str) -> None:
+    losses = ODD[kind]
     picture, *others = drawn(result(losses)).values()
     _, y = line(picture)
     is_log = axes_of(picture).get_yscale() == "log"

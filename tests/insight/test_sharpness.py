@@ -19,7 +19,7 @@ from gdexp.insight.dynamics.lanczos import largest_eigenvalue
 
 NETWORKS = [
     "step=model predictor=mlp",
-    "step=model predictor=mlp predictor.sizes=[8,8] data=diabetes data.standardize=true "
+    "step=model predictor=mlp predictor.sizes=[3,3] data=diabetes data.standardize=true "
     "data.standardize_target=true loss=HuberLoss",
     "step=model predictor=mlp predictor.activation=Softplus loss.reduction=sum",
     "step=autograd loss=BCEWithLogitsLoss data.y=[0,1,0,1] predictor.bias=true",

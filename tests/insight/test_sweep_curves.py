@@ -10,9 +10,9 @@ from sweep_rows import BOUND, CURVATURE, START, descended, drawn, grid, losses, 
 
 from gdexp.insight.pictures.axes import swept
 from gdexp.insight.pictures.band import bands_of, moments
+from gdexp.insight.pictures.curves import POINTS, curves_of
 from gdexp.insight.pictures.of_sweep import of_sweep
 from gdexp.insight.pictures.picture import Picture
-from gdexp.insight.pictures.sweep_curves import curves_of
 
 SEED_FACTORS = np.array([1.0, 1.1, 1.2])  # of the losses, as sweep_rows has them
 
@@ -65,13 +65,15 @@ def test_many_curves_are_a_sample_with_the_best_and_a_scale() -> None:
 
 
 def test_long_curves_are_thinned_and_keep_their_extremes() -> None:
-    from gdexp.insight.pictures.sweep_curves import _kept
-
+    rows = [row(0, lr=0.1)]
     values = np.ones(10_000)
     values[1234], values[5678] = 9.0, 0.1
-    kept = _kept(values, 100)
-    assert {0, 1234, 5678, 9999} <= {*kept}
-    assert len(kept) <= 102
+    curve = np.arange(1.0, 10_001), values
+    picture = curves_of(rows, swept(rows), lambda ids: {"run0": curve})
+    assert picture is not None
+    shown = by_run(picture.figure.axes[0])["run0"].get_xdata()
+    assert {1, 1235, 5679, 10_000} <= {*shown}
+    assert len(shown) <= POINTS + 2
 
 
 def test_diverged_curves_are_dashed_and_leave_at_the_top() -> None:

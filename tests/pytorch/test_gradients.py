@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gdexp import run
 from gdexp.experiment import Result
+from gdexp.pytorch import Linear
 
 numbers = st.floats(-10, 10).map(lambda v: round(v, 3))
 tables = st.lists(st.tuples(numbers, numbers), min_size=1, max_size=6)
@@ -87,3 +91,11 @@ def test_a_loss_that_has_grown_is_divergence_too() -> None:
 def test_a_run_that_starts_at_the_minimum_is_completed() -> None:
     result = run("predictor.init=2", "tracking=off")
     assert (result.outcome, result.trajectory.loss.max()) == ("completed", 0)
+
+
+def test_a_copy_of_a_predictor_leaves_the_table_that_it_has_seen_behind() -> None:
+    predictor, x = Linear(features=2), torch.ones(3, 2)
+    expected = predictor(x)
+    copied = copy.deepcopy(predictor)
+    assert (copied._x.numel(), copied._rows.numel()) == (0, 0)
+    assert torch.equal(copied(x), expected)

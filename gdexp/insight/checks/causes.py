@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gdexp.insight.checks.reference import Floats, Values
+from gdexp.insight.checks.wording import number, told_apart
 
 Indices = NDArray[np.int64]
 
@@ -104,13 +105,18 @@ def _not_zeroed(e: Evidence, given: Floats, right: Floats) -> Cause | None:
 
 def _multiple(e: Evidence, given: Floats, right: Floats) -> Cause | None:
     multiple = multiple_of(given, right)
-    if not e.are_close(given, multiple * right):
+    rest = float(np.linalg.norm(given - multiple * right))
+    if not e.are_close(given, multiple * right) or 2 * rest > np.linalg.norm(given - right):
         return None
     return _in_words(multiple, e, "")
 
 
 def _in_words(multiple: float, e: Evidence, of: str) -> Cause:
     exact, why = explained(multiple, e.rows, e.total, e.tolerance)
+    if not exact:
+        names = " and ".join(e.right[0])
+        why = ": it may be zeroed after it is computed"
+        return Cause(f"is 0, and the loss depends on {names}", why, 0.0)
     return Cause(f"is {number(exact)} times the derivative of the loss{of}", why, exact)
 
 
@@ -123,7 +129,9 @@ def explained(multiple: float, rows: int, total: int, tolerance: float) -> tuple
         return 0.0, ""
     for sign, power, twos in sorted(itertools.product((1, -1), (0, 1, -1), (0, 1, -1)), key=_odd):
         exact = sign * float(rows) ** power * 2.0**twos
-        if abs(multiple - exact) <= tolerance * abs(exact) and (rows > 1 or not power):
+        if exact == 1 or (power and rows == 1):
+            continue
+        if abs(multiple - exact) <= tolerance * abs(exact):
             exact = sign * float(total) ** power * 2.0**twos
             return exact, "".join(_factors(sign, power, twos, total))
     return multiple, ""
@@ -150,11 +158,6 @@ def _factors(sign: int, power: int, twos: int, rows: int) -> Iterator[str]:
     if reasons:
         yield f", n = {rows}: " if power else ": "
         yield " and ".join(reasons)
-
-
-def number(value: float) -> str:
-    """A factor with three decimals, where they tell something: 4.000, 0.250, 30000."""
-    return f"{value:.3f}" if 0.01 <= abs(value) < 1000 or value == 0 else f"{value:.7g}"
 
 
 def _by_parameter(e: Evidence, given: Floats, right: Floats) -> Cause | None:
@@ -245,7 +248,8 @@ def _unrelated(e: Evidence) -> Cause:
             factor = float(scale.ravel()[int(index)])
             worst = max(worst, (abs(g[i] - r[i]), called, g[i] / factor, r[i] / factor))
     _, called, g_i, r_i = worst
+    one, other = told_apart(g_i, r_i)
     return Cause(
-        f"is not the derivative of the loss: the gradient of {called} is {g_i:.4g}, "
-        f"the derivative {r_i:.4g}"
+        f"is not the derivative of the loss: the gradient of {called} is {one}, "
+        f"the derivative {other}"
     )

@@ -9,7 +9,6 @@ derivative is computed only where they disagree.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -25,6 +24,7 @@ from gdexp.insight.checks.probe import Probe
 from gdexp.insight.checks.verdict import Verdict, judge
 
 KEPT = 256  # checks held in memory
+OURS = ("gdexp.manual.", "gdexp.pytorch.", "torch.")  # whose classes are as they declare
 
 
 @dataclass(frozen=True)
@@ -80,11 +80,37 @@ def metrics(job: Job, built: Components) -> dict[str, float]:
     return {"gradient_error": verdict.error, "gradient_ratio": verdict.ratio}
 
 
-def climbs(job: Job, built: Components) -> bool:
-    """Whether a run climbs the loss, because a sign is wrong."""
+def undeclared_multiple(job: Job, built: Components) -> float | None:
+    """By what the gradient source is multiplied that is not declared; 1 if nothing is wrong.
+
+    None if it is no positive multiple of the derivative, or the loss or the updater is wrong: then
+    nothing else that is known of such a run holds.
+    """
+    targets = [str(job.settings[family]["_target_"]) for family in FAMILIES]
+    if all(target.startswith(OURS) for target in targets):
+        return 1.0
     checked = check(job, built)
     cause = checked.gradient.cause if checked.gradient is not None else None
-    return bool(checked.updater) or (cause is not None and (cause.multiple or 0) < 0)
+    if checked.loss or checked.updater:
+        return None
+    if cause is None:
+        return 1.0
+    factor = (cause.multiple or 0.0) / declared_multiple(job, built)
+    return factor if factor > 0 else None
+
+
+def declared_multiple(job: Job, built: Components) -> float:
+    """The gradient source as a multiple of the derivative of the loss, by what both declare.
+
+    Returns:
+        n or 1/n if one is a sum over the n rows of an update and the other a mean; else 1.
+    """
+    match tuple(capabilities.reduction(job.settings, f) for f in ("gradient", "loss")):
+        case ("sum", "mean"):
+            return float(built.batch_size or len(built.y))
+        case ("mean", "sum"):
+            return 1 / (built.batch_size or len(built.y))
+    return 1.0
 
 
 def _key(job: Job, built: Components) -> Any:
@@ -98,7 +124,7 @@ def _key(job: Job, built: Components) -> Any:
     else:
         seed = settings["seed"]
     classes = tuple(capabilities.resolve(settings[family]["_target_"]) for family in FAMILIES)
-    return json.dumps(nodes), seed, built.data, built.batch_size, classes
+    return repr(nodes), seed, built.data, built.batch_size, classes
 
 
 def _starts_anywhere(job: Job) -> bool:
@@ -122,7 +148,7 @@ def _check(job: Job, built: Components) -> Checked:
             updater = updater_check.wrong(second)
             points = probe.points()
             verdict = judge(probe, points) if points else None
-    except (Exception, SystemExit):  # it is the run's own error, which the run shows
+    except Exception:  # it is the run's own error, which the run shows
         return Checked()
     return Checked(verdict, loss, updater)
 

@@ -13,6 +13,7 @@ from gdexp.insight.checks.probe import Point, Probe, flat, norm
 from gdexp.insight.checks.reference import Floats, Values, dot, moved
 
 COORDINATES = 32  # differentiated one by one where gradient and derivative disagree
+CLOSE = 3e-4  # a gradient as close as this, such as one by forward differences, is not blamed
 LOST = 0.1  # a check that rounding can falsify by this share of the derivative makes no sense
 SPARE = 8  # a cause is recognized within this many times the tolerance of the check
 
@@ -55,15 +56,16 @@ def agrees(probe: Probe, point: Point, noise: float = 0.0) -> bool:
     Half the digits of the run's precision have to be right: the rounding of a sum of n terms stays
     far below that.
     """
+    share = max(probe.root, CLOSE)
     size = norm({name: point.given[name] * v for name, v in probe.direction.items()})
-    slack = probe.root * (size + abs(point.slope.value)) + point.slope.noise + noise
+    slack = share * (size + abs(point.slope.value)) + point.slope.noise + noise
     if abs(dot(point.given, probe.direction) - point.slope.value) > slack:
         return False
     if point.exact is None:
         return True
     exact = probe.scaled(point.exact)
     distance = norm(moved(probe.scaled(point.given), exact, -1))
-    return distance <= probe.root * norm(exact) + point.slope.noise + noise
+    return distance <= share * norm(exact) + point.slope.noise + noise
 
 
 def _length(probe: Probe, point: Point) -> float:

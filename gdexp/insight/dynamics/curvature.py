@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,6 +60,16 @@ class Curvature:
     def smallest(self) -> float:
         """The smallest curvature above 0; it limits how fast descent converges."""
         return float(self.eigenvalues[-1])
+
+    @cached_property
+    def target(self) -> Floats:
+        """The optimum along each eigenvector, shape (r,)."""
+        return self.vectors.T @ self.optimum
+
+    @cached_property
+    def zero(self) -> float:
+        """The loss at parameters of 0: for predictions of 0, the mean square of the targets."""
+        return self.lowest + float(self.target**2 @ self.eigenvalues) / 2
 
     @property
     def condition(self) -> float:

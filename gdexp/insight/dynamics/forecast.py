@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,8 +41,7 @@ class Forecast:
         lr: the learning rate, of a schedule the first; None if the updater has none.
         motion: the updater's motion; None if it is not known.
         path: the losses of all epochs; None unless they are known exactly.
-        epochs: the first epoch in which the target is met; None if that is not known, or never.
-        exceeds_epoch: the first epoch in which the loss exceeds 10 times its start, if it will.
+        settings: the run's.
     """
 
     curvature: float
@@ -50,12 +51,35 @@ class Forecast:
     lr: float | None = None
     motion: Motion | None = None
     path: Path | None = None
-    epochs: int | None = None
-    exceeds_epoch: int | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def losses(self, epochs: int) -> Floats | None:
         """The loss of each epoch as it is forecast, shape (epochs,); None if it is not known."""
         return None if self.path is None else self.path.losses(np.arange(1.0, epochs + 1))
+
+    @cached_property
+    def epochs(self) -> int | None:
+        """The first epoch in which ``stop.tolerance`` is met, or else REDUCED.
+
+        None if that is not known, or never.
+        """
+        path = self.path
+        if path is None or path.contraction >= 1:
+            return None
+        if not (self.settings["stop"]["tolerance"] or self._has_course(path)):
+            return None
+        return path.first(_target(self.settings["stop"], path))
+
+    @cached_property
+    def exceeds_epoch(self) -> int | None:
+        """The first epoch in which the loss exceeds 10 times its start, if it will."""
+        path = self.path
+        if path is None or path.contraction <= 1 or not self._has_course(path):
+            return None
+        return path.first(lambda epochs: path.losses(epochs) > GREW * path.initial)
+
+    def _has_course(self, path: Path) -> bool:
+        return path.is_beyond_rounding(self.settings["dtype"])
 
     @property
     def contraction(self) -> float | None:
@@ -88,6 +112,29 @@ class Forecast:
             "exceeds_epoch": self.exceeds_epoch,
         }
         return {k: float(v) for k, v in known.items() if v is not None and np.isfinite(v)}
+
+
+class Metrics(Mapping[str, float]):
+    """The metrics of a forecast, computed when they are read: most runs of a sweep need none."""
+
+    def __init__(self, forecast: Forecast) -> None:
+        self._forecast = forecast
+
+    @cached_property
+    def _known(self) -> dict[str, float]:
+        return self._forecast.metrics
+
+    def __getitem__(self, name: str) -> float:
+        return self._known[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._known)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def __repr__(self) -> str:
+        return repr(self._known)
 
 
 def forecast(job: Job, built: Components) -> Forecast | None:
@@ -144,30 +191,20 @@ def at_the_end(job: Job, built: Components) -> dict[str, float]:
 def _exact(job: Job, built: Components, quadratic: Curvature, motion: Motion | None) -> Forecast:
     """Of a quadratic, from its eigenvalues alone."""
     rows = len(built.y) if capabilities.reduction(job.settings, "loss") == "sum" else 1
-    ends = np.array([quadratic.largest, quadratic.smallest])
+    largest, smallest = quadratic.largest, quadratic.smallest
     if motion is None:
-        largest, smallest = (float(h) for h in ends * rows)
-        return Forecast(largest, None, True, smallest, lr_of(job, built))
-    largest, smallest = (float(h) for h in motion.met(ends))
+        return Forecast(largest * rows, None, True, smallest * rows, lr_of(job, built))
+    largest, smallest = (motion.multiple * h + motion.decay for h in (largest, smallest))
     bound = motion.largest_lr(quadratic.largest)
-    known = Forecast(largest, bound, True, smallest, motion.lr, motion)
     is_varied = built.batch_size or built.scheduler is not None or job.settings["continue_from"]
-    if is_varied:
-        return known
-    path = Path.of(motion, quadratic, parameters(built), rows)
-    has_course = path.is_beyond_rounding(job.settings["dtype"])
-    if path.contraction < 1 and (has_course or job.settings["stop"]["tolerance"]):
-        return replace(known, path=path, epochs=path.first(_target(job, path)))
-    if path.contraction <= 1 or not has_course:
-        return replace(known, path=path)
-    grown = path.first(lambda epochs: path.losses(epochs) > GREW * path.initial)
-    return replace(known, path=path, exceeds_epoch=grown)
+    path = None if is_varied else Path.of(motion, quadratic, parameters(built), rows)
+    return Forecast(largest, bound, True, smallest, motion.lr, motion, path, job.settings)
 
 
-def _target(job: Job, path: Path) -> Callable[[Floats], NDArray[np.bool_]]:
+def _target(stop: Mapping[str, Any], path: Path) -> Callable[[Floats], NDArray[np.bool_]]:
     """Whether an epoch meets ``stop.tolerance``, or else REDUCED."""
-    tolerance = job.settings["stop"]["tolerance"]
-    if tolerance and job.settings["stop"]["watch"] == "gradient":
+    tolerance = stop["tolerance"]
+    if tolerance and stop["watch"] == "gradient":
         return lambda epochs: path.gradient_norms(epochs) <= tolerance
     if not tolerance:
         tolerance = path.final + REDUCED * (path.initial - path.final)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from gdexp.config import capabilities
 from gdexp.config.job import Job
 from gdexp.descent.build import Components
+from gdexp.insight.checks.gradient import declared_multiple, undeclared_multiple
 from gdexp.insight.dynamics.curvature import Floats
 
 TINY = 1e-300  # replaces 0, whose logarithm is infinite
@@ -54,21 +55,22 @@ class Motion:
         """The motion of a run with all rows at once, at the first lr of its schedule.
 
         None if the updater does not declare its dynamics, the gradient source is not known to be
-        the derivative of the loss, or the updater cannot come to rest: it climbs, or its momentum
-        is 1 or more.
+        the derivative of the loss or a multiple of it, or the updater cannot come to rest: it
+        climbs, or its momentum is 1 or more.
         """
         settings = job.settings
         updater, dynamics = settings["updater"], dynamics_of(job)
         m, lr = updater.get("momentum") or 0.0, lr_of(job, built)
         if dynamics is None or lr is None or updater.get("maximize") or not 0 <= m < 1:
             return None
-        if not is_derivative(job):
+        if not is_derivative(job) or (factor := undeclared_multiple(job, built)) is None:
             return None
         source = "loss" if capabilities.of(settings, "gradient", "tracked") else "gradient"
         rows = len(built.y) if capabilities.reduction(settings, source) == "sum" else 1
         damping = 1 - (updater.get("dampening") or 0.0) if m else 1.0
         decay = updater.get("weight_decay") or 0.0
-        return cls(lr, m, damping, decay, dynamics == "nesterov", rows) if damping > 0 else None
+        is_nesterov, factor = dynamics == "nesterov", rows * factor
+        return cls(lr, m, damping, decay, is_nesterov, factor) if damping > 0 else None
 
     def met(self, curvature: Floats) -> Floats:
         """The curvature that the updater meets, including the weight decay."""
@@ -167,14 +169,5 @@ def lr_of(job: Job, built: Components) -> float | None:
 
 
 def multiple(job: Job, built: Components) -> float:
-    """The gradient source as a multiple of the derivative of the loss, by what both declare.
-
-    Returns:
-        n or 1/n if one is a sum over the n rows of an update and the other a mean; else 1.
-    """
-    match tuple(capabilities.reduction(job.settings, f) for f in ("gradient", "loss")):
-        case ("sum", "mean"):
-            return float(built.batch_size or len(built.y))
-        case ("mean", "sum"):
-            return 1 / (built.batch_size or len(built.y))
-    return 1.0
+    """The gradient source as a multiple of the derivative of the loss, declared and measured."""
+    return declared_multiple(job, built) * (undeclared_multiple(job, built) or 1.0)

@@ -53,22 +53,24 @@ class Path:
             parameters: at the start, shape (p,).
             rows: n if the loss is a sum, else 1.
         """
-        h = quadratic.eigenvalues
-        optimum = quadratic.vectors.T @ quadratic.optimum
-        rest = -motion.decay / motion.met(h) * optimum
-        start = quadratic.vectors.T @ parameters - optimum - rest
-        zero = quadratic.lowest + float(optimum**2 @ h) / 2
-        return cls(motion, h, start, rest, quadratic.lowest, zero, rows)
+        h, optimum = quadratic.eigenvalues, quadratic.target
+        start, rest = quadratic.vectors.T @ parameters - optimum, 0 * optimum
+        if motion.decay:
+            rest = -motion.decay / motion.met(h) * optimum
+            start -= rest
+        return cls(motion, h, start, rest, quadratic.lowest, quadratic.zero, rows)
 
     def losses(self, epochs: Floats) -> Floats:
         """The loss of each of these epochs, before its update; inf where it overflows."""
         size = max(1, CHUNK // len(self.start))
+        if len(epochs) <= size:
+            return self._losses(epochs)
         parts = [self._losses(epochs[i : i + size]) for i in range(0, len(epochs), size)]
-        return np.concatenate(parts) if parts else np.empty(0)
+        return np.concatenate(parts)
 
     def _losses(self, epochs: Floats) -> Floats:
-        distances = self._distances(epochs)
         with np.errstate(all="ignore"):
+            distances = self._distances(epochs)
             losses: Floats = self.rows * (self.lowest + distances**2 @ self.curvatures / 2)
         losses[np.isnan(losses)] = np.inf
         return losses
@@ -92,8 +94,8 @@ class Path:
 
     def _distances(self, epochs: Floats) -> Floats:
         """From the optimum, along each eigenvector, before the update of each epoch."""
-        with np.errstate(all="ignore"):
-            return self.motion.distances(epochs - 1, self.curvatures, self.start) + self.rest
+        distances = self.motion.distances(epochs - 1, self.curvatures, self.start)
+        return distances + self.rest if self.motion.decay else distances
 
     @cached_property
     def rates(self) -> Floats:

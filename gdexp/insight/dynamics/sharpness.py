@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import json
-import pkgutil
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -38,7 +37,7 @@ def at_the_start(job: Job, built: Components) -> float | str:
     """The sharpness at the start, or why it is unknown; runs with the same start share it."""
     settings = job.settings
     names = ("predictor", "loss", "seed", "dtype", "device")
-    classes = tuple(pkgutil.resolve_name(settings[f]["_target_"]) for f in ("predictor", "loss"))
+    classes = tuple(capabilities.resolve(settings[f]["_target_"]) for f in ("predictor", "loss"))
     key = json.dumps([settings[name] for name in names]), is_torch_based(job), classes
     of_data = _known.setdefault(built.data, {})
     if key not in of_data:
@@ -66,7 +65,7 @@ def _sharpness(job: Job, built: Components, products: int) -> float | str:
         try:
             with undisturbed(job):
                 value = _by_products(job, built, products)
-        except (Exception, SystemExit) as error:
+        except Exception as error:
             return f"torch cannot differentiate the loss twice: {brief(error)}"
     if isinstance(value, str):
         return value

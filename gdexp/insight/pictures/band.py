@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from gdexp.descent.numbers import short
 from gdexp.errors import counted
-from gdexp.insight.pictures import sweep_style as style
 from gdexp.insight.pictures.axes import SEED, Axis, Row
 from gdexp.insight.pictures.cells import facets
+from gdexp.insight.pictures.curves import Curve, Losses
 from gdexp.insight.pictures.ends import name_ends
 from gdexp.insight.pictures.picture import Picture
+from gdexp.insight.pictures.scales import epoch_axis, log_axis, span
 from gdexp.insight.pictures.state import is_drawn
-from gdexp.insight.pictures.sweep_curves import Curve, Losses
+from gdexp.insight.pictures.style import LARGE, canvas, evenly, look, number
 
 BANDS = 6  # at most; of more groups, so many are drawn
 SEEDS = 50  # of a group that are read at most
@@ -46,7 +46,7 @@ def bands_of(rows: Sequence[Row], axes: Sequence[Axis], losses: Losses) -> Pictu
     if not groups:
         return None
     sizes = {title: len(members) for title, members in facets(rows, axes).items()}
-    titles = [[*groups][i] for i in style.thinned(len(groups), BANDS)]
+    titles = [[*groups][i] for i in evenly(len(groups), BANDS)]
     ids = {title: [row["run_id"] for row in groups[title][:SEEDS]] for title in titles}
     curves = losses([run_id for each in ids.values() for run_id in each])
     drawn = {
@@ -56,24 +56,23 @@ def bands_of(rows: Sequence[Row], axes: Sequence[Axis], losses: Losses) -> Pictu
     }
     if not drawn:
         return None
-    figure = style.figure_of(7.0, 4.4)
-    place = figure.subplots()
+    figure, place = canvas(LARGE)
     table: dict[str, list[Any]] = {}
     lines, everything = [], []
-    for number, (title, own) in enumerate(drawn.items()):
+    for which, (title, own) in enumerate(drawn.items()):
         epochs, mean, deviation = moments(own)
         lowest = np.min([values.min() for _, values in own])
         lower = np.maximum(mean - deviation, lowest)
-        colour = style.distinct(number)
+        colour = look(which)["color"]
         place.fill_between(epochs, lower, mean + deviation, color=colour, alpha=0.22, lw=0)
-        dashes: Any = style.DASHES[number % len(style.DASHES)]
-        lines += place.plot(epochs, mean, ls=dashes, color=colour, lw=1.6)
+        lines += place.plot(epochs, mean, **look(which))
         everything += [lower, mean + deviation]
         row = _row(title, len(own), sizes[title] - len(groups[title]), mean[-1], deviation[-1])
         for key, value in row.items():
             table.setdefault(key, []).append(value)
-    style.limit_logarithmic(place, np.concatenate(everything))
-    place.set_xlabel("epoch")
+    if ends := span(np.concatenate(everything)):
+        log_axis(place.yaxis, *ends)
+    epoch_axis(place, int(max(epochs[-1] for own in drawn.values() for epochs, _ in own)))
     place.set_ylabel("loss, mean ± standard deviation")
     name_ends(place, lines, [title or "mean" for title in drawn])
     description = _description(table, len(groups))
@@ -83,7 +82,7 @@ def bands_of(rows: Sequence[Row], axes: Sequence[Axis], losses: Losses) -> Pictu
 def moments(curves: Sequence[Curve]) -> tuple[Any, Any, Any]:
     """Epochs, mean and standard deviation (n - 1) of curves, over the epochs of the longest."""
     epochs = max((epochs for epochs, _ in curves), key=lambda each: each[-1])
-    epochs = epochs[style.thinned(len(epochs), POINTS)]
+    epochs = epochs[evenly(len(epochs), POINTS)]
     table = np.array([np.interp(epochs, own, values) for own, values in curves])
     return epochs, table.mean(axis=0), table.std(axis=0, ddof=1)
 
@@ -107,7 +106,7 @@ def _description(table: dict[str, list[Any]], groups: int) -> str:
     if groups > len(table["runs"]):
         words += f" {len(table['runs'])} of {groups} settings are drawn."
     mean, deviation = table["last mean"][best], table["last standard deviation"][best]
-    words += f" The smallest mean ends at {short(mean, 3)} ± {short(deviation, 2)}"
+    words += f" The smallest mean ends at {number(mean, 3)} ± {number(deviation, 2)}"
     words += f", with {table['setting'][best]}." if table["setting"][best] != "all" else "."
     if lost := sum(table["left out"]):
         is_one = lost == 1

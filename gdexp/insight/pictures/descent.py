@@ -11,6 +11,7 @@ from gdexp.descent.build import Components
 from gdexp.descent.result import Result
 from gdexp.errors import counted
 from gdexp.insight.dynamics.curvature import Floats
+from gdexp.insight.pictures.lines import legend
 from gdexp.insight.pictures.loss import unit
 from gdexp.insight.pictures.path import Path, path_of
 from gdexp.insight.pictures.picture import Picture
@@ -23,7 +24,6 @@ from gdexp.insight.pictures.style import (
     ORANGE,
     canvas,
     label,
-    legend,
     number,
     rows,
     style,

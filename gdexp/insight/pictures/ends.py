@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gdexp.insight.pictures import sweep_style as style
-
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.lines import Line2D
@@ -26,7 +24,8 @@ def name_ends(axes: Axes, lines: Sequence[Line2D], names: Sequence[str], key: st
         names: their names.
         key: what the names are values of, named by the uppermost.
     """
-    heights = [_height(axes, float(np.asarray(line.get_ydata())[-1])) for line in lines]
+    ends = [np.append(np.nan, np.asarray(line.get_ydata(), float))[-1] for line in lines]
+    heights = [_height(axes, float(end)) for end in ends]
     order = np.argsort(heights, kind="stable")
     at = -GAP
     places = [at := max(heights[i], at + GAP) for i in order]
@@ -47,7 +46,7 @@ def name_ends(axes: Axes, lines: Sequence[Line2D], names: Sequence[str], key: st
         }
         axes.plot([1.01, 1.03, 1.05], [y, y, y], lw=1.4, **look, **sample)
         name = f"{key}={names[i]}" if key and number == len(lines) - 1 else names[i]
-        axes.text(1.06, y, name, transform=axes.transAxes, fontsize=8, va="center", **style.NAME)
+        axes.text(1.06, y, name, transform=axes.transAxes, fontsize="small", va="center")
 
 
 def _height(axes: Axes, value: float) -> float:

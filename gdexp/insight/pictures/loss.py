@@ -13,20 +13,10 @@ from gdexp.descent.stopping import VALIDATION
 from gdexp.errors import counted
 from gdexp.insight.dynamics.curvature import Floats, curvature
 from gdexp.insight.dynamics.forecast import forecast
+from gdexp.insight.pictures.lines import draw_lines, legend
 from gdexp.insight.pictures.picture import Picture
-from gdexp.insight.pictures.style import (
-    INK,
-    ORANGE,
-    canvas,
-    curves,
-    epoch_axis,
-    label,
-    legend,
-    look,
-    number,
-    rows,
-    style,
-)
+from gdexp.insight.pictures.scales import epoch_axis
+from gdexp.insight.pictures.style import INK, ORANGE, canvas, label, look, number, rows, style
 from gdexp.manual import Loss
 
 TRAINING, HELD_OUT, FORECAST = "training", "validation", "forecast"
@@ -43,7 +33,7 @@ def picture(result: Result, built: Components | None) -> Picture:
         lines[FORECAST] = expected
     with style():
         figure, axes = canvas()
-        handles = curves(axes, lines)
+        handles = draw_lines(axes, lines)
         if HELD_OUT in lines:
             handles[HELD_OUT].set(**look(2))
         if FORECAST in lines:  # on top: it is hidden where a run goes as forecast
@@ -132,7 +122,7 @@ def _story(name: str, values: Floats) -> str:
     low = int(finite[values[finite].argmin()])
     if values[low] == values[first] == values[last] == values[finite].max():
         text = f"The {name} is {start} in every epoch"
-    elif low != last and values[low] < values[last]:
+    elif number(values[low], 4) != end and values[low] < values[last]:
         text += f"; the smallest, {number(values[low], 4)}, is that of epoch {low + 1}"
     if missing := len(values) - len(finite):
         text += f"; it is not finite in {counted(missing, 'epoch')}"

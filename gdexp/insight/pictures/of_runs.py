@@ -9,18 +9,11 @@ import numpy as np
 from gdexp.descent.result import Result
 from gdexp.errors import counted
 from gdexp.insight.dynamics.curvature import Floats
+from gdexp.insight.pictures.lines import draw_lines, legend
 from gdexp.insight.pictures.loss import unit
 from gdexp.insight.pictures.picture import Picture
-from gdexp.insight.pictures.style import (
-    canvas,
-    curves,
-    epoch_axis,
-    label,
-    legend,
-    number,
-    rows,
-    style,
-)
+from gdexp.insight.pictures.scales import epoch_axis
+from gdexp.insight.pictures.style import canvas, label, number, rows, style
 
 
 def of_runs(results: Mapping[str, Result]) -> Picture | None:
@@ -36,7 +29,7 @@ def of_runs(results: Mapping[str, Result]) -> Picture | None:
     longest = max(map(len, lines.values()))
     with style():
         figure, axes = canvas((6.4, 4.2))
-        legend(axes, curves(axes, lines))
+        legend(axes, draw_lines(axes, lines))
         epoch_axis(axes, longest)
         axes.set_ylabel(label(units.pop() if len(units) == 1 else "loss", 60))
     ends = sorted((float(values[-1]), name) for name, values in lines.items())

@@ -8,12 +8,12 @@ from typing import ParamSpec, TypeVar
 from gdexp.insight.pictures.axes import Row, chosen, swept
 from gdexp.insight.pictures.band import bands_of
 from gdexp.insight.pictures.cells import PANELS, facets
+from gdexp.insight.pictures.curves import Losses, curves_of
 from gdexp.insight.pictures.map import map_of
 from gdexp.insight.pictures.parallel import parallel_of
 from gdexp.insight.pictures.picture import Picture
 from gdexp.insight.pictures.profile import profile_of
-from gdexp.insight.pictures.sweep_curves import Losses, curves_of
-from gdexp.insight.pictures.sweep_style import defaults
+from gdexp.insight.pictures.style import style
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -54,5 +54,5 @@ def of_sweep(
 
 
 def _drawn(draw: Callable[P, T], *args: P.args, **settings: P.kwargs) -> T:
-    with defaults():
+    with style():
         return draw(*args, **settings)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gdexp.descent.numbers import short
-from gdexp.insight.pictures import sweep_style as style
 from gdexp.insight.pictures.axes import Axis, Row
+from gdexp.insight.pictures.colours import colour_of, loss_bar, lowest, norm_of
+from gdexp.insight.pictures.marks import key, legend_below
 from gdexp.insight.pictures.picture import Picture
 from gdexp.insight.pictures.state import (
     DIVERGED,
@@ -24,6 +24,7 @@ from gdexp.insight.pictures.state import (
     state_of,
     summary,
 )
+from gdexp.insight.pictures.style import FAINT, INK, PAPER, canvas, evenly, number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,22 +46,21 @@ def parallel_of(rows: Sequence[Row], axes: Sequence[Axis]) -> Picture:
     """
     shown_axes = axes[:AXES]
     ranked = sorted(rows, key=rank)  # the best are drawn last, on top
-    shown = [ranked[i] for i in style.thinned(len(ranked), DRAWN)][::-1]
-    norm = style.norm_of(scaled(shown))
-    figure = style.figure_of(2.0 + 1.25 * (len(shown_axes) + 1), 4.4)
-    place = figure.subplots()
+    shown = [ranked[i] for i in evenly(len(ranked), DRAWN)][::-1]
+    norm = norm_of(scaled(shown))
+    figure, place = canvas((2.2 + 1.25 * (len(shown_axes) + 1), 4.4))
     for row in shown:
         _line(place, row, shown_axes, norm, is_best=row is best_of(shown))
     _frame(place, shown_axes, norm, any(not is_drawn(row) for row in shown))
     if norm is not None:
         losses = [loss_of(row) for row in shown if is_drawn(row)]
-        style.add_colorbar(figure, place, norm, "final loss", losses)
+        loss_bar(figure, place, norm, losses)
     keys = []
     if any(not is_drawn(row) for row in shown):
-        keys.append(style.line("--", "diverged or not finished", color=style.FAINT))
+        keys.append(key("diverged or not finished", ls="--", color=FAINT))
     if best_of(shown):
-        keys.append(style.line("-", "smallest final loss", lw=3))
-    style.add_legend(figure, keys)
+        keys.append(key("smallest final loss", lw=3))
+    legend_below(figure, keys)
     words = (
         f"A line for each run, through {', '.join(a.key for a in shown_axes)} to its final loss."
     )
@@ -75,13 +75,13 @@ def _line(
 ) -> None:
     heights = [_share(axis, axis.of(row)) for axis in axes]
     if state_of(row) in (DIVERGED, UNFINISHED) or norm is None:
-        style_of: dict[str, Any] = {"color": style.FAINT, "ls": "--", "lw": 0.6, "zorder": 1}
+        look: dict[str, Any] = {"color": FAINT, "ls": "--", "lw": 0.6, "zorder": 1}
         heights.append(1.08)
     else:
-        colour = style.colour_of(loss_of(row), norm)
-        style_of = {"color": colour, "lw": 3 if is_best else 0.8, "zorder": 3 if is_best else 2}
-        heights.append(min(1.0, max(0.0, float(norm(max(loss_of(row), style.lowest(norm)))))))
-    place.plot(range(len(heights)), heights, **style_of)
+        colour = colour_of(loss_of(row), norm)
+        look = {"color": colour, "lw": 3 if is_best else 0.8, "zorder": 3 if is_best else 2}
+        heights.append(min(1.0, max(0.0, float(norm(max(loss_of(row), lowest(norm)))))))
+    place.plot(range(len(heights)), heights, **look)
 
 
 def _share(axis: Axis, value: Any) -> float:
@@ -98,21 +98,22 @@ def _share(axis: Axis, value: Any) -> float:
 
 def _frame(place: Axes, axes: Sequence[Axis], norm: Normalize | None, lost: bool) -> None:
     """Draw the vertical axes, with the values at their ticks."""
-    for number, axis in enumerate(axes):
-        place.axvline(number, color=style.INK, lw=0.8, zorder=4)
+    for which, axis in enumerate(axes):
+        place.axvline(which, color=INK, lw=0.8, zorder=4)
         for value in _ticks(axis):
-            _name(place, number, _share(axis, value), axis.label(value))
+            _name(place, which, _share(axis, value), axis.label(value))
     last = len(axes)
-    place.axvline(last, color=style.INK, lw=0.8, zorder=4)
+    place.axvline(last, color=INK, lw=0.8, zorder=4)
     if norm is not None:
         for share in (0.0, 0.5, 1.0):
-            _name(place, last, share, short(_loss_at(share, norm), 2))
+            _name(place, last, share, number(_loss_at(share, norm), 2))
     if lost:
         _name(place, last, 1.08, "diverged")
     labels = [*(axis.key for axis in axes), "final loss"]
     labels = [label.replace(".", ".\n") for label in labels]
-    place.set_xticks(range(len(labels)), labels, **style.NAME)
+    place.set_xticks(range(len(labels)), labels)
     place.set_yticks([])
+    place.grid(False)
     place.set_xlim(-0.1, last + 0.45)
     for side in ("top", "left", "right", "bottom"):
         place.spines[side].set_visible(False)
@@ -124,18 +125,18 @@ def _loss_at(share: float, norm: Normalize) -> float:
 
 
 def _name(place: Axes, x: float, y: float, text: str) -> None:
-    box = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.6}
-    place.text(x + 0.04, y, text, fontsize=7.5, va="center", zorder=5, bbox=box, **style.NAME)
+    box = {"facecolor": PAPER, "alpha": 0.75, "edgecolor": "none", "pad": 0.6}
+    place.text(x + 0.04, y, text, fontsize="small", va="center", zorder=5, bbox=box)
 
 
 def _ticks(axis: Axis) -> list[Any]:
     """The values that are named: at most six."""
-    return [axis.values[i] for i in style.thinned(len(axis), 6)]
+    return [axis.values[i] for i in evenly(len(axis), 6)]
 
 
 def _table(rows: Sequence[Row], axes: Sequence[Axis]) -> dict[str, list[Any]]:
     """The runs by final loss, evenly sampled if they are many."""
-    shown = [rows[i] for i in style.thinned(len(rows), TABLE)]
+    shown = [rows[i] for i in evenly(len(rows), TABLE)]
     columns: dict[str, list[Any]] = {axis.key: [axis.of(row) for row in shown] for axis in axes}
     columns[LOSS] = [row.get(LOSS) for row in shown]
     columns["outcome"] = [row["outcome"] for row in shown]

@@ -63,8 +63,7 @@ class Picture:
 
     def _saved(self, kind: str, **options: Any) -> bytes:
         stream = io.BytesIO()
-        # Names are texts already; only the numbers of axes are made now, some as powers of ten.
-        with style(**{"svg.hashsalt": self.name, "text.parse_math": True}):
+        with style(**{"svg.hashsalt": self.name}):
             self.figure.savefig(stream, format=kind, **options)
             self.figure.set_layout_engine("none")  # once more would move it by a hundredth
         return stream.getvalue()

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from gdexp.insight.pictures import sweep_style as style
 from gdexp.insight.pictures.axes import NONE, SEED, Axis, Row, axis_of
+from gdexp.insight.pictures.marks import BOUND_LABEL, DASHED, MARKS, keys_of, legend_below
 from gdexp.insight.pictures.picture import Picture
+from gdexp.insight.pictures.scales import log_axis, span
 from gdexp.insight.pictures.scatter import points, set_scale
 from gdexp.insight.pictures.state import (
     BOUND,
@@ -23,6 +24,7 @@ from gdexp.insight.pictures.state import (
     state_of,
     summary,
 )
+from gdexp.insight.pictures.style import INK, LARGE, canvas, evenly, number
 
 TABLE = 50  # rows of the table
 
@@ -34,16 +36,15 @@ def profile_of(rows: Sequence[Row], axis: Axis | None) -> Picture:
         rows: the runs.
         axis: the setting; None: the runs differ in nothing but their seed.
     """
-    why = "The runs differ only in" if axis is not None else "The runs do not differ"
-    if axis is None:
-        has_seeds = len({row.get(SEED) for row in rows}) > 1
-        axis = axis_of(rows, SEED) if has_seeds else _numbered(rows)
-        why = "The runs differ only in" if has_seeds else why
-    figure = style.figure_of(6.4, 4.4)
-    axes = figure.subplots()
+    has_seeds = len({row.get(SEED) for row in rows}) > 1
+    differing = [axis.key] if axis is not None else []
+    differing += [SEED] if has_seeds else []
+    axis = axis or (axis_of(rows, SEED) if has_seeds else _numbered(rows))
+    figure, axes = canvas(LARGE)
     losses = np.array([loss_of(row) if is_drawn(row) else math.nan for row in rows])
     set_scale(axes, "x", axis)
-    style.limit_logarithmic(axes, losses)
+    if ends := span(losses):
+        log_axis(axes.yaxis, *ends)
     low, high = axes.get_ylim()
     x = np.array([axis.place(row) for row in rows])
     is_log = axes.get_yscale() == "log"
@@ -58,25 +59,26 @@ def profile_of(rows: Sequence[Row], axis: Axis | None) -> Picture:
     bounds = sorted({b for row in rows if math.isfinite(b := bound_of(row))})
     bounds = bounds if is_lr(axis.key, rows) else []
     for bound in bounds:
-        axes.axvline(bound, color=style.ACCENT, ls="--", lw=1.8, label=BOUND)
-    axes.set_xlabel(axis.key, **style.NAME)
+        axes.axvline(bound, **DASHED)
+    axes.set_xlabel(axis.key)
     axes.set_ylabel("final loss")
-    keys = style.keys_of(
+    keys = keys_of(
         map(state_of, rows),
         odd=any(map(contradicts, rows)),
         bound=bool(bounds),
-        shown=tuple(style.MARKS),
+        shown=tuple(MARKS),
     )
-    style.add_legend(figure, keys)
+    legend_below(figure, keys)
     title = f"Final loss by {axis.key}"
-    which = f"{why} {axis.key}" if why.endswith("in") else why
-    words = f"{which}, so there are no two axes for a map: this draws the final loss "
-    words += "of each run" if not why.endswith("in") else f"over {axis.key}"
+    why, over = "The runs do not differ", "of each run"
+    if differing:
+        why, over = f"The runs differ only in {' and '.join(differing)}", f"over {axis.key}"
+    words = f"{why}, so there are no two axes for a map: this draws the final loss {over}"
     above = "" if not np.isnan(losses).any() else " Runs without a final loss stand at the top."
     line = (
         ""
         if not bounds
-        else f" The dashed line is at {axis.key}={bounds[0]:.4g}, the {style.BOUND_LABEL}."
+        else f" The dashed line is at {axis.key}={number(bounds[0], 4)}, the {BOUND_LABEL}."
     )
     description = f"{words}. {summary(rows)}{above}{line}"
     return Picture("map", title, description, _table(rows, axis), figure)
@@ -94,7 +96,7 @@ def _join(axes: Any, axis: Axis, x: Any, losses: Any) -> None:
     ends = [(v, np.median(own)) for v in axis.values if len(own := _finite(losses[x == v]))]
     if len(ends) > 1:
         across, up = np.array(ends, float).T
-        axes.plot(across, up, color=style.INK, lw=0.8, alpha=0.6, zorder=0.5, label="median")
+        axes.plot(across, up, color=INK, lw=0.8, alpha=0.6, zorder=0.5, label="median")
 
 
 def _finite(values: Any) -> Any:
@@ -104,7 +106,7 @@ def _finite(values: Any) -> Any:
 def _table(rows: Sequence[Row], axis: Axis) -> dict[str, list[Any]]:
     """The runs in the order of the axis, evenly sampled if they are many."""
     ordered = sorted(rows, key=axis.place)
-    shown = [ordered[i] for i in style.thinned(len(ordered), TABLE)]
+    shown = [ordered[i] for i in evenly(len(ordered), TABLE)]
     columns: dict[str, list[Any]] = {axis.key: [axis.of(row) for row in shown]}
     columns[LOSS] = [row.get(LOSS) for row in shown]
     columns["behaviour"] = [state_of(row) for row in shown]

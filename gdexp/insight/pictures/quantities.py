@@ -10,19 +10,10 @@ from gdexp.descent.build import Components
 from gdexp.descent.result import Result
 from gdexp.errors import counted
 from gdexp.insight.dynamics.curvature import Floats
+from gdexp.insight.pictures.lines import FEW, draw_lines, legend
 from gdexp.insight.pictures.picture import Picture
-from gdexp.insight.pictures.style import (
-    FEW,
-    canvas,
-    curves,
-    epoch_axis,
-    label,
-    legend,
-    number,
-    rows,
-    style,
-    symmetric_axis,
-)
+from gdexp.insight.pictures.scales import epoch_axis, symmetric_axis
+from gdexp.insight.pictures.style import canvas, label, number, rows, style
 
 LR = "train/lr"
 
@@ -94,7 +85,7 @@ def _drawn(
     epochs = len(next(iter(lines.values())))
     with style():
         figure, axes = canvas()
-        handles = curves(axes, lines, linear=signed)
+        handles = draw_lines(axes, lines, linear=signed)
         if signed:
             symmetric_axis(axes, [*lines.values()])
         legend(axes, handles)

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gdexp.insight.pictures import sweep_style as style
 from gdexp.insight.pictures.axes import Axis, Floats, Row
 from gdexp.insight.pictures.cells import Panel
+from gdexp.insight.pictures.colours import lowest
+from gdexp.insight.pictures.marks import ACCENT, DASHED, MARKS, WRITTEN, marker
+from gdexp.insight.pictures.scales import label_decades, label_words
 from gdexp.insight.pictures.state import (
     BOUND,
     DIVERGED,
@@ -21,6 +23,7 @@ from gdexp.insight.pictures.state import (
     loss_of,
     state_of,
 )
+from gdexp.insight.pictures.style import INK
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,11 +59,11 @@ def _draw_bound(axes: Axes, along: int, pairs: Floats) -> None:
     is_line = len(np.unique(pairs[:, 0])) == len(pairs) and len(pairs) > 1
     if len(np.unique(pairs[:, 1])) == 1:
         line = axes.axvline if along == 0 else axes.axhline
-        line(float(pairs[0, 1]), color=style.ACCENT, ls="--", lw=1.8, label=BOUND)
+        line(float(pairs[0, 1]), **DASHED)
     elif is_line:
-        axes.plot(x, y, color=style.ACCENT, ls="--", lw=1.8, label=BOUND)
+        axes.plot(x, y, **DASHED)
     else:
-        axes.plot(x, y, "|" if along == 0 else "_", color=style.ACCENT, ms=9, mew=1.4, label=BOUND)
+        axes.plot(x, y, "|" if along == 0 else "_", color=ACCENT, ms=9, mew=1.4, label=BOUND)
 
 
 def points(
@@ -78,38 +81,41 @@ def points(
     places = np.array([x, y], float).T.reshape(-1, 2)
     states = [state_of(row) for row in rows]
     how: dict[str, Any] = {"rasterized": len(rows) > MANY}
-    for state, (marker, _) in style.MARKS.items():
+    for state in MARKS:
         these = [i for i, each in enumerate(states) if each == state]
         if not these:
             continue
-        colour: dict[str, Any] = {"color": style.INK}
+        colour: dict[str, Any] = {"color": INK}
         if norm is not None and state not in (DIVERGED, UNFINISHED):
-            losses = [max(loss_of(rows[i]), style.lowest(norm)) for i in these]
-            colour = {"c": losses, "cmap": style.COLOURS, "norm": norm}
-            if "$" not in marker:
-                colour["edgecolors"] = style.INK
+            losses = [max(loss_of(rows[i]), lowest(norm)) for i in these]
+            colour = {"c": losses, "norm": norm}
+            if MARKS[state][0] not in WRITTEN:
+                colour["edgecolors"] = INK
         there = places[these]
-        size = 60 if "$" in marker else 26
+        size = 60 if MARKS[state][0] in WRITTEN else 26
         axes.scatter(
-            there[:, 0], there[:, 1], size, marker=marker, lw=0.6, label=state, **colour, **how
+            there[:, 0],
+            there[:, 1],
+            size,
+            marker=marker(state),
+            lw=0.6,
+            label=state,
+            **colour,
+            **how,
         )
     odd = [i for i, row in enumerate(rows) if contradicts(row)]
     if odd:
-        ring: dict[str, Any] = {"facecolors": "none", "edgecolors": style.ACCENT, "lw": 1.5}
+        ring: dict[str, Any] = {"facecolors": "none", "edgecolors": ACCENT, "lw": 1.5}
         axes.scatter(places[odd, 0], places[odd, 1], 130, label="odd", **ring, **how)
 
 
 def set_scale(axes: Axes, side: str, axis: Axis) -> None:
     """Give an axis its scale: its own, or its words as ticks."""
     if axis.is_numeric:
-        getattr(axes, f"set_{side}scale")(axis.scale)
         if axis.scale == "log":
-            ends = float(axis.values[0]), float(axis.values[-1])
-            style.label_decades(getattr(axes, f"{side}axis"), *ends)
+            axes.set(**{f"{side}scale": "log"})
+            decades = math.log10(float(axis.values[-1]) / float(axis.values[0]))
+            label_decades(getattr(axes, f"{side}axis"), decades)
         return
-    ticks = axis.ticks()
-    labels = [label for _, label in ticks]
-    getattr(axes, f"set_{side}ticks")([at for at, _ in ticks], labels, **style.NAME)
-    getattr(axes, f"set_{side}lim")(-0.5, len(axis) - 0.5)
-    if side == "x":
-        style.fit_labels(axes, labels)
+    axes.set(**{f"{side}lim": (-0.5, len(axis) - 0.5)})
+    label_words(axes, side, axis.ticks())

@@ -13,7 +13,7 @@ from gdexp.insight.pictures.style import INK, PAPER, label, style
 
 POINTS = 72  # to the inch
 HEADING, TITLE, GAP = 30.0, 22.0, 12.0  # points
-LETTER = 9.5  # points, of the heading
+LETTER = 8.2  # points, of the heading
 DPI = 150
 _SIZE = re.compile(r'(?<= )(width|height)="([\d.]+)pt"')
 

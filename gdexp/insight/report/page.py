@@ -13,7 +13,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from gdexp.descent.numbers import short
-from gdexp.insight.report.drawn import Drawn, drawn
+from gdexp.insight.report.illustrations import Illustration, illustrations
 from gdexp.insight.report.view import Drawing, Section, Table, Value, View
 
 if TYPE_CHECKING:
@@ -33,10 +33,10 @@ def page(view: View) -> str:
     blocks = [block for section in sections for block in section.blocks]
     pictures = [block.picture for block in blocks if isinstance(block, Drawing)]
     rest = len(_render(view, [_without_drawings(section) for section in sections]).encode(*SAFE))
-    return _render(view, sections, drawn(pictures, view.limit - rest))
+    return _render(view, sections, illustrations(pictures, view.limit - rest))
 
 
-def _render(view: View, sections: Sequence[Section], pictures: Sequence[Drawn] = ()) -> str:
+def _render(view: View, sections: Sequence[Section], pictures: Sequence[Illustration] = ()) -> str:
     return _template().render(view=view, sections=sections, pictures=iter(pictures))
 
 
@@ -94,7 +94,7 @@ def cell(value: Value) -> str:
 def texts_of(table: Table) -> list[int]:
     """The columns, from 1, that are not numbers, and so stand left."""
     return [
-        number
-        for number, cells in enumerate(zip(*table.rows, strict=True), 1)
+        place
+        for place, cells in enumerate(zip(*table.rows, strict=True), 1)
         if any(isinstance(value, str | bool) for value in cells)
     ]

@@ -8,7 +8,7 @@ from typing import Any
 
 from gdexp.config import __version__
 from gdexp.insight.pictures.of_sweep import of_sweep
-from gdexp.sweep.drawn import losses_of, rows_of
+from gdexp.sweep.rows import losses_of, rows_of
 from gdexp.tracking import environment
 from gdexp.tracking.query import KIND, SWEEP
 from gdexp.tracking.run_record import RecordedRun

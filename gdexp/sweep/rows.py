@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from gdexp.insight.pictures.sweep_curves import Losses
+from gdexp.insight.pictures.curves import Losses
 from gdexp.sweep.summary import row_of
 from gdexp.tracking.query import JOB
 from gdexp.tracking.run_record import RecordedRun

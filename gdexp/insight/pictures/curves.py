@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import itertools
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from gdexp.insight.pictures import sweep_style as style
+from gdexp.descent.thinning import thin
 from gdexp.insight.pictures.axes import Axis, Floats, Row
 from gdexp.insight.pictures.cells import facets
+from gdexp.insight.pictures.colours import setting_bar, shade
 from gdexp.insight.pictures.ends import name_ends
+from gdexp.insight.pictures.marks import key, legend_below
 from gdexp.insight.pictures.picture import Picture
-from gdexp.insight.pictures.state import DIVERGED, best_of, loss_of, state_of, summary
+from gdexp.insight.pictures.scales import epoch_axis, log_axis, span
+from gdexp.insight.pictures.state import DIVERGED, GROWING, best_of, loss_of, state_of, summary
+from gdexp.insight.pictures.style import evenly, panels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,6 +31,9 @@ DRAWN = 100  # curves at most
 POINTS = 2400  # of all curves together, about; each has 24 at least
 NAMED = 10  # curves that are named at their ends
 PANELS = 4
+WIDTH = 3.6  # inches of each of several panels
+MARKERS = "os^Dv<>pP*"
+GROWN = (DIVERGED, GROWING)  # states whose curves leave the axis
 TABLE = 50  # rows of the table
 
 
@@ -55,17 +60,18 @@ def curves_of(rows: Sequence[Row], axes: Sequence[Axis], losses: Losses) -> Pict
     axis = kept[0] if kept else None
     is_named = max(map(len, groups.values())) <= NAMED
     scale = None if axis is None or is_named else _norm(axis)
-    figure, places = _figure(len(groups))
+    figure, places = panels(len(groups), WIDTH, "epoch", "loss")
     for place, (title, members) in zip(places, groups.items(), strict=True):
         lines = _draw(place, members, curves, axis, scale)
-        place.set_title(title, fontsize=10, **style.NAME)
+        place.set_title(title)
+        epoch_axis(place, int(max(curves[row["run_id"]][0][-1] for row in shown)))
         _limit(place, shown, curves)
         if is_named and axis is not None:
             name_ends(place, lines, [axis.label(axis.of(row)) for row in members], axis.key)
     if scale is not None and axis is not None:
         _add_scale(figure, places, scale, axis)
     if any(state_of(row) == DIVERGED for row in shown):
-        style.add_legend(figure, [style.line("--", "diverged"), style.line("-", "did not diverge")])
+        legend_below(figure, [key("diverged", ls="--"), key("did not diverge")])
     words = [_words(len(shown), len(longest), len(rows), axis), summary(rows)]
     title = "Loss" if axis is None else f"Loss by {axis.key}"
     return Picture("curves", title, " ".join(words), _table(shown, kept, curves), figure)
@@ -103,26 +109,12 @@ def _iters(row: Row) -> float:
 def _sample(rows: Sequence[Row], axes: Sequence[Axis]) -> list[Row]:
     """At most DRAWN runs, evenly along the axis, and the best one among them."""
     ordered = sorted(rows, key=axes[0].place) if axes else list(rows)
-    shown = [ordered[i] for i in style.thinned(len(ordered), DRAWN)]
+    shown = [ordered[i] for i in evenly(len(ordered), DRAWN)]
     best = best_of(rows)
     if best is not None and best not in shown:
         nearest = min(range(len(shown)), key=lambda i: abs(loss_of(shown[i]) - loss_of(best)))
         shown[nearest] = best
     return shown
-
-
-def _figure(count: int) -> tuple[Any, list[Axes]]:
-    columns = 1 if count == 1 else 2
-    lines = math.ceil(count / columns)
-    figure = style.figure_of(7.0 if count == 1 else 9.4, 1.0 + 3.4 * lines)
-    places = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).ravel()
-    for spare in places[count:]:
-        spare.remove()
-    for number, place in enumerate(places[:count]):
-        place.set_xlabel("epoch")
-        if number % columns == 0:
-            place.set_ylabel("loss")
-    return figure, list(places[:count])
 
 
 def _norm(axis: Axis) -> Normalize:
@@ -137,10 +129,10 @@ def _norm(axis: Axis) -> Normalize:
 
 def _add_scale(figure: Any, places: Sequence[Axes], scale: Normalize, axis: Axis) -> None:
     """Add the scale of the colours of an axis: its numbers, or its words."""
-    bar = style.colorbar(figure, places, scale, axis.key)
+    bar = setting_bar(figure, places, scale, axis.key)
     if not axis.is_numeric:
         ticks = axis.ticks()
-        bar.set_ticks([at for at, _ in ticks], labels=[text for _, text in ticks], **style.NAME)
+        bar.set_ticks([at for at, _ in ticks], labels=[text for _, text in ticks])
 
 
 def _draw(
@@ -151,43 +143,29 @@ def _draw(
     scale: Normalize | None,
 ) -> list[Line2D]:
     """Draw the curves of one panel; each has a marker of its own if they are to be named."""
-    import matplotlib
-
     points = max(24, POINTS // len(rows))
     lines = []
-    for number, row in enumerate(rows):
+    for which, row in enumerate(rows):
         epochs, values = curves[row["run_id"]]
-        keep = _kept(values, points)
+        keep = thin(values, points // 2)
         look: dict[str, Any] = {"lw": 0.8, "marker": "o" if len(keep) == 1 else "", "ms": 4}
         if scale is None:
-            share = number / max(1, len(rows) - 1)
-            look |= {"lw": 1.4, "marker": style.POINTS[number % len(style.POINTS)]}
+            share = which / max(1, len(rows) - 1)
+            look |= {"lw": 1.4, "marker": MARKERS[which % len(MARKERS)]}
             look["markevery"] = max(1, len(keep) // 8)
         else:
             share = float(scale(axis.place(row))) if axis is not None else 0.0
-        look["color"] = matplotlib.colormaps[style.COLOURS](style.BRIGHTEST * share)
+        look["color"] = shade(share)
         dashes = "--" if state_of(row) == DIVERGED else "-"
         lines += place.plot(epochs[keep], values[keep], dashes, label=row["run_id"], **look)
     return lines
 
 
-def _kept(values: Floats, points: int) -> list[int]:
-    """Indices of so many points of a curve, among them the extremes of each stretch."""
-    if len(values) <= points:
-        return list(range(len(values)))
-    edges = np.linspace(0, len(values), points // 2 + 1).astype(int)
-    kept = {0, len(values) - 1}
-    for a, b in itertools.pairwise(edges):
-        part = np.where(np.isfinite(values[a:b]), values[a:b], -math.inf)
-        kept |= {int(a + part.argmin()), int(a + part.argmax())}
-    return sorted(kept)
-
-
 def _limit(place: Axes, rows: Sequence[Row], curves: Mapping[str, Curve]) -> None:
-    """Limit the axis: curves that diverge leave it 3 decades above the start."""
+    """Limit the axis: curves that grow or diverge leave it 3 decades above the start."""
     everything = np.concatenate([values for _, values in curves.values()])
     everything = everything[np.isfinite(everything)]
-    kept = [curves[row["run_id"]][1] for row in rows if state_of(row) != DIVERGED]
+    kept = [curves[row["run_id"]][1] for row in rows if state_of(row) not in GROWN]
     if len(kept) < len(rows) and len(everything):
         usual = np.concatenate([*kept, *(values[:1] for _, values in curves.values())])
         ceiling = float(np.max(usual, where=np.isfinite(usual), initial=0.0)) * 1e3
@@ -195,14 +173,15 @@ def _limit(place: Axes, rows: Sequence[Row], curves: Mapping[str, Curve]) -> Non
             everything = np.append(
                 everything[everything <= ceiling], min(ceiling, everything.max())
             )
-    style.limit_logarithmic(place, everything)
+    if ends := span(everything):
+        log_axis(place.yaxis, *ends)
 
 
 def _table(
     rows: Sequence[Row], axes: Sequence[Axis], curves: Mapping[str, Curve]
 ) -> dict[str, list[Any]]:
     """First, smallest and last loss of the curves, evenly sampled if they are many."""
-    shown = [rows[i] for i in style.thinned(len(rows), TABLE)]
+    shown = [rows[i] for i in evenly(len(rows), TABLE)]
     columns: dict[str, list[Any]] = {axis.key: [axis.of(row) for row in shown] for axis in axes}
     own = [curves[row["run_id"]] for row in shown]
     columns["epochs"] = [int(epochs[-1]) for epochs, _ in own]

@@ -14,8 +14,8 @@ from helpers import client
 from sweep_helpers import summary
 
 from gdexp.commands import ui
-from gdexp.sweep import pictured
-from gdexp.sweep.drawn import losses_of, rows_of
+from gdexp.sweep import pictures
+from gdexp.sweep.rows import losses_of, rows_of
 from gdexp.tracking import environment, query
 from gdexp.tracking.client_store import ClientStore
 from gdexp.tracking.connect import client_of, open_existing
@@ -47,7 +47,7 @@ def store(copied: Path) -> Store:
 
 
 def sweep(store: Store) -> Selection:
-    chosen = pictured.own_sweep(store, query.select(store))
+    chosen = pictures.own_sweep(store, query.select(store))
     assert chosen is not None
     return chosen
 
@@ -58,7 +58,7 @@ def test_they_are_drawn_once_and_change_nothing_else(store: Store, through_clien
     if through_client:
         opened = ClientStore(client_of(store.uri), store.uri, store.experiment, store.experiment_id)
     before = summary(client(Path.cwd()))
-    assert pictured.log_pictures(opened, sweep(opened))
+    assert pictures.log_pictures(opened, sweep(opened))
     after = summary(client(Path.cwd()))
     assert (after.info.status, after.info.end_time) == (before.info.status, before.info.end_time)
     assert (after.data.tags, after.data.metrics) == (before.data.tags, before.data.metrics)
@@ -69,9 +69,9 @@ def test_they_are_drawn_once_and_change_nothing_else(store: Store, through_clien
     assert [each["name"] for each in index["pictures"]] == ["map", "curves"]
     assert index["pictures"][0]["description"].startswith("Final loss by lr and step")
     assert opened.read(chosen.summary, "plots/map.svg").startswith(b"<?xml")
-    assert not pictured.log_pictures(opened, chosen)
+    assert not pictures.log_pictures(opened, chosen)
     resumed = replace(chosen, summary=replace(chosen.summary, heard_ms=1 + chosen.summary.heard_ms))
-    assert pictured.log_pictures(opened, resumed)
+    assert pictures.log_pictures(opened, resumed)
 
 
 @pytest.mark.parametrize("content", [b"[]", b'{"version": "0.1"}', b"\xff"])
@@ -79,7 +79,7 @@ def test_an_index_that_says_nothing_is_replaced(store: Store, content: bytes) ->
     chosen = sweep(store)
     assert chosen.summary is not None
     store.add_files(chosen.summary, {"plots/pictures.json": content})
-    assert pictured._index(store, chosen.summary).get("drawn_for") is None
+    assert pictures._index(store, chosen.summary).get("drawn_for") is None
 
 
 def test_only_sweeps_that_have_ended_and_are_ones_own(
@@ -87,15 +87,15 @@ def test_only_sweeps_that_have_ended_and_are_ones_own(
 ) -> None:
     runs = query.select(store)
     alone = [replace(run, tags={"gdexp.kind": "run"}) for run in runs]
-    assert pictured.own_sweep(store, alone) is None
+    assert pictures.own_sweep(store, alone) is None
     monkeypatch.setattr(environment, "user", lambda: "somebody else")
-    assert pictured.own_sweep(store, runs) is None
+    assert pictures.own_sweep(store, runs) is None
     monkeypatch.undo()
     found = selection(store, []).summary
     assert found is not None
     running = replace(found, status="RUNNING")
     monkeypatch.setattr(store, "runs", lambda *_, **__: [running])
-    assert pictured.own_sweep(store, runs) is None
+    assert pictures.own_sweep(store, runs) is None
 
 
 def test_what_is_drawn_is_what_was_recorded(store: Store) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 from gdexp.insight.pictures.picture import Picture
 from gdexp.insight.report import inline, points
 from gdexp.insight.report.view import Table, Value
+
+WIDE = 7.5  # inches, above which two pictures beside each other are hard to read
 
 
 class Detail(NamedTuple):
@@ -36,7 +38,7 @@ DETAILS = (
 
 
 @dataclass(frozen=True)
-class Drawn:
+class Illustration:
     """A picture as the page shows it.
 
     Attributes:
@@ -45,14 +47,15 @@ class Drawn:
         svg: its markup.
         points: what it says at which place.
         table: its numbers.
+        is_wide: whether it needs the width of the page.
     """
 
-    kind: ClassVar[str] = "drawn"
     title: str
     description: str
     svg: str
     points: Sequence[points.Group]
     table: Table
+    is_wide: bool
 
     @property
     def size(self) -> int:
@@ -61,7 +64,7 @@ class Drawn:
         return len(self.svg) + cells + sum(len(str(group)) for group in self.points)
 
 
-def drawn(pictures: Sequence[Picture], room: int) -> list[Drawn]:
+def illustrations(pictures: Sequence[Picture], room: int) -> list[Illustration]:
     """Draw pictures in the most detail with which all of them fit, or else the least.
 
     Args:
@@ -69,24 +72,25 @@ def drawn(pictures: Sequence[Picture], room: int) -> list[Drawn]:
         room: the number of characters that they may take.
     """
     vector = [inline.svg(picture, f"p{i}-") for i, picture in enumerate(pictures)]
-    made: list[Drawn] = []
+    made: list[Illustration] = []
     for detail in DETAILS:
-        made = [_drawn(*each, detail) for each in zip(pictures, vector, strict=True)]
+        made = [_illustration(*each, detail) for each in zip(pictures, vector, strict=True)]
         if sum(each.size for each in made) <= room:
             break
     return made
 
 
-def _drawn(picture: Picture, vector: str, detail: Detail) -> Drawn:
+def _illustration(picture: Picture, vector: str, detail: Detail) -> Illustration:
     svg = vector
     if len(svg) > detail.svg:
         svg = min(svg, inline.raster(picture, vector, detail.dpi), key=len)
-    return Drawn(
+    return Illustration(
         picture.title,
         picture.description,
         inline.labelled(svg, picture.description),
         points.points(picture.figure, detail.points),
         numbers(picture, detail.rows),
+        picture.figure.get_figwidth() > WIDE,
     )
 
 
