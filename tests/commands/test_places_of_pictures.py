@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pyarrow
 import pytest
 from helpers import CLI, refused
+from pyarrow import parquet
 from store_helpers import artifact, newest
 
 from gdexp.config.paths import write_whole
 from gdexp.errors import Interrupted
 from gdexp.insight.pictures.files import Place
+from gdexp.tracking.sql_store import SqlStore
 
 SMALL = 4096  # bytes that a file may have
 
@@ -111,3 +115,28 @@ def test_digits_of_no_number(digits: str, store: Path, cli: CLI) -> None:
         f"gdexp: explain: argument --digits: {digits!r} is not a number from 2 to 17. python -m "
         "gdexp explain --help lists its options.\n"
     )
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_record_of_values_that_are_not_finite_is_drawn(
+    value: float, store: Path, cli: CLI
+) -> None:
+    file = artifact(store, "trajectory.parquet")
+    table = parquet.read_table(file)
+    columns = {n: [value] * len(table) if n != "epoch" else table[n] for n in table.column_names}
+    parquet.write_table(pyarrow.table(columns), file)
+    for words in (["plot", "--out", "pictures.svg"], ["report", "--out", "page.html"]):
+        ended = cli(*words)
+        assert (ended.code, ended.err) == (0, "")
+
+
+def test_artifacts_that_cannot_be_reached(
+    store: Path, cli: CLI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreachable(*_: object) -> list[str]:
+        raise ConnectionRefusedError(111, "Connection refused")
+
+    monkeypatch.setattr(SqlStore, "files", unreachable)
+    for command in ("plot", "report", "explain"):
+        words = [command, *([newest(store)] if command == "explain" else [])]
+        assert refused(cli, *words) == "[Errno 111] Connection refused."
