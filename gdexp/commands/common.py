@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from gdexp.commands import COMMANDS
 from gdexp.descent.signals import handled
-from gdexp.errors import GdexpError, Interrupted, counted, did_you_mean
+from gdexp.errors import GdexpError, Interrupted, brief, counted, did_you_mean
 
 if TYPE_CHECKING:
     from gdexp.tracking.run_record import RecordedRun
@@ -37,6 +37,8 @@ class Parser(argparse.ArgumentParser):
 
 
 NEWEST = "the last sweep if the newest run belongs to one, else the newest 20 runs"
+SHOWN = "the sweep of the newest run, else that run"  # by plot and report
+SWEEPS = "A sweep is named by its id, its folder, the id of its summary run, or the word last."
 LISTED = 5  # runs that are not heard from
 
 
@@ -86,7 +88,7 @@ def run_id(text: str) -> str:
 
 
 def guarded(action: Callable[[], int]) -> int:
-    """Run a command; a GdexpError is printed on stderr, and the exit code is 2."""
+    """Run a command; a GdexpError or OSError is printed on stderr, with exit code 2."""
     try:
         with handled():
             return action()
@@ -94,6 +96,9 @@ def guarded(action: Callable[[], int]) -> int:
         return stop.exit_code
     except GdexpError as error:
         print(f"gdexp: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:  # a file, or a server that keeps the artifacts
+        print(f"gdexp: {brief(error)}.", file=sys.stderr)
         return 2
 
 

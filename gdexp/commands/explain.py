@@ -40,14 +40,20 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--digits",
         metavar="N",
-        type=int,
+        type=_digits,
         default=6,
-        choices=DIGITS,
         help="significant digits of numbers, from 2 to 17 (default: 6)",
     )
     common.add_trust(parser)
     args = parser.parse_args(argv)
     return common.guarded(lambda: _explain(args))
+
+
+def _digits(text: str) -> int:
+    digits = int(text) if text.isascii() and text.isdecimal() and len(text) < 4 else 0
+    if digits not in DIGITS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 2 to 17")
+    return digits
 
 
 def _explain(args: argparse.Namespace) -> int:

@@ -65,7 +65,8 @@ def _ladder(args: argparse.Namespace) -> int:
     lines = [*(_groups(all_rungs) if args.all else _comparisons(all_rungs))]
     if published is not None:
         lines.append("\n" + _wrapped(_published(rungs.climbed((), published), all_rungs[0])))
-    lines.append(f"\nTo record these runs: {_sweep(keys, typed, everything=args.all)}")
+    which = "these runs" if args.all or published is None else "the steps as published"
+    lines.append(f"\nTo record {which}: {_sweep(keys, typed, everything=args.all)}")
     common.show("\n".join(lines))
     return 0
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from gdexp.commands import common
 from gdexp.config.paths import OUTPUTS, absolute, started_in
-from gdexp.errors import GdexpError, UntrustedError, brief, counted
+from gdexp.errors import GdexpError, counted
 
 if TYPE_CHECKING:
     from gdexp.config.trust import Trust
@@ -27,7 +26,7 @@ MANY = 20  # runs whose losses are drawn together
 
 def main(argv: Sequence[str]) -> int:
     """Run the command and return its exit code."""
-    parser = common.parser("plot", default="the last sweep, or the newest run if it has none")
+    parser = common.parser("plot", default=common.SHOWN)
     parser.add_argument(
         "--out",
         metavar="PLACE",
@@ -42,10 +41,12 @@ def main(argv: Sequence[str]) -> int:
         type=lambda text: text.split(","),
         default=[],
         metavar="A,B",
-        help="the settings of the axes of a sweep's map (default: lr,iters)",
+        help="the settings of the axes of a sweep's map (default: lr,iters, else the first two "
+        "that differ)",
     )
     parser.add_argument("--force", action="store_true", help="replace files that --out names")
     common.add_trust(parser)
+    parser.epilog = common.SWEEPS
     args = parser.parse_args(argv)
     return common.guarded(lambda: _plot(args))
 
@@ -136,7 +137,8 @@ def _result(store: Store, run: RecordedRun, trust: Trust) -> Result:
     Raises:
         GdexpError: it has no trajectory, or no epoch in it.
     """
-    from gdexp.tracking.restore import TRAJECTORY, job_of, result_of
+    from gdexp.commands.recorded import add_job
+    from gdexp.tracking.restore import TRAJECTORY, result_of
 
     if TRAJECTORY not in store.files(run):
         end = "has not ended" if run.status == "RUNNING" else f"ended as {run.outcome}"
@@ -150,10 +152,5 @@ def _result(store: Store, run: RecordedRun, trust: Trust) -> Result:
             f"run {run.run_id} has no epoch, so there is nothing to draw: it {run.outcome}, "
             f"{result.reason}."
         )
-    try:
-        result.job = job_of(store, run, trust)
-    except GdexpError as error:
-        is_own = isinstance(error.__cause__ or error, UntrustedError)
-        hint = "" if is_own else " It is drawn from its trajectory alone."
-        print(f"gdexp: {brief(error)}.{hint}", file=sys.stderr)
+    add_job(store, run, result, trust)
     return result

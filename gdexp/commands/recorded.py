@@ -1,24 +1,37 @@
-"""A recorded run with what its record still has, to be compared with another."""
+"""What the record of a run still has: to be drawn, or compared with another."""
 
 from __future__ import annotations
 
+import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from gdexp.commands.conditions import CALLED, TAGS, VERSION, Conditions
-from gdexp.errors import GdexpError
+from gdexp.errors import GdexpError, brief
 from gdexp.tracking.environment import COMMIT, DIFF, DIRTY
 from gdexp.tracking.run_record import RecordedRun
 
 if TYPE_CHECKING:
     from gdexp.config.job import Job
+    from gdexp.config.trust import Trust
+    from gdexp.descent.result import Result
     from gdexp.descent.trajectory import Trajectory
     from gdexp.tracking.run_record import DatasetRecord
     from gdexp.tracking.store import Store
 
 CODE = (TAGS[VERSION], TAGS[COMMIT], "uncommitted changes", TAGS[DIFF])
+
+
+def add_job(store: Store, run: RecordedRun, result: Result, trust: Trust) -> None:
+    """Give a recorded result its settings, to draw the surface of its loss; else say why not."""
+    from gdexp.tracking.restore import job_of
+
+    try:
+        result.job = job_of(store, run, trust)
+    except GdexpError as error:
+        print(f"gdexp: the surface of the loss is not drawn: {brief(error)}.", file=sys.stderr)
 
 
 @dataclass(frozen=True)

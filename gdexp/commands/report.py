@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,12 +21,11 @@ if TYPE_CHECKING:
 
 ARTIFACT = "report.html"
 ID_LENGTH = 8  # characters of a run's id in a file's name
-NEWEST = "the sweep of the newest run, else that run"
 
 
 def main(argv: Sequence[str]) -> int:
     """Run the command and return its exit code."""
-    parser = common.parser("report", default=NEWEST)
+    parser = common.parser("report", default=common.SHOWN)
     parser.add_argument("--out", metavar="FILE", help="the page (default: report-ID.html, here)")
     parser.add_argument(
         "--log",
@@ -35,10 +35,7 @@ def main(argv: Sequence[str]) -> int:
     )
     parser.add_argument("--open", action="store_true", help="open it in the browser")
     common.add_trust(parser)
-    parser.epilog = (
-        "A sweep is named by its id, its folder, the id of its summary run, or the word last. An "
-        "earlier report is replaced; no other file is."
-    )
+    parser.epilog = f"{common.SWEEPS} An earlier report is replaced; no other file is."
     args = parser.parse_args(argv)
     return common.guarded(lambda: _report(args))
 
@@ -52,7 +49,8 @@ def _report(args: argparse.Namespace) -> int:
     chosen = selection(store, args.runs)
     owner = _owner(chosen) if args.log else None
     is_file = args.out is not None or owner is None
-    out = _checked(args.out or f"report-{_name(chosen)}.html") if is_file else None
+    place = f"report-{_name(chosen)}.html" if args.out is None else args.out
+    out = _checked(place) if is_file else None
     content = page(_view(store, chosen, args)).encode(*SAFE)
     places = []
     if owner is not None:
@@ -114,6 +112,8 @@ def _checked(path: str) -> Path:
     try:
         if out.is_dir():
             why = "is a folder"
+        elif os.path.lexists(out) and not out.is_file():
+            why = "already exists, and is not a file"
         elif out.exists():
             with out.open("rb") as file:
                 is_ours = is_report(file.read(1000))
@@ -123,18 +123,17 @@ def _checked(path: str) -> Path:
     except (OSError, ValueError) as error:  # unreadable, too long, or with a null byte
         why = f"is not a file that can be written ({getattr(error, 'strerror', None) or error})"
     if why:
-        raise GdexpError(f"--out: {path} {why}. Name a new file in a folder that exists.")
+        shown = path or repr(path)
+        raise GdexpError(f"--out: {shown} {why}. Name a new file in a folder that exists.")
     return out
 
 
 def _write(out: Path, content: bytes) -> None:
-    """Write the page whole, or not at all."""
-    partial = out.with_name(f".{out.name}.partial")
+    from gdexp.config.paths import write_whole
+
     try:
-        partial.write_bytes(content)
-        partial.replace(out)
+        write_whole(out, content)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise GdexpError(f"--out: {out} cannot be written: {error.strerror}.") from error
 
 

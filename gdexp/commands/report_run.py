@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -11,13 +10,14 @@ import numpy as np
 from gdexp.commands import report_parts as parts
 from gdexp.commands.compare import parsed
 from gdexp.commands.conditions import Conditions
+from gdexp.commands.recorded import add_job
 from gdexp.config.paths import started_in
 from gdexp.config.trust import Trust
 from gdexp.descent.numbers import short
 from gdexp.descent.result import GREW, Result
 from gdexp.errors import GdexpError, brief
 from gdexp.insight.report.view import Block, Code, Section, Sentence, Table, View
-from gdexp.tracking.restore import CHECK, COEF, CONFIG, FORECAST, TRAJECTORY, job_of, result_of
+from gdexp.tracking.restore import CHECK, COEF, CONFIG, FORECAST, TRAJECTORY, result_of
 from gdexp.tracking.run_record import RecordedRun
 from gdexp.tracking.store import Store
 
@@ -71,10 +71,7 @@ def _result(store: Store, run: RecordedRun, trust: Trust) -> tuple[Result | None
         result = result_of(store, run)
     except GdexpError as error:
         return None, brief(error)
-    try:
-        result.job = job_of(store, run, trust)
-    except GdexpError as error:
-        print(f"{brief(error)}, so no picture shows the surface of the loss", file=sys.stderr)
+    add_job(store, run, result, trust)
     return result, ""
 
 

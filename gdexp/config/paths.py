@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gdexp.errors import StoreError
@@ -31,6 +31,22 @@ def started_in(folder: str) -> Iterator[None]:
 def absolute(path: str | Path) -> Path:
     """The absolute path; a relative one starts from the folder in which gdexp was started."""
     return Path(os.path.abspath(os.path.join(_start or os.getcwd(), path)))
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file whole or, if that fails or is interrupted, not at all.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    partial = path.with_name(f".{path.name[:200]}.{os.getpid()}.partial")
+    try:
+        partial.write_bytes(content)
+        partial.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            partial.unlink()
+        raise
 
 
 def check_writable(folder: Path, setting: str) -> None:

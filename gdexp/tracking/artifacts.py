@@ -9,6 +9,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
+from gdexp.config.paths import write_whole
+
 FEW = 30  # files to sync one by one; for more, one sync of the whole file system is faster
 
 
@@ -65,9 +67,7 @@ def _write(folder: Path, name: str, content: bytes) -> Path:
         raise ValueError(f"{name!r} is not the name of a file below a run's folder")
     path = folder / pure
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(content)
-    partial.replace(path)  # atomic, so that no partial file has the final name
+    write_whole(path, content)
     return path
 
 

@@ -24,7 +24,7 @@ from gdexp.tracking.run_record import (
     RecordedRun,
     RunRecord,
 )
-from gdexp.tracking.store import reading, writing
+from gdexp.tracking.store import adding, reading, writing
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -237,7 +237,7 @@ class ClientStore:
         """The data set of a run; see :class:`gdexp.tracking.store.Store`."""
         return dataset_query.by_client(self.client.get_run(run.run_id))
 
-    @writing
+    @adding
     def add_files(self, run: RecordedRun, files: Mapping[str, bytes]) -> None:
         """Add artifacts to a run; see :class:`gdexp.tracking.store.Store`."""
         log_artifacts(self.client, run.run_id, files)

@@ -53,8 +53,7 @@ def selection(store: Store, words: Sequence[str]) -> Selection:
     sweeps = [word for word, each in named.items() if each.sweep_id is not None]
     if sweeps and len(named) > 1:
         raise GdexpError(
-            f"{sweeps[0]!r} is a sweep, and is named with {len(named) - 1} more. Name one sweep "
-            "alone, or only runs."
+            f"{sweeps[0]!r} is a sweep, which is shown alone. Name only this sweep, or only runs."
         )
     if sweeps:
         return named[sweeps[0]]

@@ -21,7 +21,7 @@ from gdexp.tracking.run_record import DatasetRecord, Points, RecordedRun, RunRec
 from gdexp.tracking.sql_query import curves, is_as_read, matching_ids, recorded_runs
 from gdexp.tracking.sql_rows import COLUMNS, Rows, rows_of
 from gdexp.tracking.sql_write import ENDINGS, insert, set_status, tag_failed
-from gdexp.tracking.store import reading, writing
+from gdexp.tracking.store import adding, reading, writing
 
 MANY = 1000  # runs above which a database without statistics picks slow plans
 
@@ -210,7 +210,7 @@ class SqlStore:
         with self._database.reading() as connection:
             return dataset_query.by_sql(connection, run.run_id)
 
-    @writing
+    @adding
     def add_files(self, run: RecordedRun, files: Mapping[str, bytes]) -> None:
         """Add artifacts to a run; see :class:`gdexp.tracking.store.Store`."""
         folder = artifacts.local_path(run.artifact_uri)

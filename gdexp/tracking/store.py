@@ -14,13 +14,15 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def _raising(kind: type[StoreError], what: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
+def _raising(
+    kind: type[StoreError], what: str, known: tuple[type[Exception], ...] = (GdexpError, OSError)
+) -> Callable[[Callable[P, T]], Callable[P, T]]:
     def decorated(method: Callable[P, T]) -> Callable[P, T]:
         @functools.wraps(method)
         def called(*args: P.args, **settings: P.kwargs) -> T:
             try:
                 return method(*args, **settings)
-            except (GdexpError, OSError):
+            except known:
                 raise
             except Exception as error:
                 store: Any = args[0]
@@ -37,6 +39,9 @@ reading = _raising(StoreError, "cannot be read")
 
 writing = _raising(WriteError, "cannot be written")
 """Lets a method of a store raise WriteError, whatever its library raises."""
+
+adding = _raising(WriteError, "cannot be written", (GdexpError,))
+"""As writing, also of a full disk, which is not the delivery's to handle."""
 
 
 class Store(Protocol):

@@ -51,7 +51,7 @@ Step 1 as published (gradient=manual_sum) is different from epoch 1 on: grad/w i
     lr=0.03333, the other steps above 0.1333.
   Experiment: with its gradient divided by 4, all epochs are identical.
 
-To record these runs: python -m gdexp -m step=manual,autograd,optimizer,model
+To record the steps as published: python -m gdexp -m step=manual,autograd,optimizer,model
 """
 
 

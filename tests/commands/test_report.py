@@ -212,7 +212,8 @@ def test_own_code_is_not_imported_without_trust(mine: tuple[str, ...], cli: CLI)
     ended = cli("report", newest(Path()))
     assert ended.code == 0
     assert "my_loss.Loss" in ended.err
-    assert ended.err.endswith(", so no picture shows the surface of the loss\n")
+    assert ended.err.startswith("gdexp: the surface of the loss is not drawn: config.yaml of run ")
+    assert ended.err.endswith("If it is code of your own, type --trust 'my_loss.*'.\n")
     assert cli("report", newest(Path()), "--trust", "my_loss.*").err == ""
 
 

@@ -126,10 +126,10 @@ REFUSED = {
     "ab": "the ids of several runs start with 'ab'. Type more characters.",
     "2026-11-2": "the ids of 2 sweeps start with '2026-11-2': "
     f"{SECOND}, {FIRST}. Type more characters.",
-    f"{FIRST} 7777": f"'{FIRST}' is a sweep, and is named with 1 more. "
-    "Name one sweep alone, or only runs.",
-    "abff last 7777": "'last' is a sweep, and is named with 2 more. "
-    "Name one sweep alone, or only runs.",
+    f"{FIRST} 7777": f"'{FIRST}' is a sweep, which is shown alone. "
+    "Name only this sweep, or only runs.",
+    "abff last 7777": "'last' is a sweep, which is shown alone. "
+    "Name only this sweep, or only runs.",
 }
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from gdexp.config.paths import absolute
+from gdexp.config.paths import absolute, write_whole
 from gdexp.descent.result import Result
 from gdexp.errors import GdexpError, did_you_mean
 from gdexp.insight.pictures.of_run import of_run
@@ -42,6 +42,8 @@ class Place:
         Raises:
             GdexpError: it is a file of another kind, or its folder does not exist.
         """
+        if not out:
+            raise GdexpError("'' is not a file name. Type FILE.svg, FILE.png or FOLDER/.")
         try:
             path = absolute(os.path.expanduser(out))
             kind = path.suffix.lower().removeprefix(".")
@@ -90,26 +92,31 @@ class Place:
             contents = {self.path if self.how else _numbered(self.path, content): content}
         missing = {path: new for path, new in contents.items() if _read(path) != new}
         for path in missing:
-            if path.exists() and not self.replaces:
-                raise GdexpError(f"{path} already exists. Name a new file, or {self.how}.")
+            if os.path.lexists(path) and not (self.replaces and path.is_file()):
+                way = f", or {self.how}" if path.is_file() else ""
+                raise GdexpError(f"{path} already exists. Name a new file{way}.")
         for path, content in missing.items():
             try:
                 path.parent.mkdir(exist_ok=True)
-                path.write_bytes(content)
+                write_whole(path, content)
             except OSError as error:
                 raise GdexpError(f"{path} cannot be written: {error.strerror}.") from error
         return [*contents]
 
 
 def _read(path: Path) -> bytes | None:
-    return path.read_bytes() if path.is_file() else None
+    """The content of a file; None if there is none, or it cannot be read."""
+    try:
+        return path.read_bytes() if path.is_file() else None
+    except OSError:
+        return None
 
 
 def _numbered(path: Path, content: bytes) -> Path:
     """The first of ``name.svg``, ``name-2.svg``, … that does not exist, or has this content."""
     numbers = itertools.count(2)
     free = path
-    while free.exists() and _read(free) != content:
+    while os.path.lexists(free) and _read(free) != content:
         free = path.with_stem(f"{path.stem}-{next(numbers)}")
     return free
 

@@ -91,7 +91,10 @@ def _drawn(
         legend(axes, handles)
         epoch_axis(axes, epochs)
         axes.set_ylabel(axis)
-    shown = rows(epochs, *(int(np.nanargmin(values)) + 1 for values in lines.values()))
+    shown = rows(
+        epochs,
+        *(int(np.nanargmin(values)) + 1 for values in lines.values() if not np.isnan(values).all()),
+    )
     table = {"epoch": shown} | {line: values[shown - 1] for line, values in lines.items()}
     return Picture(name, title, words, table, figure)
 
@@ -112,5 +115,6 @@ def _norm(columns: list[Floats]) -> Floats:
     table = np.array(columns)
     scale = np.abs(table).max(axis=0)
     scale[scale == 0] = 1.0
-    norm: Floats = np.sqrt(((table / scale) ** 2).sum(axis=0)) * scale
+    with np.errstate(all="ignore"):  # a damaged record may hold inf
+        norm: Floats = np.sqrt(((table / scale) ** 2).sum(axis=0)) * scale
     return norm

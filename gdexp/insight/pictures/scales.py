@@ -68,6 +68,9 @@ def symmetric_axis(axes: Axes, lines: Sequence[Floats]) -> None:
     """Make the vertical axis logarithmic on both sides of 0, if its values grow enormously."""
     from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
 
+    lines = [finite for values in lines if len(finite := values[np.isfinite(values)])]
+    if not lines:  # in a damaged record
+        return
     largest = min(max(float(np.abs(values).max()) for values in lines), LARGEST)
     typical = max(float(np.median(np.abs(v[: max(1, len(v) // 4)]))) for v in lines)
     typical = max(typical, 1e-12)
