@@ -71,8 +71,8 @@ REFUSED = {
     "step=autogradd": "step=autogradd: there is no such option. step is one of: autograd, manual, "
     "model, optimizer. Did you mean step=autograd?",
     "loss=mse": "loss=mse: there is no such option. loss is one of: BCEWithLogitsLoss, "
-    "CrossEntropyLoss, HuberLoss, L1Loss, MSELoss, SmoothL1Loss, manual, manual_logistic, mistakes/NAME. "
-    "Did you mean loss=MSELoss?",
+    "CrossEntropyLoss, HuberLoss, L1Loss, MSELoss, SmoothL1Loss, manual, manual_logistic, "
+    "mistakes/NAME. Did you mean loss=MSELoss?",
     "data=nothing": "data=nothing: there is no such option. data is one of: csv, diabetes, "
     "parquet, synthetic, tutorial.",
     "tracking=null": "tracking=null: there is no such option. tracking is one of: mlflow, off.",

@@ -103,7 +103,7 @@ def watch(job: Job, built: Components, after: int = 0) -> None:
             rows = next(iter(built.batches(1))) if built.batches is not None else None
             probe = Probe(job, built, rows or (built.x, built.y))
             watched = Watched(job, built.gradient, probe, after) if probe.is_usable() else None
-    except (Exception, SystemExit):  # it is the run's own error, which the run shows
+    except Exception:  # it is the run's own error, which the run shows
         return
     if watched is not None:
         built.gradient = watched
