@@ -19,8 +19,8 @@ B  {b}  step=manual lr=0.05: diverged, the loss grew from 30 to 8.24634e12
 settings  A     B
   lr      0.01  0.05
 
-results                     A          B
-  outcome                   completed  diverged
+results                   A          B
+  outcome                 completed  diverged
 """
 PARTED = """
 the same: data, code, environment
