@@ -92,8 +92,12 @@ for (const figure of document.querySelectorAll("figure")) {
     if (!step) return;
     event.preventDefault();
     if (!chosen) return show(0, 0);
-    const g = Math.min(Math.max(chosen[0] + step[0], 0), lines.length - 1);
-    show(g, Math.min(Math.max(chosen[1] + step[1], 0), lines[g].length - 1));
+    let [g, i] = chosen;
+    if (step[1] > 0 && i === lines[g].length - 1 && g < lines.length - 1) return show(g + 1, 0);
+    if (step[1] < 0 && i === 0 && g > 0) return show(g - 1, lines[g - 1].length - 1);
+    g = Math.min(Math.max(g + step[0], 0), lines.length - 1);
+    i = Math.min(Math.max(i + step[1], 0), lines[g].length - 1);
+    show(g, i);
   });
 }
 
