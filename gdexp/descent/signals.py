@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
 import sys
 import threading
@@ -22,11 +21,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from types import FrameType
 
+from gdexp.descent.signal_watch import STOP, watch
 from gdexp.errors import Interrupted
 
-AGAIN = 1.0  # seconds after which the exception is raised again, in case it was swallowed
 MACHINERY = (__file__, contextlib.__file__)  # never interrupted: it enters and leaves blocks
-STOP = b"\0"  # no signal has this number
 
 _is_handling = False
 _shielded = False
@@ -61,40 +59,13 @@ def _ignore_ended(failure: threading.ExceptHookArgs) -> None:
         threading.__excepthook__(failure)
 
 
-def _watch(signals: int) -> None:
-    """Read the numbers of the signals that arrive, until STOP; a thread's target.
-
-    A second signal ends the process, but a second SIGHUP does not: when a terminal is closed, the
-    kernel and the shell may both send one.
-    """
-    first = repeated = 0
-    poll = select.poll()
-    poll.register(signals, select.POLLIN)
-    while True:
-        if not poll.poll(AGAIN * 1000 if first else None):
-            repeated += 1  # it arrives here, too
-            # Not SIGTERM: Ray, while it ends, has its own handler for that.
-            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-            continue
-        number = os.read(signals, 1)[0]
-        if number == STOP[0]:
-            return
-        if signal.getsignal(number) is not _on_signal:  # a library's own, as of MLflow's server
-            continue
-        if number == signal.SIGINT and repeated:
-            repeated -= 1
-        elif first and number != signal.SIGHUP:
-            os._exit(128 + number)
-        first = first or number
-
-
 @contextmanager
 def _watched() -> Iterator[None]:
     """Have a thread read the signals that arrive within this block."""
     signals, arrivals = os.pipe()
     os.set_blocking(arrivals, False)
     former = signal.set_wakeup_fd(arrivals, warn_on_full_buffer=False)
-    thread = threading.Thread(target=_watch, args=(signals,), daemon=True)
+    thread = threading.Thread(target=watch, args=(signals, _on_signal), daemon=True)
     thread.start()
     try:
         yield
