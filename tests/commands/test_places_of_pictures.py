@@ -121,6 +121,7 @@ def test_digits_of_no_number(digits: str, store: Path, cli: CLI) -> None:
 def test_a_record_of_values_that_are_not_finite_is_drawn(
     value: float, store: Path, cli: CLI
 ) -> None:
+    assert cli("step=manual", "iters=5").code == 0
     file = artifact(store, "trajectory.parquet")
     table = parquet.read_table(file)
     columns = {n: [value] * len(table) if n != "epoch" else table[n] for n in table.column_names}
