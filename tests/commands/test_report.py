@@ -188,6 +188,7 @@ def test_names_of_others_are_shown_as_they_are(store: Path, cli: CLI) -> None:
 
 
 def test_a_run_under_way(store: Path, cli: CLI) -> None:
+    assert cli("step=manual", "iters=1").code == 0
     run_id = newest(store)
     rows(store, "UPDATE runs SET status = 'RUNNING', end_time = NULL")
     rows(store, "INSERT INTO tags (key, value, run_uuid) VALUES (?, ?, ?)",
@@ -200,6 +201,7 @@ def test_a_run_under_way(store: Path, cli: CLI) -> None:
 
 
 def test_a_damaged_record(store: Path, cli: CLI) -> None:
+    assert cli("step=manual", "iters=1").code == 0
     artifact(store, "trajectory.parquet").write_bytes(b"PAR1")
     artifact(store, "config.yaml").unlink()
     page = report(cli, newest(store))
