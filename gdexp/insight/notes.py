@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from gdexp.config.job import Job
 from gdexp.descent.build import Components
 from gdexp.descent.result import FORECAST, Result
@@ -20,6 +22,7 @@ from gdexp.insight.dynamics.forecast import Metrics, at_the_end, forecast
 from gdexp.insight.dynamics.motion import is_derivative
 
 
+@np.errstate(all="ignore")  # what is not finite is not told
 def before(job: Job, built: Components, result: Result) -> None:
     """Add to the result of a run that is to start: warnings about its choices, and its forecast.
 
@@ -39,6 +42,7 @@ def before(job: Job, built: Components, result: Result) -> None:
     result.notes = {**result.notes, **{kind: note for kind, note in notes.items() if note}}
 
 
+@np.errstate(all="ignore")
 def diagnose(job: Job, built: Components, result: Result) -> None:
     """Add to the result of a run that has ended: why it diverged, or how far it has converged.
 

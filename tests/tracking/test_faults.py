@@ -185,7 +185,7 @@ def test_a_store_that_is_damaged_in_the_middle_of_a_run(
 ) -> None:
     (store / "wait").touch()
     running = subprocess.Popen(
-        [sys.executable, "-m", "gdexp", *mine, "loss.waits=true", "iters=5"],
+        [sys.executable, "-m", "gdexp", *mine, "loss.waits=true", "iters=150"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
