@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers import CHECKOUT, PATIENCE, clean_environment, client, runs
+from helpers import CHECKOUT, PATIENCE, clean_environment, client
 from sweep_helpers import gd
 
 FOLDERS = (CHECKOUT / "conf", CHECKOUT / "gdexp")
@@ -145,7 +145,9 @@ def with_newest(command: str, folder: Path) -> str:
     """A command, with the id of the newest run for RUN_ID."""
     if "RUN_ID" not in command:
         return command
-    newest = [r for r in runs(client(folder)) if r.data.tags["gdexp.kind"] == "run"][-1]
+    (newest,) = client(folder).search_runs(
+        ["1"], "tags.`gdexp.kind` = 'run'", order_by=["attributes.start_time DESC"], max_results=1
+    )
     return command.replace("RUN_ID", newest.info.run_id)
 
 
