@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from helpers import CLI, PATIENCE, clean_environment, eventually
 
-from gdexp.descent import signals
+from gdexp.descent import signal_watch, signals
 from gdexp.descent.signals import exposed, handled, in_worker, passing_on, shielded
 from gdexp.errors import Interrupted, WriteError
 
@@ -31,7 +31,7 @@ def send(signum: int = signal.SIGINT) -> None:
 @pytest.fixture
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was swallowed is raised again soon."""
-    monkeypatch.setattr(signals, "AGAIN", 0.02)
+    monkeypatch.setattr(signal_watch, "AGAIN", 0.02)
 
 
 @pytest.mark.parametrize("signum", SIGNUMS)
