@@ -17,6 +17,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from types import FrameType
@@ -24,6 +25,7 @@ from types import FrameType
 from gdexp.descent.signal_watch import STOP, watch
 from gdexp.errors import Interrupted
 
+LAST = 0.7  # seconds for the other workers: joblib kills them as soon as one is gone
 MACHINERY = (__file__, contextlib.__file__)  # never interrupted: it enters and leaves blocks
 
 _is_handling = False
@@ -163,6 +165,7 @@ def in_worker() -> Iterator[None]:
         with handled(watched=False):
             yield
     except Interrupted as stop:
+        time.sleep(LAST)
         os._exit(stop.exit_code)
 
 
