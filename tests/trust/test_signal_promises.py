@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from helpers import CLI, PATIENCE, clean_environment, eventually
 
-from gdexp.descent import signal_watch, signals
+from gdexp.descent import signal_watch
 from gdexp.descent.signals import exposed, handled, in_worker, passing_on, shielded
 from gdexp.errors import Interrupted, WriteError
 
