@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from gdexp.commands import common
-from gdexp.config.paths import OUTPUTS, absolute, started_in
+from gdexp.config.paths import OUTPUTS, absolute
 from gdexp.errors import GdexpError, counted
 
 if TYPE_CHECKING:
@@ -103,10 +102,10 @@ def _drawn(
 
 def _of_run(run: RecordedRun, result: Result) -> list[Picture]:
     from gdexp.commands.conditions import Conditions
+    from gdexp.commands.rerun import where_it_started
     from gdexp.insight.pictures.of_run import of_run
 
-    folder = Conditions.recorded(run).folder
-    with started_in(folder if os.path.isdir(folder) else os.getcwd()):
+    with where_it_started(Conditions.recorded(run)):
         return [*of_run(result)]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -11,7 +10,7 @@ from gdexp.commands import report_parts as parts
 from gdexp.commands.compare import parsed
 from gdexp.commands.conditions import Conditions
 from gdexp.commands.recorded import add_job
-from gdexp.config.paths import started_in
+from gdexp.commands.rerun import where_it_started
 from gdexp.config.trust import Trust
 from gdexp.descent.numbers import short
 from gdexp.descent.result import GREW, Result
@@ -105,8 +104,7 @@ def _pictures(run: RecordedRun, result: Result | None, why: str) -> list[Block]:
         return [Sentence(f"{why}, so nothing can be drawn.")]
     if not result.trajectory.length:
         return [Sentence("The run ended before its first epoch did, so nothing can be drawn.")]
-    folder = Conditions.recorded(run).folder  # from which the paths of its data start
-    with started_in(folder if os.path.isdir(folder) else os.getcwd()):
+    with where_it_started(Conditions.recorded(run)):
         return parts.pictures(of_run(result))
 
 

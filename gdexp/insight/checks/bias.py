@@ -26,7 +26,7 @@ def warning(job: Job, built: Components) -> str:
     way_out = "type predictor.bias=true" if has_setting else "choose a predictor with a bias"
     here = "without a bias, f(x) is 0 at the features' means"
     if built.task == "regression":
-        with np.errstate(over="ignore", invalid="ignore"):  # then there is no telling
+        with np.errstate(over="ignore", invalid="ignore"):  # then it is unknown
             mean, deviation = _moments(built.data)
         if abs(mean) > SMALL * deviation:
             return f"{here}, where the targets average {mean:.4g}: {way_out}."

@@ -83,8 +83,8 @@ def metrics(job: Job, built: Components) -> dict[str, float]:
 def undeclared_multiple(job: Job, built: Components) -> float | None:
     """By what the gradient source is multiplied that is not declared; 1 if nothing is wrong.
 
-    None if it is no positive multiple of the derivative, or the loss or the updater is wrong: then
-    nothing else that is known of such a run holds.
+    None if it is not a positive multiple of the derivative, or the loss or the updater is wrong:
+    then nothing else that is known of such a run holds.
     """
     targets = [str(job.settings[family]["_target_"]) for family in FAMILIES]
     if all(target.startswith(OURS) for target in targets):

@@ -161,7 +161,7 @@ class Probe:
 
 
 def sample(built: Components, parameters: Values) -> tuple[Array, Array]:
-    """Copies of some training rows, evenly spread: so many that they take 0.1 ms to read."""
+    """Copies of evenly spread training rows, few enough to be read in about 0.1 ms."""
     n = min(built.batch_size or len(built.y), len(built.y))
     numbers = sum(value.size for value in parameters.values())
     width = max(numbers, built.data.fitted.width)

@@ -199,7 +199,7 @@ def _compared(length: int) -> FloatArray:
 
 
 def _allowed(path: Path, epochs: FloatArray, expected: FloatArray, eps: float) -> FloatArray | None:
-    """The differences that rounding explains, shape (epochs,); None if there is no telling."""
+    """The differences that rounding explains, shape (epochs,); None if unknown."""
     motion, h = path.motion, path.curvatures
     excess = abs(path.initial - path.final)
     size = path.rows * max(path.zero, path.lowest) + path.initial

@@ -96,7 +96,7 @@ class Motion:
         return np.abs(large)
 
     def distances(self, updates: Floats, curvatures: Floats, start: Floats) -> Floats:
-        """The distance in each direction after so many updates, shape (updates, directions).
+        """The distance in each direction after each number of updates, (updates, directions).
 
         The roots z1 and z2 give ``e_n = p_n * e_1 - D * p_(n-1) * e_0`` with
         ``p_n = (z1**n - z2**n) / (z1 - z2)``.

@@ -26,7 +26,7 @@ from gdexp.insight.dynamics.curvature import LARGEST, Floats
 from gdexp.insight.dynamics.lanczos import largest_eigenvalue
 from gdexp.manual import Logistic
 
-ROWS = 10_000  # at most so many, evenly spaced
+ROWS = 10_000  # used at most, evenly spaced
 PARAMETERS = 1_000_000  # a predictor with more would need a gigabyte
 AT_START, AT_END = 12, 6  # products at most: each takes as long as two or three epochs
 MIXED = 0.5  # of the start vector: a random direction beside that of the gradient

@@ -17,7 +17,7 @@ from gdexp.insight.pictures.scales import epoch_axis, log_axis, span
 from gdexp.insight.pictures.state import is_drawn
 from gdexp.insight.pictures.style import LARGE, canvas, evenly, look, number
 
-BANDS = 6  # at most; of more groups, so many are drawn
+BANDS = 6  # drawn at most, if there are more groups
 SEEDS = 50  # of a group that are read at most
 POINTS = 200  # of a band
 
