@@ -27,7 +27,8 @@ from gdexp.errors import (
 )
 from gdexp.experiment import open_store, prepare, recorder_of, run_within
 from gdexp.sweep.progress import Tally
-from gdexp.sweep.vectorized import compute as vectorized
+from gdexp.sweep.vectorized import eligible
+from gdexp.sweep.vectorized.compute import compute
 from gdexp.sweep.workers.engines import Engine, Local
 
 if TYPE_CHECKING:
@@ -143,11 +144,11 @@ class Launch:
         alone: list[Job] = []
         reasons: dict[str, int] = defaultdict(int)
         for job in jobs:
-            if reason := vectorized.obstacle(job):
+            if reason := eligible.obstacle(job):
                 reasons[reason] += 1
                 alone.append(job)
             else:
-                groups[vectorized.group_key(job)].append(job)
+                groups[eligible.group_key(job)].append(job)
         for reason, count in reasons.items():
             say(f"{count} of {counted(len(jobs), 'run')} one after another: {reason}")
         return list(groups.values()), alone
@@ -158,7 +159,7 @@ class Launch:
         try:
             # In this process, the program itself ends at a signal, with the epochs of its runs.
             with nullcontext() if isinstance(self._engine, Local) else exposed():
-                for job, result in vectorized.compute(jobs, self._tally.computed, self._engine):
+                for job, result in compute(jobs, self._tally.computed, self._engine):
                     if recorder is None:
                         self._ended(job, result)
                     else:
