@@ -86,7 +86,7 @@ def _parts(jobs: Sequence[Job], shards: int) -> Iterator[Part]:
     for job in jobs:
         groups[curve_key(job)].append(job)
     ordered, built = list(groups.values()), build(jobs[0])
-    largest = columns(jobs[0], built) * 8 * max(job.settings["iters"] for job in jobs)
+    largest = bytes_of(jobs[0], built, max(job.settings["iters"] for job in jobs))
     memory = memory_of(jobs[0])
     size = max(1, min(max(memory // shards, memory // 16) // largest, -(-len(ordered) // shards)))
     for start in range(0, len(ordered), size):
@@ -102,9 +102,9 @@ def memory_of(job: Job) -> int:
     return min(MEMORY, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 8)
 
 
-def columns(job: Job, built: Components) -> int:
-    """The number of curves of a run."""
-    return len(new_trajectory(job, built).table)
+def bytes_of(job: Job, built: Components, epochs: int) -> int:
+    """The memory that the curves of a run take, in bytes."""
+    return 8 * len(new_trajectory(job, built).table) * epochs
 
 
 def _of_points(jobs: Sequence[Job], built: Components) -> Part:

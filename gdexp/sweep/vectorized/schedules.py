@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from gdexp.pytorch.eager import without_dynamo
 from gdexp.sweep.vectorized.stack import SCHEDULED, Floats, Stack, scheduled
-
 
 
 class Schedules:

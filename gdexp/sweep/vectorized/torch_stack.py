@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,7 +21,9 @@ from gdexp.sweep.vectorized.torch_updaters import UPDATERS
 from gdexp.types import Parameters
 
 WORKSPACE = 2**21  # bytes of the values of a layer, for all curves, so that they stay in the cache
+ON_DEVICE = 2**30  # the same on another device, which holds them in its memory
 CURVES = 4096  # at most
+GRAIN = 32768  # numbers from which torch itself uses several threads
 
 
 class TorchStack:
@@ -53,13 +56,10 @@ class TorchStack:
     @staticmethod
     def curves_at_once(stack: Stack) -> int:
         """See :class:`gdexp.sweep.vectorized.stack_loop.Kernel`."""
-        table = stack.tables[0]
-        rows = min(stack.batch_size or len(table.y), len(table.y))
-        widest = max([1, *(max(shape) for shape in stack.shapes.values() if shape)])
-        itemsize = table.x.itemsize
+        size = _widest(stack) * stack.tables[0].x.itemsize
         if stack.device != "cpu":
-            return max(1, min(16 * CURVES, 2**30 // (rows * widest * itemsize)))
-        return max(8, min(CURVES, WORKSPACE // (rows * widest * itemsize)))
+            return max(1, ON_DEVICE // size)
+        return max(8, min(CURVES, WORKSPACE // size))
 
     def __call__(self, part: Floats) -> None:
         """See :class:`gdexp.sweep.vectorized.stack_loop.Kernel`."""
@@ -68,9 +68,10 @@ class TorchStack:
         out = torch.from_numpy(part)
         if not is_here:  # fetched in one transfer
             out = torch.empty(part.shape, dtype=self._rows.kind, device=self._stack.device)
-        for row in out:
-            self._epoch(row)
-            self._history.append(self._flat)
+        with _threads(self._stack):
+            for row in out:
+                self._epoch(row)
+                self._history.append(self._flat)
         if not is_here:
             part[...] = out.cpu().numpy()
 
@@ -92,7 +93,7 @@ class TorchStack:
             self._schedules.step(row[0].cpu().numpy())
 
     def _descend(self) -> tuple[Tensor, Tensor]:
-        """The updates of an epoch; its losses, (curves,), and its last gradients, (curves, size)."""
+        """The updates of an epoch: its losses, (curves,), its last gradients, (curves, size)."""
         if self._stack.batch_size is None:
             return self._update(*self._rows.whole)
         total, count = torch.zeros((), dtype=self._rows.kind, device=self._stack.device), 0
@@ -142,6 +143,27 @@ class TorchStack:
             self._schedules.keep(curves)
 
 
+def _widest(stack: Stack) -> int:
+    """The number of values of the widest layer of a run, for all rows of an update."""
+    n = len(stack.tables[0].y)
+    sides = [side for shape in stack.shapes.values() for side in shape]
+    return min(stack.batch_size or n, n) * max([1, *sides])
+
+
+@contextmanager
+def _threads(stack: Stack) -> Iterator[None]:
+    """Compute small runs in one thread, as torch does alone: others would mostly wait."""
+    former = torch.get_num_threads()
+    is_small = _widest(stack) < GRAIN
+    if is_small:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        if is_small:
+            torch.set_num_threads(former)
+
+
 class _Evaluation:
     """Losses and gradients of many curves, each of its own parameters, by the run's components."""
 
@@ -166,7 +188,8 @@ class _Evaluation:
         return vmap(self._by_formula, in_dims=dims)(flat, x.rows, y.rows)
 
     def _loss_of(self, flat: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        return self._loss(self._predict(unflatten(flat, self._shapes), x), y)
+        loss: Tensor = self._loss(self._predict(unflatten(flat, self._shapes), x), y)
+        return loss
 
     def _by_formula(self, flat: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         parameters = unflatten(flat, self._shapes)
@@ -184,8 +207,8 @@ def _prediction(stack: Stack) -> Callable[[Parameters, Tensor], Tensor]:
         def by_hand(parameters: Parameters, x: Tensor) -> Tensor:
             one = copy.copy(predictor)
             one.parameters = parameters
-            y_pred: Tensor = one(x)
-            return y_pred
+            by_formula: Tensor = one(x)
+            return by_formula
 
         return by_hand
     names = {
@@ -195,6 +218,7 @@ def _prediction(stack: Stack) -> Callable[[Parameters, Tensor], Tensor]:
     def by_module(parameters: Parameters, x: Tensor) -> Tensor:
         own = {names[name]: value for name, value in parameters.items()}
         y_pred = functional_call(predictor.module, own, (x.unsqueeze(-1) if x.ndim == 1 else x,))
-        return y_pred.view(-1) if y_pred.ndim == 2 and y_pred.shape[1] == 1 else y_pred
+        flat: Tensor = y_pred.view(-1) if y_pred.ndim == 2 and y_pred.shape[1] == 1 else y_pred
+        return flat
 
     return by_module
