@@ -169,17 +169,18 @@ def drawn_jobs(data: st.DataObject, base: Job, scheduler: dict[str, Any] | None)
     logistic = data.draw(st.booleans(), "logistic")
     rows = data.draw(st.sampled_from(BINARY if logistic else LINEAR), "data")
     n = len(rows["x"]) if "x" in rows else rows.get("rows", 23)
-    preparation = {"standardize": n > 8 and data.draw(st.booleans(), "standardize")}
-    if n > 3 and data.draw(st.booleans(), "compress or not") and not logistic and n > 33:
-        preparation["compress"] = True
-    else:
-        preparation["validation"] = data.draw(st.sampled_from([0, 0.25]), "validation") * (n > 2)
-        preparation["batch_size"] = data.draw(
-            st.none() | st.integers(1, n - round(n * preparation["validation"])), "batch_size"
-        )
+    preparation: dict[str, Any] = {}
+    if n > 8:
+        preparation["standardize"] = data.draw(st.booleans(), "standardize")
+    gradients = ["manual_logistic"] if logistic else ["manual", "manual_sum"]
+    if n > 33 and not logistic and data.draw(st.booleans(), "compress"):
+        preparation["compress"], gradients = True, ["manual"]
+    elif n > 2:
+        share = data.draw(st.sampled_from([0, 0.25]), "validation")
+        sizes = st.none() | st.integers(1, n - round(n * share))
+        preparation |= {"validation": share, "batch_size": data.draw(sizes, "batch_size")}
     updater = data.draw(st.sampled_from([*UPDATERS]), "updater")
     bias = data.draw(st.booleans(), "bias")
-    gradients = ["manual_logistic"] if logistic else ["manual", "manual_sum"]
     settings: dict[str, Any] = {
         "dtype": data.draw(st.sampled_from(["float32", "float64"]), "dtype"),
         "iters": data.draw(st.integers(1, 20), "iters"),
