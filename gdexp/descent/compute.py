@@ -111,9 +111,9 @@ def compute(
             _restore(best, result)
         with np.errstate(over="ignore", invalid="ignore"):
             prediction = built.prediction()
+            if has_fit:
+                result.fitted = Fitted.of(job, built)
         conclude(job, built, result, prediction)
-        if has_fit:
-            result.fitted = Fitted.of(job, built)
     transcript.end(trajectory, result.prediction)
 
 

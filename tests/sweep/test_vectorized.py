@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gdexp import manual, run
+from gdexp.descent.fused import fuse
 from gdexp.descent.loop import descend
 from gdexp.descent.trajectory import Trajectory
 from gdexp.sweep.vectorized import loop
@@ -72,7 +73,8 @@ def alone(program: Program, i: int, model: bool = False) -> tuple[float, Traject
     trajectory = Trajectory(predictor.parameters, int(program.iters[i]))
     with np.errstate(over="ignore", invalid="ignore"):
         before = float(predictor(at)[0].item())
-        trajectory.extend(descend(x, y, predictor, gradient, loss, updater, int(program.iters[i])))
+        families = fuse(x, y, predictor, gradient, loss) or (predictor, gradient, loss)
+        trajectory.extend(descend(x, y, *families, updater, int(program.iters[i])))
         return before, trajectory, float(predictor(at)[0].item())
 
 
@@ -199,6 +201,12 @@ def test_a_loss_that_overflows_for_one_epoch_ends_the_run_there() -> None:
     result = run_program(program)
     assert (result.length[0], result.diverged[0]) == (0, True)
     assert result.after[0] == pytest.approx(5 * 2e24)  # of the parameters it left behind
+    assert_same_bits(program, result)
+
+
+def test_a_parameter_beyond_single_precision_is_a_number_of_double_precision() -> None:
+    result = run_program(program := make([1e38, 1e40], iters=3))
+    assert (result.length.tolist(), result.diverged.all()) == ([1, 1], True)
     assert_same_bits(program, result)
 
 

@@ -102,7 +102,7 @@ def _descend_block(
 ) -> _Block:
     """Compute a block of runs; none of their epochs once a signal has arrived."""
     epochs = int(program.iters[runs[-1]])
-    columns, kind = 1 + 2 * len(program.start), np.float64 if program.torch else program.x.dtype
+    columns = 1 + 2 * len(program.start)
     first = np.full(len(runs), epochs)
     if signalled():
         return _Block(np.zeros((len(runs), columns, 1)), first, np.zeros_like(first))
@@ -113,7 +113,7 @@ def _descend_block(
         part = tile[: epochs - begin]
         kernel(part)
         table[:, :, begin : begin + EPOCHS] = part.transpose(2, 1, 0)
-        bad = _not_finite(part, kind)
+        bad = _not_finite(part)
         fresh = np.flatnonzero(bad.any(axis=0) & (first == epochs))
         first[fresh] = begin + bad[:, fresh].argmax(axis=0)
         if (first < epochs).all():
@@ -125,15 +125,15 @@ def _descend_block(
     return _Block(table, first, np.full(len(runs), reached))
 
 
-def _not_finite(part: Floats, kind: Any) -> NDArray[np.bool_]:
+def _not_finite(part: Floats) -> NDArray[np.bool_]:
     """Which epochs :meth:`gdexp.descent.trajectory.Trajectory.extend` would refuse, (epochs, runs).
 
-    As there, a row is summed in the precision of its loss.
+    As there, a row is summed in double precision: a run alone has Python floats.
     """
     names = (part.shape[1] - 1) // 2
-    total = part[:, 0].astype(kind)
+    total = part[:, 0].copy()
     for i in range(1, 1 + names):
-        total += (part[:, i] + part[:, i + names]).astype(kind, copy=False)
+        total += part[:, i] + part[:, i + names]
     bad: NDArray[np.bool_] = ~np.isfinite(total)
     return bad
 
