@@ -14,8 +14,8 @@ from gdexp.config.job import Job, quoted
 from gdexp.config.paths import OUTPUTS, absolute
 from gdexp.descent.result import Result
 from gdexp.errors import ConfigError, counted
+from gdexp.insight import repetitions
 from gdexp.sweep import best, resume
-from gdexp.sweep.grids.repetitions import summarise
 from gdexp.tracking import delivery, describe, environment
 from gdexp.tracking.curves import table_parquet
 from gdexp.tracking.delivery import Delivery
@@ -124,6 +124,8 @@ class Summary:
             metrics["best/loss"] = winners[0]["final/loss"]
             tags["gdexp.best_run"] = str(winners[0]["run_id"])
             sentence += f". {best.sentence(table)}"
+            if over := repetitions.sentence(_repetitions(table), [repetitions.SEED]):
+                sentence += f". {over}"
         took = f"{sentence}. The sweep took {seconds:.1f} s"
         tags["mlflow.note.content"] = f"`{describe.cut(self._command)}`: {took}."
         stamp = int(now * 1000)
@@ -191,10 +193,17 @@ class Summary:
 
 def _files(table: Sequence[Row]) -> dict[str, bytes]:
     files = {"runs.csv": _csv(table), "runs.parquet": table_parquet(table)}
-    if len({row.get("seed") for row in table}) > 1:
-        ignored = ("seed", "job", "run_id", "name", "outcome")
-        files["repetitions.csv"] = _csv(summarise(table, ignore=ignored))
+    if groups := _repetitions(table):
+        files["repetitions.csv"] = _csv(groups)
     return files
+
+
+def _repetitions(table: Sequence[Row]) -> list[dict[str, Any]]:
+    """Means and deviations over the seeds; none if all runs have the same."""
+    seed = repetitions.SEED
+    if len({row.get(seed) for row in table}) < 2:
+        return []
+    return repetitions.summarise(table, over=[seed])
 
 
 def _csv(rows: Sequence[Row]) -> bytes:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gdexp.sweep.grids.repetitions import summarise
+from gdexp.insight.repetitions import summarise
 
 
 def test_repetitions_are_put_together() -> None:
@@ -23,7 +23,9 @@ def test_repetitions_are_put_together() -> None:
     assert first == {
         "lr": 0.5,
         "step": "manual",
-        "count": 4,
+        "n": 4,
+        "diverged": 0,
+        "unfinished": 0,
         "final/loss.mean": 2.0,
         "final/loss.std": pytest.approx(math.sqrt(5 / 3)),
         "final/loss.missing": 0,
@@ -42,10 +44,10 @@ def test_runs_of_different_params_stay_apart() -> None:
         {"data.x": [1, 2], "lr": 1, "seed": 3, "final/loss": math.nan},
     ]
     merged = summarise(rows, ["seed"])
-    assert [row["count"] for row in merged] == [1, 1, 2]
+    assert [row["n"] for row in merged] == [1, 1, 2]
     assert (merged[2]["final/loss.mean"], merged[2]["final/loss.missing"]) == (None, 2)
     assert summarise([], ["seed"]) == []
-    assert [row["count"] for row in summarise(rows, ignore=("seed", "lr"))] == [2, 2]
+    assert [row["n"] for row in summarise(rows, over=("seed", "lr"))] == [2, 2]
 
 
 def test_the_largest_numbers_do_not_overflow() -> None:
