@@ -9,7 +9,6 @@ and left out of both. Losses are averaged as they are, also where an axis is log
 from __future__ import annotations
 
 import math
-import statistics
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TypeAlias
@@ -42,12 +41,15 @@ def check_over(rows: Sequence[Row], over: Sequence[str], *, where: str) -> None:
         where: what the error starts with, such as ``--over``.
 
     Raises:
-        ConfigError: no run has such a setting, or none of them differs among the runs.
+        ConfigError: there are no runs, or no run has such a setting, or none of the settings
+            differs among the runs.
     """
     params = [params_of(row) for row in rows]
     known = list(dict.fromkeys(key for each in params for key in each))
     others = [key for key in differing(params) if key not in over]
     listed = f" The runs differ in: {', '.join(others)}." if others else ""
+    if not rows:
+        raise ConfigError(f"{where}: there are no runs to average.")
     if not over:
         raise ConfigError(f"{where}: name a setting, such as seed.{listed}")
     for key in over:
@@ -95,18 +97,23 @@ def summarise(
 
 
 def moments(values: Sequence[float]) -> tuple[float | None, float | None]:
-    """Mean and standard deviation (n - 1) of finite values, correctly rounded.
+    """Mean and standard deviation, ``sqrt(sum((v - mean)**2) / (n - 1))``, of finite values.
+
+    No square overflows or is lost to underflow, and equal values deviate by exactly 0.
 
     Returns:
         None where there is none: no mean of no value, no deviation of fewer than two.
     """
     if not values:
         return None, None
+    n = len(values)
+    if min(values) == max(values):
+        return values[0], 0.0 if n > 1 else None
     try:
-        deviation = statistics.stdev(values) if len(values) > 1 else None
-    except OverflowError:  # as of 1.7e308 and -1.7e308
-        deviation = math.inf
-    return statistics.mean(values), deviation
+        mean = math.fsum(values) / n
+    except OverflowError:  # as of 1.7e308 twice
+        mean = math.fsum(value / n for value in values)
+    return mean, math.hypot(*(value - mean for value in values)) / math.sqrt(n - 1)
 
 
 def distinguishing(groups: Sequence[Row]) -> list[str]:
@@ -153,7 +160,7 @@ def sentence(groups: Sequence[Row], over: Sequence[str]) -> str:
         return f"Mean loss over {' and '.join(over)}: {loss}"
     which = label(best[0], distinguishing(groups))
     more = f"; {counted(len(best) - 1, 'other setting')} tied with it" if best[1:] else ""
-    return f"Smallest mean loss over {' and '.join(over)}: {loss}, {which}{more}"
+    return f"Smallest mean loss over {' and '.join(over)}: {loss} with {which}{more}"
 
 
 def _mean(group: Row) -> str:
@@ -189,8 +196,10 @@ def _following(rows: Sequence[Row], over: Collection[str]) -> set[str]:
 
 def _equals(key: str, other: str, params: Sequence[Row]) -> bool:
     """Whether a component's setting has the other's value, whatever that is, in all runs."""
+    if "." not in key:
+        return False
     pairs = {(_text(each, key), _text(each, other)) for each in params if key in each}
-    return "." in key and len(pairs) > 1 and all(a == b for a, b in pairs)
+    return len(pairs) > 1 and all(a == b for a, b in pairs)
 
 
 def _comes_with(key: str, choice: str, params: Sequence[Row]) -> bool:
