@@ -14,10 +14,9 @@ from gdexp.insight.repetitions import (
     COUNTS,
     LOSS,
     NOT_PARAMS,
-    SEED,
     distinguishing,
     label,
-    summarise,
+    over_seeds,
 )
 from gdexp.insight.report.view import Block, Sentence, Table, Value
 from gdexp.tracking.query import MAIN, differing
@@ -109,9 +108,7 @@ def _side(row: Row) -> str:
 
 def repetitions(rows: Sequence[Row]) -> Iterator[Block]:
     """Mean and standard deviation of runs that differ only in their seed."""
-    if len({row.get("seed") for row in rows}) < 2:
-        return
-    groups = summarise(rows, over=[SEED], metrics=[LOSS])
+    groups = over_seeds(rows, metrics=[LOSS])
     if all(sum(group[name] for name in COUNTS) < 2 for group in groups):
         return
     keys = distinguishing(groups)

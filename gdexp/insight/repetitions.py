@@ -96,6 +96,13 @@ def summarise(
     return [_summary(group, metrics, merged) for group in groups.values()]
 
 
+def over_seeds(rows: Sequence[Row], metrics: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    """:func:`summarise` over the seeds; no row if all runs have the same seed."""
+    if len({_text(row, SEED) for row in rows}) < 2:
+        return []
+    return summarise(rows, [SEED], metrics)
+
+
 def moments(values: Sequence[float]) -> tuple[float | None, float | None]:
     """Mean and standard deviation, ``sqrt(sum((v - mean)**2) / (n - 1))``, of finite values.
 

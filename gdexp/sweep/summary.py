@@ -102,7 +102,7 @@ class Summary:
         """
         assert self.run_id is not None
         table = self._table(rows)
-        groups = _repetitions(table)
+        groups = repetitions.over_seeds(table)
         counts = Counter(str(row["outcome"]) for row in table)
         parts = [f"{n} {outcome}" for outcome, n in counts.most_common()]
         missing = len(table) < len(self.jobs)  # refused, or not begun: they leave no record
@@ -197,14 +197,6 @@ def _files(table: Sequence[Row], groups: Sequence[Row]) -> dict[str, bytes]:
     if groups:
         files["repetitions.csv"] = _csv(groups)
     return files
-
-
-def _repetitions(table: Sequence[Row]) -> list[dict[str, Any]]:
-    """Means and deviations over the seeds; none if all runs have the same."""
-    seed = repetitions.SEED
-    if len({row.get(seed) for row in table}) < 2:
-        return []
-    return repetitions.summarise(table, over=[seed])
 
 
 def _csv(rows: Sequence[Row]) -> bytes:
