@@ -90,7 +90,8 @@ def _escaped(content: str) -> str:
 def as_table(rows: Sequence[Row]) -> str:
     """The rows as a table, with shortened ids and six digits of each metric.
 
-    A terminal limits its width, so names are wrapped; otherwise it is as wide as its content.
+    A terminal limits its width, so the widest cells are wrapped; otherwise it is as wide as its
+    content.
     """
     from rich import box
     from rich.console import Console
@@ -103,7 +104,6 @@ def as_table(rows: Sequence[Row]) -> str:
         table.add_column(
             column,
             justify="right" if _is_numeric(rows, column) else "left",
-            no_wrap=column != "name",
             overflow="fold",
         )
     for row in rows:

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import re
 import sys
 from html.parser import HTMLParser
 from typing import Any
@@ -119,3 +120,17 @@ def test_markdown_is_what_the_table_shows() -> None:
     cells = [line.split() for line in formats.as_table(rows).splitlines()]
     assert cells[2] == ["01234567", "0.1234567890123", "0.333333", "true"]
     assert cells[3] == ["ffffffff", "1.5", "±", "0.25", "manual_sum"]
+
+
+def test_a_narrow_terminal_cuts_nothing_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("NO_COLOR", "1")
+    rows: list[formats.Row] = [
+        {"step": "s" * 30, "n": 7, "final/loss": Spread(0.125, 0.25), "name": "x" * 40}
+    ]
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", formats.as_table(rows))
+    body = shown.rpartition("─\n")[2]
+    assert max(map(len, shown.splitlines())) <= 40
+    assert (body.count("s"), body.count("7"), body.count("x")) == (30, 1, 40)
+    assert sorted(body.split()) == sorted([*re.findall("s+|x+", body), "7", "0.125", "±", "0.25"])
