@@ -77,7 +77,7 @@ def _count(text: str) -> int:
 
 def _compare(args: argparse.Namespace) -> int:
     from gdexp.tracking.connect import open_existing
-    from gdexp.tracking.query import select
+    from gdexp.tracking.query import select, without_repeated
 
     store = open_existing(args.uri, args.experiment)
     runs = select(store, args.runs, sweep=args.sweep, last=args.last, everything=args.all)
@@ -88,9 +88,8 @@ def _compare(args: argparse.Namespace) -> int:
         from gdexp.commands.over import groups
 
         is_flat = form in ("csv", "json")
-        rows, best = groups(
-            [row(run) for run in runs], args.over, args.sort, descending=args.desc, is_flat=is_flat
-        )
+        rows = [row(run) for run in without_repeated(runs)]
+        rows, best = groups(rows, args.over, args.sort, descending=args.desc, is_flat=is_flat)
     common.show((formats.FORMATS[form] if form else formats.as_table)(rows))
     if best and form is None:
         print(best, file=sys.stderr)

@@ -14,6 +14,8 @@ import pytest
 from helpers import Ended
 
 from gdexp.commands import compare
+from gdexp.tracking.query import without_repeated
+from gdexp.tracking.run_record import RecordedRun
 
 Compare = Callable[..., Ended]
 
@@ -107,6 +109,20 @@ def test_markdown_is_all_of_stdout(run: Compare) -> None:
     )
     runs = run("--markdown", "--sort", "-lr").out.splitlines()
     assert [line.split(" | ")[2] for line in runs[2:]] == ["0.05", "0.05", "0.01", "0.01"]
+
+
+def test_a_job_that_was_run_again_counts_once() -> None:
+    def recorded(run_id: str, status: str, **tags: str) -> RecordedRun:
+        named = {f"gdexp.{key}": value for key, value in tags.items()}
+        return RecordedRun(run_id, "1", "", status, 0, "", {}, named, {})
+
+    killed = recorded("a", "KILLED", sweep_id="s", job="0")
+    done = recorded("b", "FINISHED", sweep_id="s", job="0")
+    other = recorded("c", "FINISHED", sweep_id="t", job="0")
+    alone = [recorded(run_id, "FAILED") for run_id in "de"]
+    assert without_repeated([killed, done, other, *alone]) == [done, other, *alone]
+    assert without_repeated([done, killed]) == [done]
+    assert without_repeated([killed]) == [killed]
 
 
 @pytest.mark.parametrize(
