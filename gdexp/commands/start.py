@@ -178,7 +178,7 @@ def check_sweep(config: DictConfig) -> None:
     from gdexp.sweep.sweeper import check_sweeper
     from gdexp.sweep.workers.engines import check_engine
 
-    check_sweeper(config.hydra.sweeper)
+    check_sweeper(config)
     check_engine(config.hydra.launcher)
     check_writable(absolute(config.hydra.sweep.dir), "outputs")
     folders.check_sweep(config)
@@ -198,6 +198,7 @@ def run_sweep(config: DictConfig, callbacks: Callbacks) -> None:
 
     from gdexp.sweep import foreign
 
+    foreign.size_generations(config)
     sweeper = Plugins.instance().instantiate_sweeper(
         hydra_context=HydraContext(GlobalHydra.instance().config_loader(), callbacks),
         task_function=run_checked,

@@ -6,12 +6,14 @@ summary is opened before the sweeper starts, and closed when the block around it
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, read_write
 
+from gdexp.config.overrides import typed
 from gdexp.console import say
 from gdexp.descent.signals import exposed, shielded
 from gdexp.sweep import best
@@ -21,8 +23,29 @@ from gdexp.sweep.workers.launched import ended
 if TYPE_CHECKING:
     from gdexp.sweep.open_summary import OpenSummary
 
+PLUGINS_DEFAULT = 2  # n_jobs of hydra-optuna-sweeper
+
 _opened: OpenSummary | None = None
 _stack = ExitStack()  # what to leave at the end of the block
+
+
+def size_generations(config: DictConfig) -> None:
+    """Let Optuna ask for about the square root of all runs at once, if nobody says how many.
+
+    Our launcher computes such a generation as one program, in hardly more time than a single run;
+    but what Optuna learns from it comes only after it. Thus there are as many generations as runs
+    in each. The plugin's own default is 2.
+
+    Args:
+        config: the sweep's configuration, including Hydra's node.
+    """
+    sweeper, key = config.hydra.sweeper, "n_jobs"
+    is_ours = str(config.hydra.launcher._target_).endswith(".VectorizedLauncher")
+    words = [text.lstrip("+") for text in typed(config, "hydra")]
+    is_typed = any(text.startswith(f"hydra.sweeper.{key}=") for text in words)
+    if is_ours and "n_trials" in sweeper and sweeper.get(key) == PLUGINS_DEFAULT and not is_typed:
+        with read_write(config):
+            sweeper[key] = math.ceil(math.sqrt(sweeper.n_trials))
 
 
 def open_summary(config: DictConfig) -> None:
