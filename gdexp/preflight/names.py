@@ -38,7 +38,7 @@ def check_choice(override: Override, composer: Composer) -> None:
     group = key_of(override)
     if override.is_interval_sweep():
         raise ConfigError(
-            f"{override.input_line}: {group} is no number. It is one of: "
+            f"{override.input_line}: {group} is not a number. It is one of: "
             f"{', '.join(_beside('', composer.options(group)))}."
         )
     for option in _values(override):

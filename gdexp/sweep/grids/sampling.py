@@ -21,7 +21,7 @@ from gdexp.sweep.grids.values import DIGITS
 
 LOG = "log"  # the only tag
 BITS = 53  # of a coordinate, as a float has
-DOUBLINGS = 4  # of the points drawn, until enough of them are distinct
+DRAWS = (1, 2, 4, 8, 16)  # times as many points, until enough of them are distinct
 
 
 class Interval(NamedTuple):
@@ -134,19 +134,20 @@ def drawn_axes(intervals: Sequence[Interval], sweep: Mapping[str, Any], option: 
     keys = tuple(each.key.lstrip("+") for each in intervals)
     most = math.prod(each.high - each.low + 1 if each.is_whole else math.inf for each in intervals)
     size = int(min(most, sweep["num"]))
-    return [Axis(keys, size, _points(intervals, sweep), f"sweep={option}")]
+    return [Axis(keys, size, _points(intervals, sweep, size), f"sweep={option}")]
 
 
-def _points(intervals: Sequence[Interval], sweep: Mapping[str, Any]) -> Iterator[Overrides]:
-    """The first sweep.num distinct points of the sequence; fewer if whole numbers leave fewer."""
-    num, seed = sweep["num"], sweep["seed"]
+def _points(
+    intervals: Sequence[Interval], sweep: Mapping[str, Any], size: int
+) -> Iterator[Overrides]:
+    """The first distinct points of the sequence: as many as the size, or fewer of whole numbers."""
     shares = _sobol if sweep["_kind_"] == "sobol" else _uniform
     distinct: dict[Overrides, None] = {}
-    for doublings in range(DOUBLINGS):
-        if len(distinct) < num:
-            drawn = shares(len(intervals), num << doublings, seed)
+    for times in DRAWS:
+        if len(distinct) < size:
+            drawn = shares(len(intervals), times * size, sweep["seed"])
             distinct = dict.fromkeys(_overrides(intervals, point) for point in drawn)
-    yield from itertools.islice(distinct, num)
+    yield from itertools.islice(distinct, size)
 
 
 def _overrides(intervals: Sequence[Interval], point: Sequence[float]) -> Overrides:
