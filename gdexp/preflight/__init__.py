@@ -102,10 +102,12 @@ def _jobs(
         OmegaConf.update(cfg, key_of(override), override.value())
     option = cfg.hydra.runtime.choices.sweep
     params = _params(cfg)
-    if not str(cfg.hydra.sweeper._target_).endswith(".GridSweeper"):
+    target = str(cfg.hydra.sweeper._target_)
+    if not target.endswith(".GridSweeper"):
         _check_foreign(cfg.hydra.runtime.choices["hydra/sweeper"], option, map(key_of, settings))
-        limit = checked(cfg.sweep, option)["max_runs"]
-        return _shown(run_overrides([*params, *texts], composer.loader), cfg.hydra.sweeper, limit)
+    if not target.endswith((".GridSweeper", ".BasicSweeper")):  # these run every combination
+        checked(cfg.sweep, option)
+        return _shown(run_overrides([*params, *texts], composer.loader))
     seed = _seed(parsed, cfg)
     return grids.jobs([*params, *texts], cfg.sweep, option, seed, loader=composer.loader)
 
@@ -143,19 +145,9 @@ def _check_foreign(sweeper: str, option: str, keys: Iterable[str]) -> None:
         raise ConfigError(f"{words[0]}: hydra/sweeper={sweeper} chooses the jobs itself. Drop one.")
 
 
-def _shown(
-    overrides: Sequence[tuple[Override, str]], sweeper: DictConfig, limit: int
-) -> list[Overrides]:
-    """Jobs that another sweeper may choose: each value once, beside the first value of the rest.
-
-    Raises:
-        ConfigError: Hydra's basic sweeper would run more jobs than sweep.max_runs.
-    """
-    is_basic = str(sweeper._target_).endswith(".BasicSweeper")
-    if is_basic:
-        grids.check_size([axis_of(o, text) for o, text in overrides], limit)
-    most = limit if is_basic else SHOWN
-    axes = [list(itertools.islice(_alternatives(o, text), most)) for o, text in overrides]
+def _shown(overrides: Sequence[tuple[Override, str]]) -> list[Overrides]:
+    """Jobs that another sweeper may choose: each value once, beside the first value of the rest."""
+    axes = [list(itertools.islice(_alternatives(o, text), SHOWN)) for o, text in overrides]
     first = tuple(values[0] for values in axes)
     others = (
         (*first[:i], value, *first[i + 1 :])

@@ -252,6 +252,13 @@ def test_an_interval_of_what_is_no_number_is_refused_by_the_command_line(
     assert not (workdir / "outputs").exists()
 
 
+def test_hydras_basic_sweeper_draws_no_points(workdir: Path, cli: CLI) -> None:
+    ended = cli("-m", "hydra/sweeper=basic", LR)
+    assert ended.code == 2
+    assert ended.err.startswith(f"gdexp: {LR} is a continuous range. To draw values from it, add ")
+    assert not (workdir / "outputs").exists()
+
+
 @pytest.mark.slow
 def test_such_a_sweep_is_recorded_and_resumed(store: Path) -> None:
     words = "-m", "sweep=sobol", "sweep.num=4", "lr=tag(log,interval(0.001,0.01))", "iters=3"

@@ -37,7 +37,7 @@ def axes(sweep: Mapping[str, Any], option: str) -> list[list[Overrides]]:
     """
     settings = checked(sweep, option)
     own_axes = grid_axes(settings, option)
-    check_size(own_axes, settings["max_runs"])
+    _check_size(own_axes, settings["max_runs"])
     return [list(axis.alternatives) for axis in own_axes]
 
 
@@ -83,7 +83,7 @@ def jobs(
         all_axes = [axis for axis in all_axes if axis.is_sweep or axis.keys != ("seed",)]
         all_axes.append(Axis(("seed",), repeat, seeds, f"sweep.repeat={repeat}"))
     _check_keys(all_axes)
-    check_size(all_axes, limit)
+    _check_size(all_axes, limit)
     products = itertools.product(*(axis.alternatives for axis in all_axes))
     return [tuple(itertools.chain.from_iterable(alternatives)) for alternatives in products]
 
@@ -103,12 +103,8 @@ def _check_keys(axes: Sequence[Axis]) -> None:
         origins |= dict.fromkeys(axis.keys, axis.origin)
 
 
-def check_size(axes: Sequence[Axis], limit: int) -> None:
-    """Refuse a sweep of too many runs, which are counted without listing them.
-
-    Raises:
-        ConfigError: the product of the axes' sizes exceeds the limit.
-    """
+def _check_size(axes: Sequence[Axis], limit: int) -> None:
+    """Refuse a sweep of too many runs, which are counted without listing them."""
     size = math.prod(axis.size for axis in axes)
     if size >= VAST:  # its digits would fill the screen
         power = math.floor(math.log10(size))
