@@ -175,10 +175,12 @@ def check_sweep(config: DictConfig) -> None:
         ConfigError: one of them is out of range, or the folder is another sweep's.
         StoreError: the folder cannot be written.
     """
+    from gdexp.sweep.foreign import check_generations
     from gdexp.sweep.sweeper import check_sweeper
     from gdexp.sweep.workers.engines import check_engine
 
-    check_sweeper(config)
+    check_sweeper(config.hydra.sweeper)
+    check_generations(config)
     check_engine(config.hydra.launcher)
     check_writable(absolute(config.hydra.sweep.dir), "outputs")
     folders.check_sweep(config)

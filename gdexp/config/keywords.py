@@ -56,11 +56,11 @@ def _check_size(words: Iterable[str], settings: Mapping[str, Any]) -> None:
 def _size(value: Any) -> int:
     """The number of values of an axis."""
     try:
-        return 1 if isinstance(value, str | bytes | Mapping) else int(len(value))
+        return 1 if isinstance(value, str | bytes | Mapping) else len(value)
     except TypeError:  # a number, or an array without dimensions
         return 1
     except OverflowError:  # a range longer than any list
-        return int(value[-1] - value[0]) // value.step + 1
+        return int((value[-1] - value[0]) // value.step + 1)
 
 
 def _words(words: Iterable[Any]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The summary run of a sweep whose jobs another sweeper chooses, as Optuna's does.
+"""Sweeps whose jobs another sweeper chooses, as Optuna's does: their summary run, their generations.
 
 Such a sweeper asks for some runs at a time, and no code of ours is called after the last. So the
 summary is opened before the sweeper starts, and closed when the block around it ends.
@@ -9,13 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+from annotated_types import Ge
 from omegaconf import DictConfig, read_write
 
+from gdexp.config import schema
 from gdexp.config.overrides import typed
 from gdexp.console import say
 from gdexp.descent.signals import exposed, shielded
+from gdexp.errors import ConfigError
 from gdexp.sweep import best
 from gdexp.sweep.ending import ending
 from gdexp.sweep.workers.launched import ended
@@ -27,6 +30,28 @@ PLUGINS_DEFAULT = 2  # n_jobs of hydra-optuna-sweeper
 
 _opened: OpenSummary | None = None
 _stack = ExitStack()  # what to leave at the end of the block
+
+
+def check_generations(config: DictConfig) -> None:
+    """Check how many runs Optuna's sweeper asks for, in all and at once.
+
+    Args:
+        config: the configuration of a sweep, including Hydra's node.
+
+    Raises:
+        ConfigError: one of the two is out of range, or there are more runs than sweep.max_runs.
+    """
+    sweeper, limit = config.hydra.sweeper, config.sweep.max_runs
+    if "n_trials" not in sweeper:
+        return
+    for name in ("n_trials", "n_jobs"):
+        key = f"hydra.sweeper.{name}"
+        schema.check(key, sweeper[name], Annotated[int, Ge(1)], f"{key}=20")
+    if (trials := sweeper.n_trials) > limit:
+        raise ConfigError(
+            f"hydra.sweeper.n_trials: the sweep has {trials} runs, and sweep.max_runs={limit}. "
+            f"Type sweep.max_runs={trials} to run them all."
+        )
 
 
 def size_generations(config: DictConfig) -> None:

@@ -33,33 +33,16 @@ if TYPE_CHECKING:
     from gdexp.tracking.store import Store
 
 LISTED = 20  # jobs shown by a dry run
-SWEEPER: dict[str, Any] = {
-    "max_batch_size": Annotated[int | None, Ge(1)],
-    "n_trials": Annotated[int, Ge(1)],
-    "n_jobs": Annotated[int, Ge(1)],
-}
 
 
-def check_sweeper(config: DictConfig) -> None:
-    """Check the settings of the node ``hydra.sweeper``: of our sweeper's and of Optuna's.
-
-    Args:
-        config: the configuration of a sweep, including Hydra's node.
+def check_sweeper(sweeper: DictConfig) -> None:
+    """Check the settings of the node ``hydra.sweeper``.
 
     Raises:
-        ConfigError: a setting is out of range, or Optuna's trials are more than sweep.max_runs.
+        ConfigError: max_batch_size is out of range.
     """
-    sweeper = config.hydra.sweeper
-    for name, hint in SWEEPER.items():
-        if name in sweeper:
-            key = f"hydra.sweeper.{name}"
-            schema.check(key, sweeper[name], hint, f"{key}=20")
-    limit = config.sweep.max_runs
-    if (trials := sweeper.get("n_trials", 0)) > limit:
-        raise ConfigError(
-            f"hydra.sweeper.n_trials: the sweep has {trials} runs, and sweep.max_runs={limit}. "
-            f"Type sweep.max_runs={trials} to run them all."
-        )
+    key = "max_batch_size"
+    schema.check(f"hydra.sweeper.{key}", sweeper.get(key), Annotated[int | None, Ge(1)])
 
 
 def sweep(sweeper: Any, arguments: Sequence[str]) -> list[Sequence[JobReturn]]:

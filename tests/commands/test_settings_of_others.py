@@ -120,9 +120,7 @@ def test_at_most_so_many_runs_are_launched_at_once(
 def test_a_batch_size_that_is_no_number_of_runs(value: str, workdir: Path, cli: CLI) -> None:
     ended = cli("-m", "lr=0.1,0.2", f"hydra.sweeper.max_batch_size={value}")
     assert ended.err.startswith("gdexp: hydra.sweeper.max_batch_size: ")
-    assert ended.err.endswith(
-        " is not null or a whole number >= 1. Type for example hydra.sweeper.max_batch_size=20.\n"
-    )
+    assert ended.err.endswith(" is not null or a whole number >= 1.\n")
     assert (ended.code, list(workdir.iterdir())) == (2, [])
 
 
