@@ -24,6 +24,7 @@ from gdexp.sweep.grids.axis import Overrides, axis_of, check_axis, run_overrides
 from gdexp.sweep.grids.ranges import checked
 from gdexp.sweep.sweeper import first_seed
 
+ANYONES = ("sweep.on_error", "sweep.vectorize", "sweep.memory", "sweep.max_runs")  # any sweeper's
 SHOWN = 1000  # values of one setting that are checked, if another sweeper chooses among them
 
 
@@ -140,7 +141,7 @@ def _seed(parsed: Sequence[Override], cfg: DictConfig) -> int | None:
 def _check_foreign(sweeper: str, option: str, keys: Iterable[str]) -> None:
     """Refuse settings of our grids if another sweeper chooses the jobs."""
     words = [f"sweep={option}"] if option != "grid" else []
-    words += [key for key in keys if key not in ("sweep.on_error", "sweep.max_runs")]
+    words += [key for key in keys if key not in ANYONES]
     if words:
         raise ConfigError(f"{words[0]}: hydra/sweeper={sweeper} chooses the jobs itself. Drop one.")
 

@@ -19,6 +19,7 @@ from sweep_helpers import gd, members, sweep_of
 
 from gdexp.errors import ConfigError
 from gdexp.sweep import grids
+from gdexp.sweep.grids.ranges import COMMON
 from gdexp.sweep.grids.sampling import Interval
 
 UNHURRIED = settings(deadline=None, max_examples=30)
@@ -215,8 +216,7 @@ SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "low=1": (
         {"low": 1},
-        "sweep.low: sweep=sobol has no setting 'low'. It has: repeat, resume, skip_finished, "
-        "on_error, dry_run, max_runs, num, seed.",
+        f"sweep.low: sweep=sobol has no setting 'low'. It has: {', '.join(COMMON)}, num, seed.",
     ),
 }
 
