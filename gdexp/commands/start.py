@@ -30,7 +30,7 @@ from gdexp.console import log_settings, print_traceback, report_job
 from gdexp.descent.signals import in_worker
 from gdexp.errors import ConfigError, GdexpError, RunFailedError, brief
 from gdexp.experiment import Ready
-from gdexp.sweep import folders
+from gdexp.sweep import folders, generations
 from gdexp.sweep.jobs import set_folder
 
 
@@ -175,14 +175,13 @@ def check_sweep(config: DictConfig) -> None:
         ConfigError: one of them is out of range, or the folder is another sweep's.
         StoreError: the folder cannot be written.
     """
-    from gdexp.sweep.foreign import check_generations
     from gdexp.sweep.sweeper import check_sweeper
     from gdexp.sweep.workers.engines import check_engine
 
     check_sweeper(config.hydra.sweeper)
-    check_generations(config)
     check_engine(config.hydra.launcher)
     check_writable(absolute(config.hydra.sweep.dir), "outputs")
+    generations.check(config)
     folders.check_sweep(config)
 
 
@@ -200,7 +199,7 @@ def run_sweep(config: DictConfig, callbacks: Callbacks) -> None:
 
     from gdexp.sweep import foreign
 
-    foreign.size_generations(config)
+    generations.resize(config)
     sweeper = Plugins.instance().instantiate_sweeper(
         hydra_context=HydraContext(GlobalHydra.instance().config_loader(), callbacks),
         task_function=run_checked,

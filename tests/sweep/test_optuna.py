@@ -11,7 +11,7 @@ from helpers import client, process, required, runs
 from omegaconf import DictConfig, OmegaConf
 from sweep_helpers import members, sweeps
 
-from gdexp.sweep.foreign import size_generations
+from gdexp.sweep import generations
 
 FAST = "hydra/sweeper=optuna", "tracking=off"
 TRIALS = "hydra.sweeper.n_trials=6", "hydra.sweeper.n_jobs=3", "hydra.sweeper.sampler.seed=1"
@@ -67,14 +67,14 @@ def test_a_generation_is_the_square_root_of_all_runs_unless_it_is_set(
     config: DictConfig, size: int
 ) -> None:
     OmegaConf.set_readonly(config, True)
-    size_generations(config)
+    generations.resize(config)
     assert config.hydra.sweeper.n_jobs == size
 
 
 def test_a_sweeper_without_generations_is_left_as_it_is() -> None:
     config = swept("hydra/sweeper=basic")
     config.hydra.sweeper = {"max_batch_size": None}
-    size_generations(config)
+    generations.resize(config)
     assert config.hydra.sweeper == {"max_batch_size": None}
 
 
