@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 from helpers import PATIENCE, clean_environment, eventually, python
 from left_helpers import FINISHED, KILLED, left_in, new_store
-from server_helpers import tracking_server
+from server_helpers import Server
 
 DRIVER = Path(__file__).with_name("_signalled.py")
 RECORDER = "gdexp.tracking.recorder"
@@ -225,8 +225,8 @@ def forgetful_proxy(port: int) -> Iterator[tuple[int, threading.Event]]:
 
 
 @pytest.mark.slow
-def test_a_second_ctrl_c_does_not_wait_for_postgresql(workdir: Path, postgres: Any) -> None:
-    uri = postgres()
+def test_a_second_ctrl_c_does_not_wait_for_postgresql(workdir: Path, postgres_store: Any) -> None:
+    uri = postgres_store()
     port = int(uri.rpartition(":")[2].partition("/")[0])
     with forgetful_proxy(port) as (near, hung):
         words = (*LONG, f"tracking.uri={uri.replace(str(port), str(near))}")
@@ -237,25 +237,23 @@ def test_a_second_ctrl_c_does_not_wait_for_postgresql(workdir: Path, postgres: A
 
 
 @pytest.mark.slow
-def test_a_second_ctrl_c_does_not_wait_for_a_server(workdir: Path) -> None:
-    with contextlib.ExitStack() as stack:
-        port, _ = stack.enter_context(tracking_server(workdir))
-        near, hung = stack.enter_context(forgetful_proxy(port))
+def test_a_second_ctrl_c_does_not_wait_for_a_server(workdir: Path, served: Server) -> None:
+    with forgetful_proxy(served.port) as (near, hung):
         words = (*LONG, f"tracking.uri=http://127.0.0.1:{near}")
-        started = stack.enter_context(running(workdir, *words))
-        drained(started)
-        hung.set()
-        ended_by_two(started)
+        with running(workdir, *words) as started:
+            drained(started)
+            hung.set()
+            ended_by_two(started)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_a_run_in_postgresql_is_killed_with_its_epochs(
-    signum: signal.Signals, workdir: Path, postgres: Any
+    signum: signal.Signals, workdir: Path, postgres_store: Any
 ) -> None:
     from gdexp.tracking.connect import connect
 
-    uri = postgres()
+    uri = postgres_store()
     with running(workdir, *LONG, f"tracking.uri={uri}") as started:
         drained(started)
         store = connect({"uri": uri})
