@@ -28,6 +28,12 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 composition_helpers.remember()
 
 
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """In the gate, print a failure when it happens: a run that is cut off has no summary."""
+    if report.failed and os.environ.get("CI") and "PYTEST_XDIST_WORKER" not in os.environ:
+        print(f"\n{report.nodeid} failed:\n{report.longreprtext}", flush=True)
+
+
 @pytest.fixture(autouse=True)
 def _fresh_connections() -> Iterator[None]:
     """Connections are kept for a process; a test has a store of its own."""

@@ -109,13 +109,13 @@ def check_moments(kind: str, signum: int, count: int, empty: Path, target: Path)
 @pytest.mark.parametrize(
     ("kind", "signum", "count"),
     [
-        ("short", signal.SIGINT, 4),
-        ("lasting", signal.SIGINT, 8),
-        ("checkpoints", signal.SIGINT, 5),
-        ("vectorized", signal.SIGINT, 6),
-        ("one by one", signal.SIGINT, 4),
-        ("lasting", signal.SIGTERM, 3),
-        ("lasting", signal.SIGHUP, 3),
+        ("short", signal.SIGINT, 2),
+        ("lasting", signal.SIGINT, 4),
+        ("checkpoints", signal.SIGINT, 3),
+        ("vectorized", signal.SIGINT, 3),
+        ("one by one", signal.SIGINT, 2),
+        ("lasting", signal.SIGTERM, 2),
+        ("lasting", signal.SIGHUP, 2),
     ],
 )
 def test_a_signal_at_any_line(
@@ -276,7 +276,7 @@ def test_a_process_is_signalled_at_random_times(empty: Path) -> None:
         "time.sleep(float(sys.argv[1])); p.send_signal(signal.SIGINT)\n"
         "err = p.communicate()[1]; print(p.returncode, 'Traceback' in err)"
     )
-    for _ in range(6):
+    for _ in range(4):
         ended = python("-c", script, str(chance.uniform(0.3, 2)), cwd=empty)
         assert ended.out in ("130 False\n", "0 False\n"), ended.err
         check(empty)
