@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import psycopg
 from helpers import children, clean_environment, eventually
 from left_helpers import new_store
 
@@ -75,6 +74,8 @@ def tracking_server(folder: Path, migrated: Path) -> Iterator[Server]:
 
 def postmaster(uri: str) -> int:
     """The first process of the PostgreSQL server of a database."""
+    import psycopg
+
     with psycopg.connect(uri) as connection:
         row = connection.execute("SHOW data_directory").fetchone()
     assert row is not None
