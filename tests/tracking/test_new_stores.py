@@ -103,6 +103,13 @@ def test_a_cache_that_cannot_be_written_is_done_without(
     assert (tmp_path / "cache").read_text() == "in the way"
 
 
+def test_a_user_without_a_home_has_no_cache(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as for one who is unknown
+    assert empty_store._cached() is None
+    assert not any(workdir.iterdir())
+
+
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "empty": lambda content: b"",
     "garbage": lambda content: b"x" * len(content),
