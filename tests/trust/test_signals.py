@@ -62,13 +62,12 @@ def check(folder: Path, iters: int = 40) -> None:
 
 
 def signalled(
-    kind: str, signum: int, moments: list[int], source: Path, target: Path
+    kind: str, moments: list[tuple[int, int]], source: Path, target: Path
 ) -> list[tuple[int, int, int | None, list[list[int]]]]:
-    """The moment, exit code and number of lines of each process, and the moments of each line."""
+    """Signals at moments: of each process the moment, exit code, lines and moments of each line."""
     patches, words = COMMANDS[kind]
     plan = {
         "words": words,
-        "signum": signum,
         "moments": moments,
         "source": str(source),
         "target": str(target),
@@ -87,19 +86,19 @@ def signalled(
     return told
 
 
-def check_moments(kind: str, signum: int, count: int, empty: Path, target: Path) -> None:
-    """Signals before so many lines, drawn from the first and last time each is executed."""
+def check_moments(kind: str, signums: list[int], empty: Path, target: Path) -> None:
+    """Signals before as many lines, drawn from the first and last time each is executed."""
     target.mkdir()
-    ((_, code, _, lines),) = signalled(kind, signum, [0], empty, target)
+    ((_, code, _, lines),) = signalled(kind, [(0, 0)], empty, target)
     assert code == 0, (target / "0" / "err").read_text()
     assert {run.status for run in left_in(target / "0")} == {"FINISHED"}
     moments = sorted({moment for line in lines for moment in line if moment > START})
-    chosen = random.Random(f"{kind} {signum}").sample(moments, count)
-    for moment, code, reached, _ in signalled(kind, signum, sorted(chosen), empty, target):
+    chosen = dict(zip(random.Random(kind).sample(moments, len(signums)), signums, strict=True))
+    for moment, code, reached, _ in signalled(kind, [*chosen.items()], empty, target):
         if reached is not None and reached < moment:  # it had less to do than the first
             continue
         err = (target / str(moment) / "err").read_text()
-        assert code == 128 + signum, f"{moment}: {err}"
+        assert code == 128 + chosen[moment], f"{moment}: {err}"
         assert "Traceback" not in err, moment
         assert "Exception ignored" not in err, moment
         check(target / str(moment))
@@ -107,21 +106,18 @@ def check_moments(kind: str, signum: int, count: int, empty: Path, target: Path)
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("kind", "signum", "count"),
-    [
-        ("short", signal.SIGINT, 2),
-        ("lasting", signal.SIGINT, 4),
-        ("checkpoints", signal.SIGINT, 3),
-        ("vectorized", signal.SIGINT, 3),
-        ("one by one", signal.SIGINT, 2),
-        ("lasting", signal.SIGTERM, 2),
-        ("lasting", signal.SIGHUP, 2),
-    ],
+    ("kind", "signums"),
+    {
+        "short": [signal.SIGINT] * 2,
+        "lasting": [signal.SIGINT] * 4 + [signal.SIGTERM, signal.SIGHUP] * 2,
+        "checkpoints": [signal.SIGINT] * 3,
+        "vectorized": [signal.SIGINT] * 3,
+        "one by one": [signal.SIGINT] * 2,
+    }.items(),
+    ids=COMMANDS,
 )
-def test_a_signal_at_any_line(
-    kind: str, signum: signal.Signals, count: int, empty: Path, tmp_path: Path
-) -> None:
-    check_moments(kind, signum, count, empty, tmp_path / "all")
+def test_a_signal_at_any_line(kind: str, signums: list[int], empty: Path, tmp_path: Path) -> None:
+    check_moments(kind, signums, empty, tmp_path / "all")
 
 
 LONG = ("iters=50000000", "lr=1e-9", "print_every=1000")
