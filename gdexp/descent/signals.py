@@ -25,7 +25,7 @@ from types import FrameType
 from gdexp.descent.signal_watch import STOP, watch
 from gdexp.errors import Interrupted
 
-LAST = 10.0  # seconds for the other workers: joblib kills them as soon as one is gone
+LAST = 30.0  # seconds for the other workers: joblib kills them as soon as one is gone
 MACHINERY = (__file__, contextlib.__file__)  # never interrupted: it enters and leaves blocks
 
 _is_handling = False

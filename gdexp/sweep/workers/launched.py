@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from gdexp.descent import signals
 from gdexp.tracking.environment import command_line, ignores, process_stat
 
-PATIENCE = 10.0  # seconds in which they may record the end of their runs
+PATIENCE = 60.0  # seconds in which they may record the end of their runs
 PAUSE = 0.02
 
 
