@@ -66,7 +66,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "repat=2": (
         sweep_of("grid", repat=2),
         "sweep.repat: sweep=grid has no setting 'repat'. It has: repeat, resume, skip_finished, "
-        "on_error, dry_run, max_runs. Did you mean sweep.repeat?",
+        "on_error, dry_run, vectorize, memory, max_runs. Did you mean sweep.repeat?",
     ),
     "log with nothing": (
         sweep_of("log"),
@@ -321,7 +321,7 @@ UNKNOWN = {
     "sweep=csv sweep.path=added.csv": "lr: -1 is not a finite number > 0. Type for example "
     "lr=0.01.",
     "sweep.repeet=2": "sweep.repeet: sweep=grid has no setting 'repeet'. It has: repeat, resume, "
-    "skip_finished, on_error, dry_run, max_runs. Did you mean sweep.repeat?",
+    "skip_finished, on_error, dry_run, vectorize, memory, max_runs. Did you mean sweep.repeat?",
     "sweep.repeat=1,2": "sweep.repeat=1,2 names several values: start one sweep for each of them.",
 }
 
