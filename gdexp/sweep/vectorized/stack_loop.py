@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +29,7 @@ class Kernel(Protocol):
         total: the precision in which :class:`Trajectory` adds up a row to see that it is finite.
     """
 
-    total: ClassVar[Any]
+    total: Any
 
     def __init__(self, stack: Stack, curves: NDArray[np.intp]) -> None: ...
 

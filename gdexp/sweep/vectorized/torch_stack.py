@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,10 +34,8 @@ class TorchStack:
         curves: the indices of the curves to compute.
     """
 
-    total: ClassVar[Any] = np.float64
-
     def __init__(self, stack: Stack, curves: NDArray[np.intp]) -> None:
-        self._stack, self._shapes = stack, stack.shapes
+        self._stack, self._shapes, self.total = stack, stack.shapes, np.float64
         self._rows = Rows(stack, curves)
         start = [values[curves].reshape(len(curves), -1) for values in stack.start.values()]
         kind = self._rows.kind
