@@ -13,6 +13,7 @@ from helpers import CONF
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gdexp.config.capabilities import resolve
 from gdexp.config.compose import Composer, session
 from gdexp.config.job import Job
 from gdexp.descent.build import Components
@@ -22,6 +23,7 @@ from gdexp.descent.trajectory import Trajectory
 from gdexp.experiment import assemble
 from gdexp.sweep.jobs import Plan
 from gdexp.sweep.vectorized.numpy_stack import NumpyStack
+from gdexp.sweep.vectorized.numpy_updaters import Updaters
 from gdexp.sweep.vectorized.stack import End, Stack, Table
 
 EPOCHS = 7  # of a part
@@ -212,7 +214,7 @@ def drawn_jobs(data: st.DataObject, base: Job, scheduler: dict[str, Any] | None)
     return jobs
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_any_combination_gives_the_bits_of_the_runs_alone(base: Job, data: st.DataObject) -> None:
     jobs = drawn_jobs(data, base, None)
@@ -221,7 +223,32 @@ def test_any_combination_gives_the_bits_of_the_runs_alone(base: Job, data: st.Da
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS, ids=lambda one: one["_target_"])
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(data=st.data())
 def test_schedules(base: Job, scheduler: dict[str, Any], data: st.DataObject) -> None:
     assert_same_bits(drawn_jobs(data, base, scheduler))
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(), (3,)])
+@pytest.mark.parametrize("updater", UPDATERS)
+def test_updaters_give_each_curve_the_bits_of_its_own(
+    kind: Any, shape: tuple[int, ...], updater: str
+) -> None:
+    """A number is a Python float alone, and keeps double precision."""
+    rng, runs, target = np.random.default_rng(1), 300, option_of("updater", updater)["_target_"]
+    numbers = {"lr": rng.uniform(0, 1, runs)}
+    for name in UPDATERS[updater]:
+        numbers[name] = rng.uniform(0.3, 0.99, runs)
+    kind = kind if shape else np.float64
+    gradients = rng.normal(size=(6, runs, *shape)).astype(kind)
+    stacked = {"w": np.zeros((runs, *shape), kind)}
+    updaters = Updaters(FORMS[target], numbers, stacked)
+    for gradient in gradients:
+        updaters(stacked, {"w": gradient})
+    for i in range(runs):
+        alone_ = resolve(target)(**{name: float(values[i]) for name, values in numbers.items()})
+        parameters: dict[str, Any] = {"w": np.zeros(shape, kind) if shape else 0.0}
+        for gradient in gradients[:, i]:
+            alone_(parameters, {"w": gradient if shape else float(gradient)})
+        assert np.asarray(parameters["w"]).tobytes() == stacked["w"][i].tobytes()
