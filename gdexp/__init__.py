@@ -85,7 +85,8 @@ def sweep(
     Returns:
         A pandas data frame with a row for each run, by job number: the settings that differ, the
         outcome, the metrics with one value per run, ``run_id`` and, in the column ``result``, what
-        :func:`run` returns. ``table.attrs["sweep_id"]`` is the id of the sweep.
+        :func:`run` returns. ``table.attrs["sweep_id"]`` is the id of the sweep;
+        ``table.gdexp.over("seed")`` gives means and standard deviations over the seeds.
 
     Raises:
         ConfigError: a setting is unknown, of the wrong type or out of range.

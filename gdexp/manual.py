@@ -67,6 +67,7 @@ class Logistic:
 
     task = "binary"
     measures = "the cross-entropy of the logits"
+    vectorized = "logistic"
 
     def __call__(self, y_pred: Array, y: Array) -> Array:
         """The loss, one number; no exponential overflows, even for large z."""
@@ -132,6 +133,7 @@ class LogisticGradient(Gradient):
 
     derived_for = Logistic.measures
     reduction = "mean"
+    vectorized = "logistic"
 
     def __call__(
         self, parameters: Parameters, x: Array, y: Array, y_pred: Array, loss: Array
@@ -181,6 +183,7 @@ class Momentum(Updater):
     """
 
     dynamics = "heavy_ball"
+    vectorized = "momentum"
 
     def __init__(self, lr: Positive, momentum: Annotated[float, Ge(0)] = 0.9) -> None:
         super().__init__(lr)
@@ -202,6 +205,7 @@ class Nesterov(Momentum):
     """
 
     dynamics = "nesterov"
+    vectorized = "nesterov"
 
     def __call__(self, parameters: Parameters, gradients: Parameters) -> None:
         """Update every parameter, in place."""
@@ -229,7 +233,7 @@ class Adam(Updater):
         ValueError: if beta1 or beta2 is 1, so that gradients would have no effect.
     """
 
-    adaptive = "adam"
+    adaptive = vectorized = "adam"
 
     def __init__(
         self, lr: Positive, beta1: Share = 0.9, beta2: Share = 0.999, eps: Positive = 1e-8

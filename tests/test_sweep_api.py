@@ -80,6 +80,33 @@ def test_lists_are_axes_and_nested_lists_are_values(workdir: Path) -> None:
     assert "data.y" not in table  # it does not differ
 
 
+def test_means_and_deviations_over_seeds(workdir: Path) -> None:
+    table = sweep(
+        "data=synthetic", "step=manual", "gradient=manual", "tracking=off", "data.rows=20",
+        "data.batch_size=5", seed=range(3), lr=[0.1, 3.0], iters=3,
+    )  # fmt: skip
+    groups = table.gdexp.over("seed")
+    assert list(groups.columns[:6]) == [
+        *("lr", "n", "diverged", "unfinished", "final/loss.mean", "final/loss.std"),
+    ]
+    assert groups[["lr", "n", "diverged"]].to_numpy().tolist() == [[0.1, 3, 0], [3.0, 0, 3]]
+    expected = table[table.outcome == "completed"].groupby("lr")["final/loss"].agg(["mean", "std"])
+    assert groups.iloc[0, 4:6].tolist() == pytest.approx(expected.iloc[0].tolist())
+    assert groups.iloc[1, 4:].isna().all()
+    assert set(groups.dtypes.iloc[4:]) == {np.dtype(float)}
+    assert groups.attrs == table.attrs
+    assert table[table.lr < 1].gdexp.over("seed", "lr").n.tolist() == [3]
+    for keys, cause in [(["sed"], "no run has a setting 'sed'. Did you mean seed?"),
+                        (["iters"], "nothing to average, as all 6 runs have iters=3."),
+                        ([], "name a setting, such as seed.")]:  # fmt: skip
+        with pytest.raises(ConfigError, match=re.escape(f"table.gdexp.over: {cause}")):
+            table.gdexp.over(*keys)
+    with pytest.raises(ConfigError, match=r"over: the table needs its column 'outcome'\."):
+        table[["lr", "seed", "final/loss"]].gdexp.over("seed")
+    with pytest.raises(ConfigError, match=r"over: there are no runs to average\."):
+        table[:0].gdexp.over("seed")
+
+
 @pytest.mark.slow
 def test_a_resumed_sweep_gives_all_of_its_runs(store: Path) -> None:
     sweep("tracking=off", iters=[1])

@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import json
 import math
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
-from gdexp.commands import common
-from gdexp.descent.numbers import short
+from gdexp.commands import common, formats
+from gdexp.commands.formats import ID_LENGTH, Plain, Row, Value, cell, is_number, text
 from gdexp.errors import GdexpError, did_you_mean
 
 if TYPE_CHECKING:
     from gdexp.tracking.run_record import RecordedRun
 
-Value: TypeAlias = bool | int | float | str | None
-Row: TypeAlias = dict[str, Value]
-
 RESULTS = ("final/loss", "final/prediction", "outcome")
-COLOURS = {"diverged": "red", "failed": "red", "interrupted": "yellow", "running": "cyan"}
 SILENT = "not heard from"
-ID_LENGTH = 8  # characters of a run's id in the table
+SORT = "--sort"
 
 
 def main(argv: Sequence[str]) -> int:
@@ -40,15 +34,39 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--last", type=_count, metavar="N", help="the newest N runs")
     parser.add_argument("--all", action="store_true", help="all runs of the experiment")
-    parser.add_argument("--sort", metavar="KEY", help="a column, param or metric (default: start)")
+    parser.add_argument(
+        "--over",
+        type=lambda word: [key.strip() for key in word.split(",")],
+        metavar="KEY[,KEY]",
+        help="mean and standard deviation over these settings, such as seed: a row for each group "
+        "of runs that differ only in them",
+    )
+    parser.add_argument(
+        SORT, metavar="KEY", help="a column, param or metric; -KEY: descending (default: start)"
+    )
     parser.add_argument("--desc", action="store_true", help="in descending order")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--csv", action="store_true", help="comma-separated values")
     form.add_argument("--json", action="store_true", help="a list of objects")
-    args = parser.parse_args(argv)
+    form.add_argument("--markdown", action="store_true", help="a table in Markdown")
+    args = parser.parse_args(_joined(argv))
     if sum((bool(args.runs), args.sweep is not None, args.last is not None, args.all)) > 1:
         parser.error("select runs by only one of RUN_ID, --sweep, --last and --all")
+    if args.sort and args.sort.startswith("-"):
+        args.sort, args.desc = args.sort[1:], True
     return args
+
+
+def _joined(argv: Sequence[str]) -> list[str]:
+    """The words with ``--sort -KEY`` as one, which argparse would take for two options."""
+    words: list[str] = []
+    for word in argv:
+        is_key = word.startswith("-") and not word.startswith("--") and word not in ("-", "-h")
+        if is_key and words[-1:] == [SORT]:
+            words[-1] += f"={word}"
+        else:
+            words.append(word)
+    return words
 
 
 def _count(text: str) -> int:
@@ -59,23 +77,36 @@ def _count(text: str) -> int:
 
 def _compare(args: argparse.Namespace) -> int:
     from gdexp.tracking.connect import open_existing
-    from gdexp.tracking.query import select
+    from gdexp.tracking.query import select, without_repeated
 
     store = open_existing(args.uri, args.experiment)
     runs = select(store, args.runs, sweep=args.sweep, last=args.last, everything=args.all)
-    columns = shown_columns(runs)
-    rows = [row(run) for run in runs]
-    if args.sort:
-        rows = ordered(rows, args.sort, descending=args.desc)
-        columns = columns if args.sort in columns else [*columns[:-1], args.sort, columns[-1]]
-    elif args.desc:
-        rows.reverse()
-    rows = [{column: row.get(column) for column in columns} for row in rows]
-    common.show(as_json(rows) if args.json else as_csv(rows) if args.csv else as_table(rows))
-    if not (args.json or args.csv) and (best := smallest(rows)):
+    form = next((name for name in formats.FORMATS if getattr(args, name)), None)
+    if args.over is None:
+        rows, best = _rows(runs, args.sort, descending=args.desc)
+    else:
+        from gdexp.commands.over import groups
+
+        is_flat = form in ("csv", "json")
+        rows = [row(run) for run in without_repeated(runs)]
+        rows, best = groups(rows, args.over, args.sort, descending=args.desc, is_flat=is_flat)
+    common.show((formats.FORMATS[form] if form else formats.as_table)(rows))
+    if best and form is None:
         print(best, file=sys.stderr)
     common.report_silent(runs)
     return 0
+
+
+def _rows(
+    runs: Sequence[RecordedRun], key: str | None, *, descending: bool
+) -> tuple[list[Row], str]:
+    """The rows of runs in order, and the sentence on the best."""
+    columns = shown_columns(runs)
+    rows = in_order([row(run) for run in runs], key, descending=descending)
+    if key and key not in columns:
+        columns.insert(-1, key)
+    rows = [{column: row.get(column) for column in columns} for row in rows]
+    return rows, smallest(rows)
 
 
 def smallest(rows: Sequence[Row]) -> str:
@@ -89,7 +120,7 @@ def smallest(rows: Sequence[Row]) -> str:
     if sum(map(is_candidate, rows)) < 2:
         return ""
     ids = " ".join(text(row["run_id"])[:ID_LENGTH] for row in best)
-    loss = _cell("final/loss", best[0]["final/loss"])
+    loss = cell("final/loss", best[0]["final/loss"])
     return f"smallest final/loss: {loss}, {f'{len(best)} runs tie' if best[1:] else 'run'}: {ids}"
 
 
@@ -106,7 +137,7 @@ def row(run: RecordedRun) -> Row:
     }
 
 
-def parsed(text: str) -> Value:
+def parsed(text: str) -> Plain:
     """The value of a param, which the store keeps as a string.
 
     >>> parsed("0.05"), parsed("true"), parsed("null"), parsed("manual"), parsed("[1, 2]")
@@ -126,85 +157,45 @@ def shown_columns(runs: Sequence[RecordedRun]) -> list[str]:
     return ["run_id", *(differing([run.params for run in runs]) or MAIN), *RESULTS, "name"]
 
 
+def in_order(rows: Sequence[Row], key: str | None, *, descending: bool) -> list[Row]:
+    """Rows in the order that was asked for: by a key, or as they started."""
+    if key is None:
+        return list(reversed(rows)) if descending else list(rows)
+    return ordered(rows, key, descending=descending)
+
+
 def ordered(rows: Sequence[Row], key: str, *, descending: bool) -> list[Row]:
     """Sort rows by a column: numbers by size, then strings; rows without a value come last.
 
     Raises:
         GdexpError: no row has this key.
     """
-    known = list(dict.fromkeys(name for row in rows for name in row))
-    if key not in known:
-        raise GdexpError(
-            f"--sort: no run has {key!r}. Sort by one of: {', '.join(known)}."
-            f"{did_you_mean(key, known)}"
-        )
+    check_key(key, list(dict.fromkeys(name for row in rows for name in row)), of="run")
     present = [row for row in rows if row.get(key) is not None]
     missing = [row for row in rows if row.get(key) is None]
     return sorted(present, key=lambda row: _rank(row[key]), reverse=descending) + missing
 
 
+def check_key(key: str, known: Sequence[str], *, of: str) -> None:
+    """Check a key to sort by.
+
+    Args:
+        key: the key.
+        known: those that there are.
+        of: what the rows are: run or group.
+
+    Raises:
+        GdexpError: it is none of them.
+    """
+    if key not in known:
+        raise GdexpError(
+            f"{SORT}: no {of} has {key!r}. Sort by one of: {', '.join(known)}."
+            f"{did_you_mean(key, known)}"
+        )
+
+
 def _rank(value: Value) -> tuple[bool, float, str]:
     """A sort key: numbers by size, before strings."""
-    number = _is_number(value)
-    return not number, float(value or 0) if number else 0.0, "" if number else text(value)
-
-
-def _is_number(value: Value) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def text(value: Value) -> str:
-    """A value as it is typed on the command line; "" if it is missing."""
-    if value is None:
-        return ""
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def as_json(rows: Sequence[Row]) -> str:
-    """The rows as a JSON list of objects."""
-    return json.dumps(rows, indent=2, ensure_ascii=False)
-
-
-def as_csv(rows: Sequence[Row]) -> str:
-    """The rows as CSV: a header and one line per run."""
-    stream = io.StringIO()
-    lines = csv.writer(stream, lineterminator="\n")
-    lines.writerow(rows[0])
-    lines.writerows([text(value) for value in row.values()] for row in rows)
-    return stream.getvalue().rstrip("\n")
-
-
-def as_table(rows: Sequence[Row]) -> str:
-    """The rows as a table, with shortened ids and six digits of each metric.
-
-    A terminal limits its width, so names are wrapped; otherwise it is as wide as its content.
-    """
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    width = None if sys.stdout.isatty() else 100_000
-    console = Console(width=width, markup=False, highlight=False, emoji=False)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in rows[0]:
-        numbers = all(_is_number(row[column]) for row in rows if row[column] is not None)
-        table.add_column(
-            column,
-            justify="right" if numbers else "left",
-            no_wrap=column != "name",
-            overflow="fold",
-        )
-    for row in rows:
-        colour = COLOURS.get(text(row["outcome"]))
-        table.add_row(*(_cell(column, row[column]) for column in row), style=colour)
-    with console.capture() as capture:
-        console.print(table)
-    return "\n".join(map(str.rstrip, capture.get().splitlines())).strip("\n")
-
-
-def _cell(column: str, value: Value) -> str:
-    if column == "run_id":
-        return text(value)[:ID_LENGTH]
-    if isinstance(value, float) and "/" in column:  # a metric; params keep every digit
-        return short(value)
-    return text(value)
+    if isinstance(value, int | float) and is_number(value):
+        return False, value, ""  # a whole number may be too large for a float
+    return True, 0.0, text(value)

@@ -10,8 +10,15 @@ from gdexp.commands import compare
 from gdexp.commands import report_parts as parts
 from gdexp.config.settings import FAMILIES
 from gdexp.descent.numbers import short
+from gdexp.insight.repetitions import (
+    COUNTS,
+    LOSS,
+    NOT_PARAMS,
+    distinguishing,
+    label,
+    over_seeds,
+)
 from gdexp.insight.report.view import Block, Sentence, Table, Value
-from gdexp.sweep.grids.repetitions import summarise
 from gdexp.tracking.query import MAIN, differing
 from gdexp.tracking.run_record import RecordedRun
 
@@ -19,8 +26,7 @@ RESULTS = (
     *("outcome", "behaviour", "final/loss", "final/prediction"),
     *("forecast/largest_lr", "forecast/contraction", "check/contraction"),
 )
-LOSS, BOUND = "final/loss", "forecast/largest_lr"
-APART = ("seed", "job", "run_id", "name", "outcome", "behaviour")  # do not tell repetitions apart
+BOUND = "forecast/largest_lr"
 MOST = 2000  # rows of the table
 UNKNOWN = "no bound is known"
 
@@ -30,7 +36,7 @@ Row = dict[str, Any]
 def runs_table(rows: Sequence[Row], winners: Sequence[Row], *, is_sweep: bool) -> Table:
     """All runs, with what differs and the results; the word best marks the best."""
     keys = differing([{k: v for k, v in row.items() if "/" not in k} for row in rows])
-    keys = [key for key in keys if key not in APART or key == "seed"]
+    keys = [key for key in keys if key not in NOT_PARAMS]
     keys = [key for key in keys if not _is_told_by_step(key, rows)] or list(MAIN)
     known = {key for row in rows for key, value in row.items() if value is not None}
     results = [name for name in RESULTS if name in known and not _is_said(name, rows)]
@@ -102,26 +108,20 @@ def _side(row: Row) -> str:
 
 def repetitions(rows: Sequence[Row]) -> Iterator[Block]:
     """Mean and standard deviation of runs that differ only in their seed."""
-    if len({row.get("seed") for row in rows}) < 2:
+    groups = over_seeds(rows, metrics=[LOSS])
+    if all(sum(group[name] for name in COUNTS) < 2 for group in groups):
         return
-    groups = summarise(rows, ignore=APART)
-    if all(group["count"] < 2 for group in groups):
-        return
-    keys = differing(
-        groups_params := [{k: v for k, v in g.items() if "/" not in k} for g in groups]
-    )
-    keys = [key for key in keys if key != "count"]
+    keys = distinguishing(groups)
     table: list[list[Value]] = [
         [
-            " ".join(f"{key}={compare.text(params.get(key))}" for key in keys) or "all runs",
-            group["count"],
-            group.get(f"{LOSS}.mean"),
-            group.get(f"{LOSS}.std"),
-            group.get(f"{LOSS}.missing", 0),
+            label(group, keys),
+            *(group[name] for name in COUNTS),
+            group[f"{LOSS}.mean"],
+            group[f"{LOSS}.std"],
         ]
-        for params, group in zip(groups_params, groups, strict=True)
+        for group in groups
     ]
-    columns = ["runs that differ only in seed", "count", "mean of final/loss", "± sd", "not finite"]
+    columns = ["runs that differ only in seed", *COUNTS, "mean of final/loss", "± sd"]
     yield Table("Mean and standard deviation over seeds", columns, table, is_sortable=True)
 
 

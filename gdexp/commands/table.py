@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from hydra.core.utils import JobReturn, JobStatus
 
+from gdexp.commands import accessor
 from gdexp.commands.compare import parsed
 from gdexp.config.job import Job
 from gdexp.descent.result import Result
@@ -86,12 +87,15 @@ def _recorded(config: DictConfig, sweep_id: str) -> dict[int, Row]:
 def frame(rows: Mapping[int, Row], sweep_id: str) -> pd.DataFrame:
     """A data frame with the params that differ, the outcome, the metrics and the results.
 
+    Its accessor is :class:`gdexp.commands.accessor.Accessor`.
+
     Args:
         rows: params and result of each run, by job number.
         sweep_id: the id of the sweep, kept as ``frame.attrs["sweep_id"]``.
     """
     import pandas as pd
 
+    accessor.register()
     shown = dict.fromkeys([*MAIN, *differing([params for params, _ in rows.values()])])
     lines = {
         number: {

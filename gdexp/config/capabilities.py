@@ -29,19 +29,22 @@ CAPABILITIES: dict[str, dict[str, Any]] = {
         "derived_for": str,
         "reduction": Reduction,
         "tracked": bool,
-        "vectorized": Literal["mean", "sum", "autograd"],
+        "vectorized": Literal["mean", "sum", "logistic", "autograd"],
     },
     "loss": {
         "task": Task,
         "measures": str,
         "reduction": Reduction,
-        "vectorized": Literal["squares"],
+        "vectorized": Literal["squares", "logistic"],
     },
     "updater": {
         "proportional": bool,
         "dynamics": Literal["descent", "heavy_ball", "nesterov"],
         "adaptive": Literal["adam"],
-        "vectorized": Literal["plain", "SGD"],
+        "vectorized": Literal[
+            *("plain", "momentum", "nesterov", "adam"),
+            *("SGD", "Adam", "AdamW", "Adagrad", "RMSprop"),
+        ],
     },
 }
 """What the classes of each group may declare.

@@ -17,6 +17,17 @@ def short(value: float, digits: int = 6) -> str:
     return f"{number}e{int(exponent)}" if large else number
 
 
+def plus_minus(mean: float | None, deviation: float | None) -> str:
+    """A mean with its standard deviation, if there is one; "" without a mean.
+
+    >>> plus_minus(0.25, 0.0123456), plus_minus(0.25, None), plus_minus(None, None)
+    ('0.25 ± 0.0123', '0.25', '')
+    """
+    if mean is None:
+        return ""
+    return short(mean) if deviation is None else f"{short(mean)} ± {short(deviation, 3)}"
+
+
 def log10_loss(first: float, final: float) -> float | None:
     """``log10(final)``, but not above that of the first loss, nor more than 16 below it.
 

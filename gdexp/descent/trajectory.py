@@ -100,6 +100,16 @@ class Trajectory:
         self._table[: len(table), : self.length] = table
         self._table[len(table) :, : self.length] = np.nan
 
+    def take(self, table: FloatArray, length: int, *, diverged: bool) -> None:
+        """Become the first epochs of a filled table, without a copy.
+
+        Args:
+            table: all columns, shape (columns, epochs), in the order of :meth:`columns`.
+            length: the number of finite epochs.
+            diverged: whether the epoch after them is not finite.
+        """
+        self._table, self.length, self.diverged = table, length, diverged
+
     def extend(self, iterations: Iterable[Iteration]) -> int:
         """Record iterations up to the first that is not finite; return how many."""
         if self._on_device:

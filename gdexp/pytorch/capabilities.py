@@ -10,8 +10,10 @@ TORCH: dict[str, dict[str, bool | str]] = {
     },
     "torch.nn.CrossEntropyLoss": {"task": "classes"},
     "torch.optim.SGD": {"dynamics": "heavy_ball", "vectorized": "SGD"},
-    "torch.optim.Adam": {"adaptive": "adam"},
-    "torch.optim.AdamW": {"adaptive": "adam"},
+    "torch.optim.Adam": {"adaptive": "adam", "vectorized": "Adam"},
+    "torch.optim.AdamW": {"adaptive": "adam", "vectorized": "AdamW"},
+    "torch.optim.Adagrad": {"vectorized": "Adagrad"},
+    "torch.optim.RMSprop": {"vectorized": "RMSprop"},
 }
 """Class path to capabilities, which gdexp's classes declare (:mod:`gdexp.config.capabilities`)."""
 

@@ -13,7 +13,8 @@ from gdexp.descent.compute import begin, compute, end
 from gdexp.descent.result import Result
 from gdexp.experiment import assemble
 from gdexp.insight import notes
-from gdexp.sweep.vectorized import compute as vectorized
+from gdexp.sweep.vectorized import eligible, trial
+from gdexp.sweep.vectorized.compute import compute as compute_together
 
 
 def compute_again(
@@ -38,8 +39,8 @@ def compute_again(
         ConfigError: a setting, a component, the data or the checkpoint is gone or has changed.
     """
     built, continues = assembled(job), job.settings["continue_from"]
-    if together and not vectorized.obstacle(job):
-        ((_, result),) = vectorized.compute([replace(job, number=0)], on_progress=lambda _: None)
+    if together and not (eligible.obstacle(job) or trial.obstacle([job])):
+        ((_, result),) = compute_together([replace(job, number=0)], on_progress=lambda _: None)
         return result
     saved = None if continues is None else fit(job, built, read(continues, fetch))
     result, transcript = begin(job, built)

@@ -12,6 +12,7 @@ from gdexp.console import say
 from gdexp.descent.numbers import short
 from gdexp.descent.result import Result
 from gdexp.errors import counted
+from gdexp.insight import repetitions
 
 Row: TypeAlias = Mapping[str, Any]
 
@@ -89,7 +90,8 @@ def taken() -> list[Job]:
 
 def report() -> None:
     """Print the best of the runs that no summary reports."""
-    rows = [row for _, row in unreported]
+    rows: list[Row] = [{**job.flat(), **row} for job, row in unreported]
     jobs = taken()
     if len(rows) > 1 and are_comparable(jobs) and (best := sentence(rows)):
-        say(best)
+        groups = repetitions.over_seeds(rows, [LOSS])
+        say(". ".join(filter(None, [best, repetitions.sentence(groups, [repetitions.SEED])])))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
@@ -27,7 +26,8 @@ from gdexp.errors import (
 )
 from gdexp.experiment import open_store, prepare, recorder_of, run_within
 from gdexp.sweep.progress import Tally
-from gdexp.sweep.vectorized import compute as vectorized
+from gdexp.sweep.vectorized.compute import compute
+from gdexp.sweep.vectorized.groups import vectorizable
 from gdexp.sweep.workers.engines import Engine, Local
 
 if TYPE_CHECKING:
@@ -139,18 +139,11 @@ class Launch:
 
     def _split(self, jobs: Sequence[Job]) -> tuple[list[list[Job]], list[Job]]:
         """The jobs that can be computed together, and those that run alone."""
-        groups: dict[str, list[Job]] = defaultdict(list)
-        alone: list[Job] = []
-        reasons: dict[str, int] = defaultdict(int)
-        for job in jobs:
-            if reason := vectorized.obstacle(job):
-                reasons[reason] += 1
-                alone.append(job)
-            else:
-                groups[vectorized.group_key(job)].append(job)
-        for reason, count in reasons.items():
-            say(f"{count} of {counted(len(jobs), 'run')} one after another: {reason}")
-        return list(groups.values()), alone
+        groups, alone = vectorizable(jobs)
+        for reason, left in alone.items():
+            if reason:
+                say(f"{len(left)} of {counted(len(jobs), 'run')} one after another: {reason}")
+        return groups, [job for left in alone.values() for job in left]
 
     def _run_together(self, jobs: list[Job], recorder: Recorder | None) -> list[Job]:
         """Compute runs as one program; returns those that must run alone because it failed."""
@@ -158,7 +151,7 @@ class Launch:
         try:
             # In this process, the program itself ends at a signal, with the epochs of its runs.
             with nullcontext() if isinstance(self._engine, Local) else exposed():
-                for job, result in vectorized.compute(jobs, self._tally.computed, self._engine):
+                for job, result in compute(jobs, self._tally.computed, self._engine):
                     if recorder is None:
                         self._ended(job, result)
                     else:

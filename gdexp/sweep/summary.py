@@ -14,8 +14,8 @@ from gdexp.config.job import Job, quoted
 from gdexp.config.paths import OUTPUTS, absolute
 from gdexp.descent.result import Result
 from gdexp.errors import ConfigError, counted
+from gdexp.insight import repetitions
 from gdexp.sweep import best, resume
-from gdexp.sweep.grids.repetitions import summarise
 from gdexp.tracking import delivery, describe, environment
 from gdexp.tracking.curves import table_parquet
 from gdexp.tracking.delivery import Delivery
@@ -102,6 +102,7 @@ class Summary:
         """
         assert self.run_id is not None
         table = self._table(rows)
+        groups = repetitions.over_seeds(table)
         counts = Counter(str(row["outcome"]) for row in table)
         parts = [f"{n} {outcome}" for outcome, n in counts.most_common()]
         missing = len(table) < len(self.jobs)  # refused, or not begun: they leave no record
@@ -124,11 +125,13 @@ class Summary:
             metrics["best/loss"] = winners[0]["final/loss"]
             tags["gdexp.best_run"] = str(winners[0]["run_id"])
             sentence += f". {best.sentence(table)}"
+            if over := repetitions.sentence(groups, [repetitions.SEED]):
+                sentence += f". {over}"
         took = f"{sentence}. The sweep took {seconds:.1f} s"
         tags["mlflow.note.content"] = f"`{describe.cut(self._command)}`: {took}."
         stamp = int(now * 1000)
         curves = [Curve.point(name, float(v), 0, stamp) for name, v in metrics.items()]
-        news = {"curves": curves, "end_ms": stamp, "artifacts": _files(table)}
+        news = {"curves": curves, "end_ms": stamp, "artifacts": _files(table, groups)}
         if self._delivery.is_pending:  # the store may have lost what it had
             news = self._definition() | news
             news["artifacts"] = self._definition()["artifacts"] | news["artifacts"]
@@ -189,11 +192,10 @@ class Summary:
         return recorded or []
 
 
-def _files(table: Sequence[Row]) -> dict[str, bytes]:
+def _files(table: Sequence[Row], groups: Sequence[Row]) -> dict[str, bytes]:
     files = {"runs.csv": _csv(table), "runs.parquet": table_parquet(table)}
-    if len({row.get("seed") for row in table}) > 1:
-        ignored = ("seed", "job", "run_id", "name", "outcome")
-        files["repetitions.csv"] = _csv(summarise(table, ignore=ignored))
+    if groups:
+        files["repetitions.csv"] = _csv(groups)
     return files
 
 

@@ -56,6 +56,17 @@ def select(
     return in_order(_of_sweep(store, Path(sweep).name))
 
 
+def without_repeated(runs: Sequence[RecordedRun]) -> list[RecordedRun]:
+    """Runs without those that a resumed sweep has run again: of a job's runs, the finished one."""
+    kept: dict[tuple[str, ...], RecordedRun] = {}
+    for run in runs:
+        is_member = SWEEP in run.tags and JOB in run.tags
+        key = (run.tags[SWEEP], run.tags[JOB]) if is_member else (run.run_id,)
+        if key not in kept or kept[key].status != "FINISHED":
+            kept[key] = run
+    return [*kept.values()]
+
+
 def _newest(store: Store, count: int) -> list[RecordedRun]:
     """The newest runs; of runs that started in the same millisecond, the later jobs.
 

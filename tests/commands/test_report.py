@@ -131,7 +131,7 @@ def test_repetitions_and_divergence(repeated: Path) -> None:
     page = of_gd("last")
     members = [run for run in runs(client(repeated)) if "gdexp.job" in run.data.tags]
     caption = "Mean and standard deviation over seeds"
-    assert page.column(caption, "count") == ["3", "3"]
+    assert page.column(caption, "n") == ["3", "3"]
     losses = [r.data.metrics["final/loss"] for r in members if r.data.params["lr"] == "0.1"]
     mean = math.fsum(losses) / 3
     deviation = math.sqrt(math.fsum((loss - mean) ** 2 for loss in losses) / 2)

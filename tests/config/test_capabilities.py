@@ -18,7 +18,8 @@ from gdexp.config.capabilities import CAPABILITIES, declared
 from gdexp.config.compose import Composer, session
 from gdexp.config.job import Job
 from gdexp.pytorch.capabilities import TORCH
-from gdexp.sweep.vectorized import compute
+from gdexp.sweep.vectorized import eligible
+from gdexp.sweep.vectorized.compute import compute
 
 CLI = Callable[..., Ended]
 PAGE = (CHECKOUT / "conf" / "OWN.md").read_text()
@@ -219,8 +220,8 @@ def test_an_own_updater_is_vectorized_as_it_declares(mine: str) -> None:
         composer = Composer(mine)
         words = ("step=manual", "tracking=off")
         jobs = [Job.of(composer.compose([*words, f"updater={u}"]), ()) for u in ("same", "honest")]
-    assert [compute.obstacle(job) for job in jobs] == ["", "updater=honest cannot be vectorized"]
-    ((_, result),) = compute.compute(jobs[:1], lambda runs: None)
+    assert [eligible.obstacle(job) for job in jobs] == ["", "updater=honest cannot be vectorized"]
+    ((_, result),) = compute(jobs[:1], lambda runs: None)
     alone = run(*words, "updater=same", config_dir=mine)
     np.testing.assert_array_equal(result.trajectory.table, alone.trajectory.table)
 

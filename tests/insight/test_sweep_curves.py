@@ -9,7 +9,7 @@ import pytest
 from sweep_rows import BOUND, CURVATURE, START, descended, drawn, grid, losses, row
 
 from gdexp.insight.pictures.axes import swept
-from gdexp.insight.pictures.band import bands_of, moments
+from gdexp.insight.pictures.band import bands_of, mean_and_deviation
 from gdexp.insight.pictures.curves import POINTS, curves_of
 from gdexp.insight.pictures.of_sweep import of_sweep
 from gdexp.insight.pictures.picture import Picture
@@ -160,7 +160,7 @@ def test_runs_that_diverged_are_left_out_of_the_band_and_counted() -> None:
 def test_a_run_that_stopped_early_keeps_its_last_loss_in_the_mean() -> None:
     short = np.array([1.0, 2.0]), np.array([4.0, 2.0])
     long = np.array([1.0, 2.0, 3.0]), np.array([6.0, 4.0, 2.0])
-    epochs, mean, deviation = moments([short, long])
+    epochs, mean, deviation = mean_and_deviation([short, long])
     assert epochs.tolist() == [1, 2, 3]
     assert mean.tolist() == [5, 3, 2]
     assert deviation == pytest.approx([2**0.5, 2**0.5, 0])

@@ -59,10 +59,10 @@ class Recorder:
         self.closed = 0
 
     def submit(self, shard: Program) -> Future[engines.Timed]:
-        self.sizes.append(len(shard.lr))
+        self.sizes.append(len(shard))
         future: Future[engines.Timed] = Future()
-        if self.deaths.get(len(shard.lr), 0) > 0:
-            self.deaths[len(shard.lr)] -= 1
+        if self.deaths.get(len(shard), 0) > 0:
+            self.deaths[len(shard)] -= 1
             future.set_exception(BrokenPipeError())
         else:
             future.set_result(engines.timed(shard))
@@ -86,21 +86,21 @@ def joblib() -> Iterator[engines.Engine]:
 def test_runs_that_differ_only_in_iters_stay_together(shards: int) -> None:
     whole = jobs([f"lr=0.00{i}" for i in range(1, 8)], [f"iters={n}" for n in (5, 9, 40)])
     parts = list(compute._parts(whole, shards))
-    assert sorted(job.number for part in parts for job in part) == list(range(21))
+    assert sorted(job.number for part in parts for job in part.jobs) == list(range(21))
     assert len(parts) <= shards
     for part in parts:
-        for job in part:
+        for job in part.jobs:
             mates = [j for j in whole if j.settings["lr"] == job.settings["lr"]]
-            assert all(mate in part for mate in mates)
+            assert all(mate in part.jobs for mate in mates)
 
 
 def test_a_program_too_large_for_the_memory_is_cut_further(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compute, "MEMORY", 16 * 2 * 8 * 3 * 40)
     whole = jobs([f"lr=0.00{i}" for i in range(1, 8)], ["iters=40"])
-    assert [len(part) for part in compute._parts(whole, 32)] == [1] * 7
-    assert [len(part) for part in compute._parts(whole, 16)] == [1] * 7
+    assert [len(part.jobs) for part in compute._parts(whole, 32)] == [1] * 7
+    assert [len(part.jobs) for part in compute._parts(whole, 16)] == [1] * 7
     monkeypatch.setattr(compute, "MEMORY", 3 * 8 * 3 * 40)
-    assert [len(part) for part in compute._parts(whole, 1)] == [3, 3, 1]
+    assert [len(part.jobs) for part in compute._parts(whole, 1)] == [3, 3, 1]
 
 
 def results(whole: list[Job], engine: engines.Engine) -> dict[int, Any]:

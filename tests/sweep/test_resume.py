@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import statistics
@@ -75,11 +76,20 @@ def test_the_summary_names_the_best_run(whole: Path) -> None:
 def test_repetitions_are_summed_up_by_mean_and_deviation(whole: Path) -> None:
     opened = client(whole)
     rows = table(opened, "repetitions.csv")
-    assert [row["count"] for row in rows] == ["3"] * 4
+    assert [(row["n"], row["diverged"]) for row in rows] == [("3", "0"), ("0", "3")] + [
+        ("3", "0")
+    ] * 2
     losses = [r.data.metrics["final/loss"] for r in members(opened)]
     for row, at in zip(rows, range(0, 12, 3), strict=True):
+        if row["n"] == "0":
+            assert row["final/loss.mean"] == row["final/loss.std"] == ""
+            continue
         assert float(row["final/loss.mean"]) == pytest.approx(statistics.mean(losses[at:][:3]))
         assert float(row["final/loss.std"]) == pytest.approx(statistics.stdev(losses[at:][:3]))
+    note = summary(opened).data.tags["mlflow.note.content"]
+    assert re.search(
+        r"\. Smallest mean loss over seed: \S+ ± \S+ \(n = 3\) with step=\w+ lr=", note
+    )
 
 
 def test_other_commands_pass_a_summary_over(whole: Path) -> None:

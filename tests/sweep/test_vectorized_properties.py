@@ -17,7 +17,8 @@ from gdexp.config.compose import Composer, session
 from gdexp.config.job import Job
 from gdexp.experiment import Result
 from gdexp.sweep.jobs import Plan
-from gdexp.sweep.vectorized.compute import compute, group_key, obstacle
+from gdexp.sweep.vectorized.compute import compute
+from gdexp.sweep.vectorized.eligible import group_key, obstacle
 
 FAMILIES = {
     "predictor": ("manual", "model"),

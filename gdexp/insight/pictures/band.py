@@ -16,6 +16,7 @@ from gdexp.insight.pictures.picture import Picture
 from gdexp.insight.pictures.scales import epoch_axis, log_axis, span
 from gdexp.insight.pictures.state import is_drawn
 from gdexp.insight.pictures.style import LARGE, canvas, evenly, look, number
+from gdexp.insight.repetitions import moments
 
 BANDS = 6  # drawn at most, if there are more groups
 SEEDS = 50  # of a group that are read at most
@@ -60,7 +61,7 @@ def bands_of(rows: Sequence[Row], axes: Sequence[Axis], losses: Losses) -> Pictu
     table: dict[str, list[Any]] = {}
     lines, everything = [], []
     for which, (title, own) in enumerate(drawn.items()):
-        epochs, mean, deviation = moments(own)
+        epochs, mean, deviation = mean_and_deviation(own)
         lowest = np.min([values.min() for _, values in own])
         lower = np.maximum(mean - deviation, lowest)
         colour = look(which)["color"]
@@ -79,12 +80,13 @@ def bands_of(rows: Sequence[Row], axes: Sequence[Axis], losses: Losses) -> Pictu
     return Picture("repetitions", "Loss over the seeds", description, table, figure)
 
 
-def moments(curves: Sequence[Curve]) -> tuple[Any, Any, Any]:
-    """Epochs, mean and standard deviation (n - 1) of curves, over the epochs of the longest."""
+def mean_and_deviation(curves: Sequence[Curve]) -> tuple[Any, Any, Any]:
+    """Epochs, mean and standard deviation of curves, over the epochs of the longest."""
     epochs = max((epochs for epochs, _ in curves), key=lambda each: each[-1])
     epochs = epochs[evenly(len(epochs), POINTS)]
     table = np.array([np.interp(epochs, own, values) for own, values in curves])
-    return epochs, table.mean(axis=0), table.std(axis=0, ddof=1)
+    mean, deviation = np.array([moments(column) for column in table.T.tolist()]).T
+    return epochs, mean, deviation
 
 
 def _row(title: str, count: int, left_out: int, mean: float, deviation: float) -> dict[str, Any]:

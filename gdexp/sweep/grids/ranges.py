@@ -18,6 +18,8 @@ COMMON: dict[str, Any] = {
     "skip_finished": Annotated[bool, "sweep.skip_finished=true"],
     "on_error": Annotated[str, Literal["continue", "stop"], "sweep.on_error=stop"],
     "dry_run": Annotated[bool, "sweep.dry_run=true"],
+    "vectorize": Annotated[str, Literal["auto", "required", "off"], "sweep.vectorize=off"],
+    "memory": Annotated[float | None, Gt(0), "sweep.memory=0.5"],
     "max_runs": Annotated[int, Ge(1), "sweep.max_runs=1000000"],
 }
 LINEAR: dict[str, Any] = {

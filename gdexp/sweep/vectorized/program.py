@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +49,18 @@ class Program:
     iters: NDArray[np.int64]
     predict_at: Floats
     sgd: Mapping[str, NDArray[Any]] | None = None
+
+    device: ClassVar[str] = "cpu"
+
+    def __len__(self) -> int:
+        """The number of runs."""
+        return len(self.lr)
+
+    def run(self, on_progress: Callable[[int], None] | None = None) -> ProgramResult:
+        """Compute all runs; see :func:`gdexp.sweep.vectorized.loop.run_program`."""
+        from gdexp.sweep.vectorized.loop import run_program
+
+        return run_program(self, on_progress)
 
     def __post_init__(self) -> None:
         by_hand = self.gradient != "autograd" and self.reduction == "mean" and self.sgd is None

@@ -17,6 +17,8 @@ from gdexp.types import Gradient, Loss, Predictor
 Floats = NDArray[np.float64]
 Progress = Callable[[int], None]
 
+SCHEDULED = ("lr", "momentum", "betas")  # the settings of an updater that schedulers change
+
 
 class Table(NamedTuple):
     """The rows of one data set, in the runs' precision.
@@ -175,6 +177,13 @@ def unflatten(flat: Any, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any
     parameters, begin = {}, 0
     for name, shape in shapes.items():
         end = begin + math.prod(shape)
-        parameters[name] = flat[..., begin:end].reshape(*flat.shape[:-1], *shape)
+        parameters[name] = flat[..., begin:end].reshape((*flat.shape[:-1], *shape))
         begin = end
     return parameters
+
+
+def scheduled(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of an updater that schedulers change."""
+    if "beta1" in settings:  # as gdexp.manual.Adam keeps them
+        settings = {**settings, "betas": (settings["beta1"], settings["beta2"])}
+    return {name: settings[name] for name in SCHEDULED if name in settings}

@@ -6,14 +6,15 @@ further.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Protocol
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gdexp.descent.signals import signalled
-from gdexp.descent.stopping import Rules, best_epoch
+from gdexp.descent.stopping import VALIDATION, Rules
 from gdexp.descent.trajectory import Trajectory
 from gdexp.sweep.vectorized.stack import Floats, Progress, Stack, StackResult
 
@@ -22,7 +23,19 @@ HISTORY = 32 * 2**20  # bytes of the parameters after each epoch of a tile
 
 
 class Kernel(Protocol):
-    """Descends some curves of a stack, all by one epoch at a time."""
+    """Descends some curves of a stack, all by one epoch at a time.
+
+    Attributes:
+        total: the precision in which :class:`Trajectory` adds up a row to see that it is finite.
+    """
+
+    total: ClassVar[Any]
+
+    def __init__(self, stack: Stack, curves: NDArray[np.intp]) -> None: ...
+
+    @staticmethod
+    def curves_at_once(stack: Stack) -> int:
+        """So many curves that what an epoch of them needs stays in the cache."""
 
     def __call__(self, part: Floats) -> None:
         """Compute the next epochs into an array of shape (epochs, columns, curves).
@@ -38,6 +51,17 @@ class Kernel(Protocol):
         """Compute only these of the current curves from now on."""
 
 
+def kernel_of(stack: Stack) -> type[Kernel]:
+    """The class that computes a stack: in NumPy what is by hand, else in torch."""
+    if stack.torch:
+        from gdexp.sweep.vectorized.torch_stack import TorchStack
+
+        return TorchStack
+    from gdexp.sweep.vectorized.numpy_stack import NumpyStack
+
+    return NumpyStack
+
+
 def run_stack(stack: Stack, on_progress: Progress | None = None) -> StackResult:
     """Gradient descent for every run of a stack.
 
@@ -48,33 +72,150 @@ def run_stack(stack: Stack, on_progress: Progress | None = None) -> StackResult:
         stack: the runs.
         on_progress: called with the share of the work that is done, as a number of runs.
     """
-    descent = _Descent(stack)
-    blocks = list(_blocks(stack))
-    work = max(1, int(stack.iters.sum()))
-    done = 0
+    descent, kind = _Descent(stack), kernel_of(stack)
+    work, done = max(1, int(stack.iters.sum())), 0
+    order = np.argsort(stack.iters, kind="stable")
+    size = max(1, kind.curves_at_once(stack))
     with np.errstate(all="ignore"):
-        for block in blocks:
-            for computed in descent.run(block):
+        for block in np.split(order, range(size, len(order), size)):
+            for computed in descent.compute(kind, block):
                 if on_progress is not None:
                     on_progress(len(stack) * (done + computed) // work)
             done += int(stack.iters[block].sum())
-            if on_progress is not None:
-                on_progress(len(stack) * done // work)
+    if on_progress is not None:
+        on_progress(len(stack))
     return descent.result()
 
 
-def _blocks(stack: Stack) -> Iterable[NDArray[np.intp]]:
-    """The curves that are computed at once, so many that what an epoch needs stays in the cache."""
-    order = np.argsort(stack.iters, kind="stable")
-    size = _kernel_of(stack).curves_at_once(stack)
-    return np.split(order, range(size, len(order), size))
+class _Descent:
+    """What is known of the curves of a stack, and where its runs have ended.
+
+    ``first`` is the first epoch of each curve that is not finite, counted from 0, and ``stop`` the
+    number of epochs after which a rule has ended it; both are its ``iters`` if there is none.
+    """
+
+    def __init__(self, stack: Stack) -> None:
+        runs, size = len(stack), stack.size
+        self.stack = stack
+        self.first, self.stop = stack.iters.copy(), stack.iters.copy()
+        self.reached = np.zeros_like(stack.iters)
+        self.tables: list[Floats] = [np.empty((stack.columns, 0)) for _ in stack.iters]
+        self.rules = [Rules(stop) for stop in stack.stops]
+        self.final = np.full((runs, size), np.nan)
+        restores = any(rules.restores_best for rules in self.rules)
+        self.best = np.full((runs, size), np.nan) if restores else None
+        self.smallest = np.full(len(stack.iters), np.inf)
+        self.at_smallest = np.full((len(stack.iters) if restores else 0, size), np.nan)
+        self.waiting: dict[int, list[int]] = defaultdict(list)  # runs not ended, by curve
+        for run, end in enumerate(stack.ends):
+            self.waiting[end.curve].append(run)
+
+    def compute(self, kind: type[Kernel], live: NDArray[np.intp]) -> Iterator[int]:
+        """Descend some curves; yields the number of their epochs that need no more computing."""
+        stack = self.stack
+        if signalled():
+            return
+        kernel, epochs, begin, ended = kind(stack, live), int(stack.iters[live].max()), 0, 0
+        block = np.empty((len(live), stack.columns, epochs))
+        for table, curve in zip(block, live, strict=True):
+            self.tables[curve] = table
+        rows = np.arange(len(live))
+        while len(live):
+            count = min(EPOCHS, epochs - begin, max(1, HISTORY // (8 * len(live) * stack.size)))
+            if stack.schedules:  # some do not go on beyond their last epoch
+                count = min(count, int(stack.iters[live].min()) - begin)
+            part = np.empty((count, stack.columns, len(live)))
+            kernel(part)
+            block[rows, :, begin : begin + count] = part.transpose(2, 1, 0)
+            self._judge(kernel, part, live, begin)
+            self._snapshot(kernel, part, live, begin)
+            begin += count
+            self.reached[live] = begin
+            limits = np.minimum(np.minimum(self.first, self.stop), stack.iters)[live]
+            left = np.flatnonzero(limits > begin)
+            if len(left) < len(live):
+                ended += int(stack.iters[np.delete(live, left)].sum())
+                live, rows = live[left], rows[left]
+                kernel.keep(left)
+            yield ended + begin * len(live)
+            if signalled():
+                return
+
+    def _judge(self, kernel: Kernel, part: Floats, live: NDArray[np.intp], begin: int) -> None:
+        """Where curves stop being finite, and where a rule ends them."""
+        bad = ~np.isfinite(_totals(part, self.stack, kernel.total))
+        fresh = np.flatnonzero(bad.any(axis=0))
+        self.first[live[fresh]] = np.minimum(
+            begin + bad[:, fresh].argmax(axis=0), self.first[live[fresh]]
+        )
+        names = tuple(map(str, range(self.stack.reads)))
+        for curve in live:
+            rules, table = self.rules[curve], self.tables[curve]
+            if rules.every is None:
+                continue
+            last = min(begin + len(part), int(self.first[curve]))
+            trajectory = Trajectory.of(table, names, 0, False, self.stack.measures)
+            for epoch in range(begin - begin % rules.every + rules.every, last + 1, rules.every):
+                trajectory.length = epoch
+                if rules.ended(trajectory) is not None:
+                    self.stop[curve] = min(epoch, self.stop[curve])
+                    break
+
+    def _snapshot(self, kernel: Kernel, part: Floats, live: NDArray[np.intp], begin: int) -> None:
+        """Keep the parameters of the runs that end in this part, and of the best epochs."""
+        end = begin + len(part)
+        for row, curve in enumerate(live):
+            first, stop = int(self.first[curve]), int(self.stop[curve])
+            for run in [*self.waiting[curve]]:
+                length = min(self.stack.ends[run].iters, first, stop)
+                last = first if length == first < self.stack.ends[run].iters else length - 1
+                if last < end:
+                    self.final[run] = kernel.parameters(last - begin)[row]
+                    self._keep_best(kernel, part, row, curve, begin, length)
+                    if self.best is not None:
+                        self.best[run] = self.at_smallest[curve]
+                    self.waiting[curve].remove(run)
+            self._keep_best(kernel, part, row, curve, begin, min(end, first, stop))
+
+    def _keep_best(
+        self, kernel: Kernel, part: Floats, row: int, curve: int, begin: int, until: int
+    ) -> None:
+        """Keep the parameters of the epoch of the smallest validation loss, up to an epoch."""
+        if self.best is None or until <= begin:
+            return
+        column = 1 + 2 * self.stack.reads + self.stack.measures.index(VALIDATION)
+        losses = part[: until - begin, column, row]
+        losses = np.where(np.isnan(losses), np.inf, losses)
+        epoch = int(losses.argmin())
+        if losses[epoch] < self.smallest[curve]:
+            self.smallest[curve] = losses[epoch]
+            self.at_smallest[curve] = kernel.parameters(epoch)[row]
+
+    def result(self) -> StackResult:
+        """How the runs have ended."""
+        curve = np.array([end.curve for end in self.stack.ends], np.intp)
+        iters = np.array([end.iters for end in self.stack.ends])
+        first, stop, reached = self.first[curve], self.stop[curve], self.reached[curve]
+        whole = np.minimum(np.minimum(first, stop), iters)
+        return StackResult(
+            tables=self.tables,
+            curve=curve,
+            length=np.minimum(whole, reached),
+            diverged=(first < iters) & (first < stop) & (first < reached),
+            interrupted=reached < np.where(first == whole, np.minimum(whole + 1, iters), whole),
+            final=self.final,
+            best=self.best,
+            shapes=self.stack.shapes,
+        )
 
 
-def _kernel_of(stack: Stack):  # type: ignore[no-untyped-def]
-    if stack.torch:
-        from gdexp.sweep.vectorized.torch_stack import TorchStack
-
-        return TorchStack
-    from gdexp.sweep.vectorized.numpy_stack import NumpyStack
-
-    return NumpyStack
+def _totals(part: Floats, stack: Stack, kind: Any) -> NDArray[Any]:
+    """The sum of each row, as :meth:`Trajectory.extend` computes it; shape (epochs, curves)."""
+    reads = stack.reads
+    if stack.size > len(stack.shapes):  # not only single numbers
+        total: NDArray[Any] = np.add.reduce(part[:, : 1 + 2 * reads], axis=1)
+        return total
+    total = part[:, 0].astype(kind)
+    for i in range(1, 1 + reads):
+        total += (part[:, i] + part[:, i + reads]).astype(kind, copy=False)
+    return total

@@ -19,12 +19,13 @@ from typing import Any, Protocol, TypeAlias
 from gdexp.console import say
 from gdexp.descent.signals import shielded
 from gdexp.errors import ConfigError, counted, did_you_mean
-from gdexp.sweep.vectorized.loop import run_program
 from gdexp.sweep.vectorized.program import Program, ProgramResult
+from gdexp.sweep.vectorized.stack import Stack, StackResult
 from gdexp.tracking.facts import facts
 
 Progress: TypeAlias = Callable[[int], None]
-Timed: TypeAlias = tuple[ProgramResult, float, dict[str, Any]]
+Shard: TypeAlias = Program | Stack
+Timed: TypeAlias = tuple[ProgramResult | StackResult, float, dict[str, Any]]
 
 NAMES = ("local", "joblib", "ray")
 ATTEMPTS = 3  # times that a shard's worker may die before this process computes the shard
@@ -43,7 +44,7 @@ class Computed:
     """
 
     number: int
-    result: ProgramResult
+    result: ProgramResult | StackResult
     started: float
     seconds: float
     computed_on: dict[str, Any]
@@ -56,7 +57,7 @@ class Engine(Protocol):
     def shards(self) -> int:
         """The number of shards to split runs into, and to compute at once."""
 
-    def compute(self, shards: Iterable[Program], on_progress: Progress) -> Iterator[Computed]:
+    def compute(self, shards: Iterable[Shard], on_progress: Progress) -> Iterator[Computed]:
         """Compute shards and yield them as they finish, in any order.
 
         Args:
@@ -79,18 +80,18 @@ class Pool(Protocol):
     workers: int
     lost: tuple[type[Exception], ...]
 
-    def submit(self, shard: Program) -> Future[Timed]:
+    def submit(self, shard: Shard) -> Future[Timed]:
         """Let a worker call :func:`timed`."""
 
     def close(self) -> None:
         """Stop the processes, even if they are busy."""
 
 
-def timed(shard: Program) -> Timed:
+def timed(shard: Shard) -> Timed:
     """Compute a shard; its result, the seconds it took, and what this process tells of itself."""
     start = time.perf_counter()
-    result = run_program(shard)
-    return result, time.perf_counter() - start, facts(torch=shard.torch)
+    result = shard.run()
+    return result, time.perf_counter() - start, facts(torch=shard.torch, device=shard.device)
 
 
 class Local:
@@ -98,7 +99,7 @@ class Local:
 
     shards = 1
 
-    def compute(self, shards: Iterable[Program], on_progress: Progress) -> Iterator[Computed]:
+    def compute(self, shards: Iterable[Shard], on_progress: Progress) -> Iterator[Computed]:
         """See :class:`Engine`."""
         done = 0
 
@@ -107,10 +108,10 @@ class Local:
 
         for number, shard in enumerate(shards):
             started = time.time()
-            result = run_program(shard, advance)
-            done += len(shard.lr)
-            seconds = time.time() - started
-            yield Computed(number, result, started, seconds, facts(torch=shard.torch))
+            result = shard.run(advance)
+            done += len(shard)
+            seconds, here = time.time() - started, facts(torch=shard.torch, device=shard.device)
+            yield Computed(number, result, started, seconds, here)
 
     def close(self) -> None:
         """See :class:`Engine`."""
@@ -140,11 +141,11 @@ class Pooled:
         """Two per worker, so that no worker idles while another finishes a slow shard."""
         return 2 * self._started().workers
 
-    def compute(self, shards: Iterable[Program], on_progress: Progress) -> Iterator[Computed]:
+    def compute(self, shards: Iterable[Shard], on_progress: Progress) -> Iterator[Computed]:
         """See :class:`Engine`; errors raised by the computation itself are passed on."""
-        waiting: Iterator[tuple[int, Program]] = enumerate(shards)
+        waiting: Iterator[tuple[int, Shard]] = enumerate(shards)
         tried: Counter[int] = Counter()
-        running: dict[Future[Timed], tuple[int, Program]] = {}
+        running: dict[Future[Timed], tuple[int, Shard]] = {}
         done = 0
         try:
             while True:
@@ -159,19 +160,19 @@ class Pooled:
                     except self._started().lost:
                         waiting = itertools.chain([(number, shard)], waiting)
                         continue
-                    done += len(shard.lr)
+                    done += len(shard)
                     on_progress(done)
                     yield Computed(number, result, time.time() - seconds, seconds, told)
         finally:
             if running:  # the caller has stopped early
                 self.close()
 
-    def _submit(self, number: int, shard: Program, tried: Counter[int]) -> Future[Timed]:
+    def _submit(self, number: int, shard: Shard, tried: Counter[int]) -> Future[Timed]:
         tried[number] += 1
         if tried[number] <= ATTEMPTS:
             with shielded():
                 return self._started().submit(shard)
-        runs = counted(len(shard.lr), "run")
+        runs = counted(len(shard), "run")
         say(f"the worker of {runs} died {ATTEMPTS} times: computed in this process")
         here: Future[Timed] = Future()
         here.set_result(timed(shard))

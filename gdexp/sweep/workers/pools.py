@@ -17,8 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gdexp.errors import ConfigError
-from gdexp.sweep.vectorized.program import Program
-from gdexp.sweep.workers.engines import Timed, timed
+from gdexp.sweep.workers.engines import Shard, Timed, timed
 
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -55,7 +54,7 @@ class JoblibPool:
         one = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL")}
         return self._loky.ProcessPoolExecutor(self.workers, env=one)
 
-    def submit(self, shard: Program) -> Future[Timed]:
+    def submit(self, shard: Shard) -> Future[Timed]:
         """See :class:`gdexp.sweep.workers.engines.Pool`."""
         with _deaf_children():
             try:
@@ -123,7 +122,7 @@ class RayPool:
             settings |= {"num_cpus": workers, "include_dashboard": False}
         self._ray.init(address or "local", **settings)
 
-    def submit(self, shard: Program) -> Future[Timed]:
+    def submit(self, shard: Shard) -> Future[Timed]:
         """See :class:`gdexp.sweep.workers.engines.Pool`."""
         inner: Future[Timed] = self._timed.remote(shard).future()
         outer: Future[Timed] = Future()
