@@ -103,9 +103,8 @@ class Gradient:
 class GradientSum(Gradient):
     """The formula that the tutorial's first step published: n times the derivative.
 
-    ``np.dot(2*x, y_pred - y).mean()`` is the mean of one number, since the dot product has already
-    summed over the rows, so the 1/n of the mean squared error is missing. The sum is written out
-    here, because the last digits of a BLAS dot product depend on the processor.
+    ``np.dot(2*x, y_pred - y).mean()`` is the mean of one number: the dot product has already summed
+    over the rows. Here the sum is written out: a BLAS dot product's digits depend on the processor.
     """
 
     derived_for = Loss.measures

@@ -23,13 +23,11 @@ HISTORY = 32 * 2**20  # bytes of the parameters after each epoch of a tile
 
 
 class Kernel(Protocol):
-    """Descends some curves of a stack, all by one epoch at a time.
+    """Descends some curves of a stack, all by one epoch at a time."""
 
-    Attributes:
-        total: the precision in which :class:`Trajectory` adds up a row to see that it is finite.
-    """
-
-    total: Any
+    @property
+    def total(self) -> Any:
+        """The precision in which :class:`Trajectory` adds up a row to see that it is finite."""
 
     def __init__(self, stack: Stack, curves: NDArray[np.intp]) -> None: ...
 
@@ -74,7 +72,8 @@ def run_stack(stack: Stack, on_progress: Progress | None = None) -> StackResult:
     """
     descent, kind = _Descent(stack), kernel_of(stack)
     work, done = max(1, int(stack.iters.sum())), 0
-    order = np.argsort(stack.iters, kind="stable")
+    # Curves that share their rows stand side by side, so that their rows are drawn once.
+    order = np.lexsort((np.array(stack.seeds), stack.table, stack.iters))
     size = max(1, kind.curves_at_once(stack))
     with np.errstate(all="ignore"):
         for block in np.split(order, range(size, len(order), size)):
