@@ -22,6 +22,7 @@ from gdexp.descent.signals import exposed
 from gdexp.errors import ConfigError, RunFailedError, counted
 from gdexp.experiment import continued
 from gdexp.sweep import grids
+from gdexp.sweep.budget import within_budget
 from gdexp.sweep.ending import ending
 from gdexp.sweep.folders import claim_sweep
 from gdexp.sweep.jobs import planned
@@ -68,8 +69,12 @@ def sweep(sweeper: Any, arguments: Sequence[str]) -> list[Sequence[JobReturn]]:
         _use_former_folder(config)
     _check_sweep_id(str(config.hydra.sweep.dir))
     jobs = [continued(job) for job in planned(config, loader, overrides)]
+<<<<<<< HEAD
     if jobs and (config.sweep.get("vectorize") == "required" or config.sweep.get("memory")):
         check_vectorizable(jobs)
+=======
+    jobs = within_budget(jobs, config.tracking)
+>>>>>>> h_rows
     with _exclusive_lock(absolute(config.hydra.sweep.dir)):
         return _run(sweeper.launcher, config, typed, jobs)
 

@@ -42,6 +42,7 @@ class VectorizedLauncher(BasicLauncher):
         if not getattr(self.task_function, "runs_a_gdexp_job", False):
             return super().launch(job_overrides, initial_job_idx)
         from gdexp.config import validation
+        from gdexp.sweep.budget import within_budget
         from gdexp.sweep.jobs import planned
         from gdexp.sweep.progress import Tally
 
@@ -49,6 +50,8 @@ class VectorizedLauncher(BasicLauncher):
         jobs = planned(self.config, loader, job_overrides, initial_job_idx)
         for job in jobs:  # values that its sweeper chose, which nobody has seen before
             validation.check(job)
+        trials = self.config.hydra.sweeper.get("n_trials")
+        jobs = within_budget(jobs, self.config.tracking, trials or len(jobs))
         tally = Tally(len(jobs), summarised=False)
         try:
             return self.launch_jobs(jobs, tally)
