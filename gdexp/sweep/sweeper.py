@@ -69,12 +69,9 @@ def sweep(sweeper: Any, arguments: Sequence[str]) -> list[Sequence[JobReturn]]:
         _use_former_folder(config)
     _check_sweep_id(str(config.hydra.sweep.dir))
     jobs = [continued(job) for job in planned(config, loader, overrides)]
-<<<<<<< HEAD
     if jobs and (config.sweep.get("vectorize") == "required" or config.sweep.get("memory")):
         check_vectorizable(jobs)
-=======
     jobs = within_budget(jobs, config.tracking)
->>>>>>> h_rows
     with _exclusive_lock(absolute(config.hydra.sweep.dir)):
         return _run(sweeper.launcher, config, typed, jobs)
 
