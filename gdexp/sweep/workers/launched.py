@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from gdexp.descent import signals
@@ -20,8 +20,12 @@ PAUSE = 0.02
 
 
 @contextmanager
-def ended() -> Iterator[None]:
-    """Pass a signal on to the processes started in this block; at the end, kill what is left."""
+def ended() -> Iterator[Callable[[], None]]:
+    """Pass a signal on to the processes started in this block; at the end, kill what is left.
+
+    Yields:
+        What a signal does, to be called for another reason.
+    """
     before = _descendants()
     started: dict[int, str] = {}
 
@@ -31,7 +35,7 @@ def ended() -> Iterator[None]:
 
     with signals.passing_on(interrupt):
         try:
-            yield
+            yield interrupt
         finally:
             with signals.shielded():
                 for pid in _alive(started and started | _new(before)):
