@@ -181,7 +181,8 @@ def check_sweep(config: DictConfig) -> None:
 
     check_sweeper(config.hydra.sweeper)
     check_engine(config.hydra.launcher)
-    executor.check(config.hydra.launcher, config.hydra.sweep.dir)
+    if not config.sweep.dry_run:
+        executor.check(config.hydra.launcher, config.hydra.sweep.dir)
     check_writable(absolute(config.hydra.sweep.dir), "outputs")
     folders.check_sweep(config)
 

@@ -124,7 +124,7 @@ def read(path: Path) -> list[Ended]:
     try:
         runs: list[Ended] = pickle.loads(path.read_bytes())
         return runs
-    except (OSError, EOFError, pickle.UnpicklingError):
+    except Exception:  # a damaged file may raise anything
         return []
 
 

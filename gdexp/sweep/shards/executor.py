@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from gdexp.config.paths import absolute, check_writable
+from gdexp.config.paths import OUTPUTS, absolute, check_writable
 from gdexp.errors import ConfigError, brief
 
 TARGETS = {"LocalLauncher": "local", "SlurmLauncher": "slurm"}  # submitit's name of the cluster
@@ -43,7 +43,7 @@ def check(launcher: Any, folder: str) -> None:
     Raises:
         ConfigError: there is no Slurm, submitit refuses a setting, or no other machine sees the
             sweep's folder.
-        StoreError: the folder of submitit's files cannot be written.
+        StoreError: one of the folders cannot be written.
     """
     name = cluster(launcher)
     if not name:
@@ -56,14 +56,15 @@ def check(launcher: Any, folder: str) -> None:
                 f"hydra.launcher.{key}={launcher[key]}: one task computes a shard, so it must be "
                 "1. Set the number of tasks at once with hydra.launcher.array_parallelism."
             )
-    place = _fixed_part(absolute(str(launcher.submitit_folder)))
-    check_writable(place, "hydra.launcher.submitit_folder")
-    if name == "slurm":
-        for key, path in (
-            ("hydra.sweep.dir", absolute(folder)),
-            ("hydra.launcher.submitit_folder", place),
-        ):
-            check_shared(key, path)
+    places = {
+        "outputs": absolute(OUTPUTS),  # the records go to its spool
+        "hydra.sweep.dir": absolute(folder),
+        "hydra.launcher.submitit_folder": _fixed_part(absolute(str(launcher.submitit_folder))),
+    }
+    for setting, place in places.items():
+        check_writable(place, setting)
+        if name == "slurm":
+            check_shared(setting, place)
     _check_parameters(name, dict(launcher))
 
 
@@ -113,7 +114,7 @@ def check_shared(setting: str, path: Path, mounts: str = "/proc/mounts") -> None
     if mounted and kinds[mounted[0]] in IN_MEMORY:
         raise ConfigError(
             f"{setting}: {path} is in the memory of this machine ({kinds[mounted[0]]}), where the "
-            "nodes of a cluster cannot see it. Name a folder that they share."
+            "nodes of a cluster cannot see it. Choose a folder that they share."
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -35,7 +35,7 @@ from gdexp.tracking import environment
 if TYPE_CHECKING:
     from gdexp.tracking.store import Store
 
-PAUSES = {"local": 0.1, "slurm": 1.0}  # seconds between two looks at the tasks
+PAUSE, CLUSTER_PAUSE = 0.1, 1.0  # seconds between two looks at the tasks
 GO_ON = (
     "the tasks go on; to cancel them: {}. Later, python -m gdexp sync records what they have "
     "computed, and sweep.resume=last runs the rest"
@@ -86,7 +86,7 @@ class ShardedLaunch(Launch):
     def __init__(self, launcher: Any, config: DictConfig, loader: Any, tally: Tally) -> None:
         super().__init__(config, loader, launcher.launch, Local(), tally)
         self._launcher = launcher
-        self._cluster = executor.cluster(launcher)
+        self._is_local = executor.cluster(launcher) == "local"
 
     def _run_by_hydra(self, jobs: Sequence[Job]) -> None:
         """Let each task run one job, which writes to the store itself.
@@ -107,7 +107,7 @@ class ShardedLaunch(Launch):
         rest = [job for job in jobs if not _needs_store(job)]
         if rest:
             self._run_shards(rest)
-        if own and not (self._stop and self._tally.failures):
+        if own and not self._is_stopped:
             say(
                 f"{len(own)} of {counted(len(jobs), 'run')} in a task each: {_needs_store(own[0])} "
                 "needs the store"
@@ -122,29 +122,50 @@ class ShardedLaunch(Launch):
         store = open_store(jobs[0])
         incoming = Incoming(files, store)
         shards = [self._shard(files, store, i, part) for i, part in enumerate(parts)]
-        with ended() as interrupt, shielded():
-            tasks = self._submit(shards)
-            cancel = [] if self._cluster == "local" else executor.cancelling(tasks)
-            files.announce(" ".join(cancel))
-            how = f" (to cancel them: {' '.join(cancel)})" if cancel else ""
-            say(f"{counted(len(jobs), 'run')} in {counted(len(tasks), 'task')}{how}")
-            try:
-                self._wait(tasks, incoming, by_number)
-            except BaseException:
-                interrupt()
-                self._collect(incoming, by_number)
-                if cancel:
-                    say(GO_ON.format(" ".join(cancel)))
-                raise
-            if self._stop and self._tally.failures:
-                interrupt()
-                if cancel:
-                    subprocess.run(cancel, check=False)
-                self._collect(incoming, by_number)
-            else:
-                self._report_missing(tasks, shards)
-                incoming.close_open_runs(jobs[0])
+        try:
+            with ended() as interrupt, shielded():
+                tasks, cancel = self._started(shards, files)
+                try:
+                    self._wait(tasks, incoming, by_number)
+                except BaseException:
+                    self._leave(interrupt, incoming, by_number)
+                    if cancel:
+                        say(GO_ON.format(" ".join(cancel)))
+                    raise
+                if self._is_stopped:
+                    if cancel:
+                        subprocess.run(cancel, check=False)
+                    self._leave(interrupt, incoming, by_number)
+                else:
+                    self._report_missing(tasks, shards)
+                    incoming.close_open_runs(jobs[0])
+        except KeyboardInterrupt:
+            if self._is_local:  # those of a cluster go on
+                files.close()
+            raise
         files.close()
+
+    def _started(self, shards: Sequence[Shard], files: Exchange) -> tuple[list[Any], list[str]]:
+        """Start the tasks; returns them, and the command that cancels those of a cluster."""
+        tasks = self._submit(shards)
+        cancel = [] if self._is_local else executor.cancelling(tasks)
+        files.announce(" ".join(cancel))
+        how = f" (to cancel them: {' '.join(cancel)})" if cancel else ""
+        runs = counted(sum(len(shard.jobs) for shard in shards), "run")
+        say(f"{runs} in {counted(len(tasks), 'task')}{how}")
+        return tasks, cancel
+
+    def _leave(
+        self, interrupt: Callable[[], None], incoming: Incoming, jobs: Mapping[int, Job]
+    ) -> None:
+        """End the tasks that run here, and keep what has arrived."""
+        interrupt()
+        self._collect(incoming, jobs)
+
+    @property
+    def _is_stopped(self) -> bool:
+        """Whether a failed run has stopped the sweep."""
+        return self._stop and bool(self._tally.failures)
 
     def _shard(
         self, files: Exchange, store: Store | None, number: int, jobs: Sequence[Job]
@@ -154,15 +175,15 @@ class ShardedLaunch(Launch):
             from gdexp.tracking import spool
 
             outbox = Outbox(spool.folder(), store.uri, store.experiment, files.launch)
-        leader = environment.process() if self._cluster == "local" else ""
+        leader = environment.process() if self._is_local else ""
         start = str(absolute("."))
         return Shard(number, tuple(jobs), files, outbox, start, (*sys.path,), self._stop, leader)
 
     def _submit(self, shards: Sequence[Shard]) -> list[Any]:
         """Start the tasks; those here ignore the terminal's Ctrl-C, as this process ends them."""
-        cores = executor.parallel(self._launcher) if self._cluster == "local" else 1
-        local = self._cluster == "local" and len(shards) > 1
-        threads = executor.threads(cores // len(shards)) if local else nullcontext()
+        share = executor.parallel(self._launcher) // len(shards)
+        several_here = self._is_local and len(shards) > 1
+        threads = executor.threads(max(1, share)) if several_here else nullcontext()
         with deaf_children(), threads:
             return executor.submit(self._launcher, shards)
 
@@ -172,11 +193,11 @@ class ShardedLaunch(Launch):
         while running:
             running = [task for task in running if not task.done()]
             self._collect(incoming, jobs)
-            if self._stop and self._tally.failures:
+            if self._is_stopped:
                 return
             if running:
                 with exposed():
-                    time.sleep(PAUSES[self._cluster])
+                    time.sleep(PAUSE if self._is_local else CLUSTER_PAUSE)
         incoming.finish()
 
     def _collect(self, incoming: Incoming, jobs: Mapping[int, Job]) -> None:

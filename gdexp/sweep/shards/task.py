@@ -13,9 +13,9 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 from uuid import NAMESPACE_OID, uuid5
 
 from omegaconf import DictConfig
@@ -39,11 +39,12 @@ if TYPE_CHECKING:
 LOOK = 0.5  # seconds between two looks whether the process that started the task is alive
 
 
-@dataclass(frozen=True)
+@dataclass
 class Outbox:
     """A store that can only be written: it spools every write for the store with this name.
 
-    A run that was interrupted is not written: it is still to do.
+    A run that was interrupted is not written: it is still to do. A run that is opened has no owner,
+    since another process may complete it.
 
     Attributes:
         place: the folder of the spool.
@@ -56,12 +57,9 @@ class Outbox:
     address: str
     experiment: str
     launch: str
-
-    uri = "sqlite://"  # nothing has to be waited for
-    atomic = True
-
-    def __post_init__(self) -> None:
-        self.__dict__["_keys"] = {}
+    uri: ClassVar[str] = "sqlite://"  # nothing has to be waited for
+    atomic: ClassVar[bool] = True
+    _keys: dict[str, str] = field(default_factory=dict)
 
     def write(self, records: Sequence[RunRecord], *, again: bool = False) -> list[str]:
         """Spool records; returns the keys of their runs.
@@ -70,10 +68,11 @@ class Outbox:
             StoreError: the spool cannot be written.
         """
         from gdexp.tracking import spool
+        from gdexp.tracking.run_record import PROCESS
 
         keys = [self._key(record) for record in records]
         kept = [
-            replace(record, run_id=key)
+            replace(record, run_id=key, tags={k: v for k, v in record.tags.items() if k != PROCESS})
             for record, key in zip(records, keys, strict=True)
             if record.status != "KILLED"
         ]
@@ -86,10 +85,9 @@ class Outbox:
 
     def _key(self, record: RunRecord) -> str:
         """The same key for a run whichever task computes it; an addition to a run has no number."""
-        keys: dict[str, str] = self.__dict__["_keys"]
         if (number := record.tags.get("gdexp.job")) is not None:
-            keys[record.run_id] = uuid5(NAMESPACE_OID, f"{self.launch} {number}").hex
-        return keys[record.run_id]
+            self._keys[record.run_id] = uuid5(NAMESPACE_OID, f"{self.launch} {number}").hex
+        return self._keys[record.run_id]
 
     def give_up(self, records: Sequence[RunRecord]) -> None:
         """Nothing: a record that was not written does not exist."""
