@@ -20,9 +20,15 @@ TYPED = {
     "submitit_local": ("cpus_per_task=2", "timeout_min=7", "stderr_to_stdout=true"),
     "submitit_slurm": (
         *("partition=long", "mem_gb=4", "array_parallelism=12", "max_num_timeout=3"),
-        *("setup=[module load cuda]", "additional_parameters={mail-user: me}", "name=mine"),
+        *("setup=[module load cuda]", "+additional_parameters.mail-user=me", "name=mine"),
     ),
 }
+
+
+def of_launcher(word: str) -> str:
+    """An override of a setting of the launcher."""
+    plus = "+" if word.startswith("+") else ""
+    return f"{plus}hydra.launcher.{word.removeprefix('+')}"
 
 
 @pytest.mark.parametrize("launcher", TYPED)
@@ -47,7 +53,7 @@ def test_submitit_gets_what_the_plugin_would_pass(
 
     monkeypatch.setattr(submitit, "AutoExecutor", Spy)
     with session():
-        words = [f"hydra.launcher.{word}" for word in TYPED[launcher]]
+        words = [*map(of_launcher, TYPED[launcher])]
         config = Composer().compose_sweep([f"hydra/launcher={launcher}", *words])
         made: Any = Plugins.instance()._instantiate(config.hydra.launcher)
         assert executor.cluster(config.hydra.launcher) == executor.cluster(made) != ""
@@ -62,7 +68,7 @@ def test_submitit_gets_what_the_plugin_would_pass(
 def test_the_script_for_slurm(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(workdir, monkeypatch)
     with session():
-        words = [f"hydra.launcher.{word}" for word in TYPED["submitit_slurm"]]
+        words = [*map(of_launcher, TYPED["submitit_slurm"])]
         config = Composer().compose_sweep(["hydra/launcher=submitit_slurm", *words])
         executor.check(config.hydra.launcher, "outputs/mine")
         made: Any = Plugins.instance()._instantiate(config.hydra.launcher)
@@ -125,9 +131,20 @@ def test_a_machine_without_slurm(workdir: Path, monkeypatch: pytest.MonkeyPatch,
     assert cli(*SWEEP, SLURM, "sweep.dry_run=true").code == 0
 
 
-def test_what_submitit_refuses(workdir: Path, cli: CLI) -> None:
-    words = ("hydra/launcher=submitit_local", "hydra.launcher.timeout_min=null")
-    assert refused(cli, *SWEEP, *words).startswith("hydra.launcher")
+@pytest.mark.parametrize(
+    ("word", "sentence"),
+    [
+        ("hydra.launcher.timeout_min=0", "hydra.launcher.timeout_min=0: minutes >= 1 are expected"),
+        (
+            "+hydra.launcher.cores=3",
+            "hydra.launcher: submitit refuses it: Unknown argument 'cores'",
+        ),
+    ],
+)
+def test_settings_that_submitit_cannot_use(
+    word: str, sentence: str, workdir: Path, cli: CLI
+) -> None:
+    assert refused(cli, *SWEEP, "hydra/launcher=submitit_local", word).startswith(sentence)
 
 
 def test_a_folder_in_the_memory_of_one_machine_is_not_shared(tmp_path: Path) -> None:

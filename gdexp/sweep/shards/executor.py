@@ -56,6 +56,10 @@ def check(launcher: Any, folder: str) -> None:
                 f"hydra.launcher.{key}={launcher[key]}: one task computes a shard, so it must be "
                 "1. Set the number of tasks at once with hydra.launcher.array_parallelism."
             )
+    if name == "local" and launcher.timeout_min < 1:  # for Slurm, 0 is no limit
+        raise ConfigError(
+            f"hydra.launcher.timeout_min={launcher.timeout_min}: minutes >= 1 are expected."
+        )
     places = {
         "outputs": absolute(OUTPUTS),  # the records go to its spool
         "hydra.sweep.dir": absolute(folder),
