@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -61,11 +62,12 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
     made = Cluster()
     monkeypatch.setattr(executor, "submit", made.submit)
     monkeypatch.setattr(executor, "parallel", lambda launcher: 3)
+    monkeypatch.setattr(executor, "threads", lambda number: nullcontext())
     monkeypatch.setattr(task, "_end_with", lambda leader: None)
     return made
 
 
-@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("times", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_the_records_are_those_of_a_sweep_here(store: Path, cluster: Cluster, times: int) -> None:
     cluster.times = times
     typed = ("-m", "lr=0.01,0.05,10", "updater=manual,manual_adam", "iters=5")
@@ -84,6 +86,7 @@ def test_the_records_are_those_of_a_sweep_here(store: Path, cluster: Cluster, ti
     assert not (store / "outputs" / "tasks" / "shards").exists()
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_a_run_that_is_computed_again(store: Path, cluster: Cluster) -> None:
     cluster.times = 2
     ended = gd("-m", "lr=0.01,0.02", "iters=6", "checkpoint.every=3", LOCAL)
@@ -105,6 +108,7 @@ def test_without_tracking_the_results_come_back(workdir: Path, cluster: Cluster)
     assert [len(result.trajectory.loss) for result in table.result] == [5, 5]
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_is_reported(store: Path, cluster: Cluster, mine: tuple[str, ...]) -> None:
     ended = gd("-m", *mine, "loss.breaks=false,true", "lr=0.01,0.02", "iters=3", LOCAL)
     assert ended.code == 1
@@ -117,6 +121,7 @@ def test_a_run_that_fails_is_reported(store: Path, cluster: Cluster, mine: tuple
     assert "traceback.txt" in {file.path for file in files}
 
 
+@pytest.mark.slow
 def test_the_first_failure_stops_a_sweep(
     store: Path, cluster: Cluster, mine: tuple[str, ...]
 ) -> None:
@@ -163,6 +168,7 @@ def test_a_store_that_cannot_be_written_gets_the_runs_later(
     assert [run.info.status for run in members(client(store))] == ["FINISHED"] * 2
 
 
+@pytest.mark.slow
 def test_runs_that_need_the_store_have_a_task_each(
     store: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -186,6 +192,7 @@ def test_runs_that_need_the_store_have_a_task_each(
     assert called == [(2, 2), (0, 2)]
 
 
+@pytest.mark.slow
 def test_another_sweeper_gets_the_losses(
     store: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
