@@ -94,6 +94,8 @@ def test_a_checkpoint_of_a_run_that_is_computed_again(store: Path, cluster: Clus
     runs = members(client(store))
     assert [run.info.status for run in runs] == ["FINISHED"] * 2
     assert not any("gdexp.process" in run.data.tags for run in runs)
+    points = client(store).get_metric_history(runs[0].info.run_id, "param/w")
+    assert [point.step for point in points] == [1, 2, 3, 4, 5, 6]
     names = [file.path for file in client(store).list_artifacts(runs[0].info.run_id, "checkpoints")]
     assert len(names) == 2
 
