@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeAlias
@@ -19,6 +19,7 @@ from gdexp.errors import counted
 from gdexp.sweep import best
 
 FEW = 30  # up to this many runs, each is reported on its own line
+LISTED = 100  # failures that are listed at the end
 
 
 Observer: TypeAlias = Callable[[Job, JobReturn, Result | None], None]
@@ -83,6 +84,14 @@ class Tally:
             done = sum(self._outcomes.values())
             self._bar.update(self._task, completed=done, counts=self.counts)
 
+    def lost(self, jobs: Sequence[Job], cause: str) -> None:
+        """Count runs that were not computed, for one cause."""
+        self.failures += [(" ".join(job.typed), cause) for job in jobs]
+        self._outcomes["failed"] += len(jobs)
+        first = f"#{jobs[0].number} {' '.join(jobs[0].typed)}".rstrip()
+        which = first + f" and {counted(len(jobs) - 1, 'more run')}" * (len(jobs) > 1)
+        say(f"{which}: failed, {cause}")
+
     def _keep(self, job: Job, result: Result) -> None:
         if result.run_id is not None and job.number is not None:
             from gdexp.sweep.summary import table_row
@@ -105,5 +114,7 @@ class Tally:
         if self.failures:
             width = max(len(overrides) for overrides, _ in self.failures)
             say(f"{len(self.failures)} of {counted(self._total, 'run')} failed:")
-            for overrides, cause in self.failures:
+            for overrides, cause in self.failures[:LISTED]:
                 say(f"  {overrides:<{width}}  {cause}")
+            if (more := len(self.failures) - LISTED) > 0:
+                say(f"  and {more} more")

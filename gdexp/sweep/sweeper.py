@@ -177,9 +177,13 @@ def _run(
 def _open(store: Store, config: DictConfig, summary: Summary) -> Sequence[Job]:
     """Open the summary run, and return the jobs to run."""
     from gdexp.sweep import resume
+    from gdexp.sweep.shards import exchange
+    from gdexp.tracking.delivery import deliver_rest
 
     todo = summary.jobs
     if config.sweep.resume:
+        exchange.check_ended(absolute(config.hydra.sweep.dir) / exchange.NAME, summary.sweep_id)
+        deliver_rest(store)  # of tasks that have ended since
         former = resume.find(store, summary.sweep_id)
         resume.check_unchanged(store, former, summary.jobs)
         done = resume.settle(store, summary.sweep_id)
