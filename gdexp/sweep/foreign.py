@@ -64,14 +64,14 @@ def launch_overrides(
     from gdexp.config import validation
     from gdexp.sweep.budget import within_budget
     from gdexp.sweep.jobs import planned
-    from gdexp.sweep.progress import Tally
+    from gdexp.sweep.progress import Tally, epochs_of
 
     jobs = planned(launcher.config, launcher.hydra_context.config_loader, overrides, first)
     for job in jobs:  # values that its sweeper chose, which nobody has seen before
         validation.check(job)
     trials = launcher.config.hydra.sweeper.get("n_trials")
     jobs = within_budget(jobs, launcher.config.tracking, trials or len(jobs))
-    tally = Tally(len(jobs), summarised=False)
+    tally = Tally(len(jobs), epochs_of(jobs), summarised=False)
     try:
         returns: Sequence[JobReturn] = launcher.launch_jobs(jobs, tally)
         return returns

@@ -165,6 +165,7 @@ class Launch:
                     else:
                         recorder.add(job, result)
                     computed.add(_number(job))
+            self._tally.computed_all(jobs)
             with exposed():  # raises if there was a signal
                 pass
         except StoreError:
