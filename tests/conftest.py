@@ -1,8 +1,9 @@
-"""Fixtures: an empty working folder, the command line, recorded runs, PostgreSQL."""
+"""Fixtures: an empty working folder, the command line, recorded runs, servers."""
 
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -15,7 +16,8 @@ from typing import Any
 
 import composition_helpers
 import pytest
-from helpers import CLI, PATIENCE, Ended, clean_environment, eventually, process, required
+from helpers import CLI, PATIENCE, Ended, clean_environment, eventually, process, python, required
+from server_helpers import Server, tracking_server
 from sweep_helpers import TYPED
 
 # Started in the background, a shell's commands ignore Ctrl-C, as do the processes they start;
@@ -24,6 +26,12 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 composition_helpers.remember()
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """In the gate, print a failure when it happens: a run that is cut off has no summary."""
+    if report.failed and os.environ.get("CI") and "PYTEST_XDIST_WORKER" not in os.environ:
+        print(f"\n{report.nodeid} failed:\n{report.longreprtext}", flush=True)
 
 
 @pytest.fixture(autouse=True)
@@ -134,7 +142,22 @@ def mine(store: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
     return "--config-dir", "mine", "step=autograd", "loss=mine"
 
 
-# PostgreSQL
+# Servers
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory, migrated: Path) -> Iterator[Server]:
+    """MLflow's own server, one for all tests: each names an experiment of its own."""
+    with tracking_server(tmp_path_factory.mktemp("served"), migrated) as server:
+        yield server
+
+
+@pytest.fixture
+def experiment(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of an experiment of one's own, which the command line takes from now on."""
+    name = f"{workdir.name} {secrets.token_hex(4)}"
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", name)
+    return name
 
 
 @pytest.fixture(scope="session")
@@ -180,9 +203,28 @@ def postgres() -> Iterator[Callable[[], str]]:
     try:
         yield database
     finally:
-        server.send_signal(signal.SIGINT)  # its fast shutdown: it waits for no client
+        server.send_signal(signal.SIGQUIT)  # at once: nothing of it is needed any more
         server.wait(timeout=PATIENCE)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_store(postgres: Callable[[], str]) -> Callable[[], str]:
+    """Like ``postgres``, but each database has MLflow's tables: making them takes seconds."""
+    create = "import sys; from gdexp.tracking.connect import client_of; client_of(sys.argv[1])"
+    template = postgres()
+    ended = python("-W", "ignore", "-c", create, template)
+    assert ended.code == 0, ended.err
+    server, _, name = template.rpartition("/")
+    port, made = int(server.rpartition(":")[2]), 0
+
+    def store() -> str:
+        nonlocal made
+        made += 1
+        _execute(port, f"CREATE DATABASE copy{made} TEMPLATE {name}")
+        return f"{server}/copy{made}"
+
+    return store
 
 
 def _execute(port: int, statement: str) -> None:

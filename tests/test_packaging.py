@@ -31,12 +31,13 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def answer(installed: Path, cwd: Path, *command: str, **environment: str) -> str:
+    outside = {k: v for k, v in clean_environment().items() if k != "PYTHONPATH"}
     done = subprocess.run(
         [str(installed / command[0]), *command[1:]],
         capture_output=True,
         text=True,
         cwd=cwd,
-        env=clean_environment() | environment,
+        env=outside | environment,
         timeout=PATIENCE,
     )
     assert done.returncode == 0, done.stderr

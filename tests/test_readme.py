@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from helpers import CHECKOUT, PATIENCE, clean_environment, client
 from sweep_helpers import gd
+from ui_helpers import free_port
 
 FOLDERS = (CHECKOUT / "conf", CHECKOUT / "gdexp")
 PAGES = sorted(str(p.relative_to(CHECKOUT)) for f in FOLDERS for p in f.rglob("*.md"))
@@ -165,8 +166,11 @@ def start(command: str, folder: Path) -> subprocess.Popen[str]:
 
 
 def check_ui(command: str, folder: Path) -> None:
-    """The UI runs until Ctrl-C: wait for the address that it prints."""
-    running = start(command, folder)
+    """The UI runs until Ctrl-C: wait for the address that it prints.
+
+    Its port is not the default one, which a test beside this one may be testing.
+    """
+    running = start(f"{command} --port {free_port()}", folder)
     assert running.stdout is not None
     try:
         line = next(line for line in running.stdout if "http://127.0.0.1" in line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import subprocess
 import sys
@@ -10,14 +11,35 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
-from helpers import PATIENCE, clean_environment
+from helpers import PATIENCE, clean_environment, required
 
 WORKFLOW = "workflowType=machine_learning"
 LAST = {"comparison", "run"}  # the address printed last
+FLAGS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+# A panel covers the first page otherwise; a sandboxed frame has no storage.
+WELCOMED = (
+    "try { localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1', 'true') } catch {}"
+)
 STARTING = "starting MLflow's pages, which takes a few seconds; Ctrl-C stops them\n"
+
+
+@contextmanager
+def chromium() -> Iterator[Any]:
+    """A real browser."""
+    program = shutil.which("chromium") or required("Chromium (apt-get install chromium)")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(
+            executable_path=program, args=FLAGS, timeout=PATIENCE * 1000
+        )
+        yield opened
+        opened.close()
 
 
 class Server(NamedTuple):

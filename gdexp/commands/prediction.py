@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -35,7 +36,7 @@ def find(path: str) -> Path:
     Raises:
         GdexpError: the file does not exist, or is a folder without Parquet files.
     """
-    file = Path(path).expanduser()
+    file = Path(os.path.expanduser(path))
     try:
         if file.is_dir() and not parts_of(file):
             raise GdexpError(f"{path} is a folder without Parquet files. Name a file.")

@@ -30,7 +30,7 @@ from gdexp.console import log_settings, print_traceback, report_job
 from gdexp.descent.signals import in_worker
 from gdexp.errors import ConfigError, GdexpError, RunFailedError, brief
 from gdexp.experiment import Ready
-from gdexp.sweep import folders
+from gdexp.sweep import folders, generations
 from gdexp.sweep.jobs import set_folder
 
 
@@ -181,6 +181,7 @@ def check_sweep(config: DictConfig) -> None:
     check_sweeper(config.hydra.sweeper)
     check_engine(config.hydra.launcher)
     check_writable(absolute(config.hydra.sweep.dir), "outputs")
+    generations.check(config)
     folders.check_sweep(config)
 
 
@@ -198,6 +199,7 @@ def run_sweep(config: DictConfig, callbacks: Callbacks) -> None:
 
     from gdexp.sweep import foreign
 
+    generations.resize(config)
     sweeper = Plugins.instance().instantiate_sweeper(
         hydra_context=HydraContext(GlobalHydra.instance().config_loader(), callbacks),
         task_function=run_checked,

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 HOST, PORT = "127.0.0.1", 5000
 TRIED = 100  # number of ports to try, from PORT on
 WORKFLOW = "workflowType=machine_learning"  # without it, MLflow opens its GenAI pages
+DRAWING = "drawing"  # the name of a thread
 PATIENCE = 2  # seconds that a stopping server waits for requests to finish
 
 
@@ -39,7 +40,12 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--open", action="store_true", help="also open the browser")
     args = parser.parse_args(argv)
     code = common.guarded(lambda: _show(args))
-    return 0 if code == 128 + signal.SIGINT else code
+    code = 0 if code == 128 + signal.SIGINT else code
+    if any(thread.name == DRAWING for thread in threading.enumerate()):
+        # Python's own end stops a thread in the middle of Matplotlib's C++, which then aborts.
+        sys.stderr.flush()
+        os._exit(code)
+    return code
 
 
 def _port(text: str) -> int:
@@ -70,7 +76,9 @@ def _show(args: argparse.Namespace) -> int:
         )
         base = f"http://{HOST}:{listener.getsockname()[1]}"
         prepared = _with_pictures(pages(store, runs, named=bool(args.runs)), sweep)
-        drawing = threading.Thread(target=_log_pictures, args=[store, sweep], daemon=True)
+        drawing = threading.Thread(
+            target=_log_pictures, args=[store, sweep], name=DRAWING, daemon=True
+        )
 
         def ready() -> None:
             _announce(base, prepared, args.open)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -11,6 +12,8 @@ from hydra.core.override_parser.types import Quote, QuotedString
 from gdexp.config import schema
 from gdexp.config.overrides import assignment, is_hydras, readable
 from gdexp.errors import ConfigError
+
+MAX_RUNS = 1_000_000  # the default of sweep.max_runs
 
 
 def overrides(
@@ -31,7 +34,33 @@ def overrides(
     >>> overrides([], {"lr": [0.1, 0.2], "data": {"path": "my data, old.csv"}}, axes=True)
     ['lr=0.1,0.2', "data.path='my data, old.csv'"]
     """
-    return [*_words(words), *(_override(k, v, axes) for k, v in _flat(settings))]
+    typed = list(_words(words))
+    if axes:
+        _check_size(typed, dict(_flat(settings)))
+    return [*typed, *(_override(k, v, axes) for k, v in _flat(settings))]
+
+
+def _check_size(words: Iterable[str], settings: Mapping[str, Any]) -> None:
+    """Refuse lists that are more runs than sweep.max_runs, before their values are typed."""
+    limits = [word.partition("=")[2] for word in words if word.startswith("sweep.max_runs=")]
+    limit = settings.get("sweep.max_runs", limits[-1] if limits else MAX_RUNS)
+    axes = [value for key, value in settings.items() if not key.startswith("sweep.")]
+    size = math.prod(map(_size, axes))
+    if str(limit).isdecimal() and size > int(limit):
+        raise ConfigError(
+            f"the sweep has {size} runs, and sweep.max_runs={limit}. "
+            f"Type sweep.max_runs={size} to run them all."
+        )
+
+
+def _size(value: Any) -> int:
+    """The number of values of an axis."""
+    try:
+        return 1 if isinstance(value, str | bytes | Mapping) else len(value)
+    except TypeError:  # a number, or an array without dimensions
+        return 1
+    except OverflowError:  # a range longer than any list
+        return int((value[-1] - value[0]) // value.step + 1)
 
 
 def _words(words: Iterable[Any]) -> Iterator[str]:

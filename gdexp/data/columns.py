@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -38,7 +39,7 @@ def find(path: str | None, ending: str, *, folders: bool = False) -> Path:
         raise ConfigError(f"data.path: name the file to read, as in data.path=table.{ending}.")
     if "://" in path:
         raise ConfigError(f"data.path: {path} is a URL. Download the file, and name the copy.")
-    file = absolute(Path(path).expanduser())
+    file = absolute(os.path.expanduser(path))
     if file.is_dir() and folders:
         return file
     if file.is_dir():

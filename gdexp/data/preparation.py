@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import pkgutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -67,8 +67,8 @@ class Origin(NamedTuple):
 
 def _files(name: str, parts: bool) -> list[File]:
     """A file's path and what changes when it is written, or also those of a folder's parts."""
-    with suppress(OSError, ValueError, RuntimeError):  # too long, a null character, no such user
-        path = absolute(Path(name).expanduser())
+    with suppress(OSError, ValueError):  # too long, a null character
+        path = absolute(os.path.expanduser(name))
         states = [(str(file), file.stat()) for file in (path, *(parts_of(path) if parts else ()))]
         return [(file, s.st_mtime_ns, s.st_size, s.st_ino) for file, s in states]
     return []

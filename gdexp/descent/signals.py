@@ -25,7 +25,7 @@ from types import FrameType
 from gdexp.descent.signal_watch import STOP, watch
 from gdexp.errors import Interrupted
 
-LAST = 0.7  # seconds for the other workers: joblib kills them as soon as one is gone
+LAST = 30.0  # seconds for the other workers: joblib kills them as soon as one is gone
 MACHINERY = (__file__, contextlib.__file__)  # never interrupted: it enters and leaves blocks
 
 _is_handling = False
@@ -156,7 +156,8 @@ def handled(*, watched: bool = True) -> Iterator[None]:
 def in_worker() -> Iterator[None]:
     """In a process of another launcher: end the process when a signal has ended this block.
 
-    The signal may come from the terminal and from the main process, which waits for the end.
+    The signal may come from the terminal and from the main process. One that passes it on is told
+    that the block has ended by signals being ignored from then on, and ends this process.
     """
     if _is_handling or not _is_main_thread():
         yield
@@ -165,6 +166,8 @@ def in_worker() -> Iterator[None]:
         with handled(watched=False):
             yield
     except Interrupted as stop:
+        for signum in _signums():
+            signal.signal(signum, signal.SIG_IGN)
         time.sleep(LAST)
         os._exit(stop.exit_code)
 

@@ -7,7 +7,7 @@ with the groups and their YAML files, and :mod:`gdexp.preflight.jobs` checks eac
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from hydra.core.override_parser.types import IntervalSweep, Override
 from omegaconf import DictConfig, OmegaConf
@@ -20,8 +20,12 @@ from gdexp.errors import ConfigError
 from gdexp.preflight.jobs import JobCheck
 from gdexp.preflight.names import check_choice, composed, holder, key_of
 from gdexp.sweep import grids
-from gdexp.sweep.grids.axis import Overrides, check_axis
+from gdexp.sweep.grids.axis import Overrides, axis_of, check_axis, run_overrides
+from gdexp.sweep.grids.ranges import checked
 from gdexp.sweep.sweeper import first_seed
+
+ANYONES = ("sweep.on_error", "sweep.vectorize", "sweep.memory", "sweep.max_runs")  # any sweeper's
+SHOWN = 1000  # values of one setting that are checked, if another sweeper chooses among them
 
 
 @exposed()
@@ -53,7 +57,11 @@ def check(overrides: Sequence[str], composer: Composer, *, multirun: bool) -> Jo
     own = [o for o in parsed if not _is_hydras(o)]
     texts = [str(override.input_line) for override in own]
     jobs = _jobs(own, texts, hydras, composer) if multirun else [tuple(texts)]
-    return JobCheck(composer, hydras, multirun=multirun).check(jobs)
+    try:
+        return JobCheck(composer, hydras, multirun=multirun).check(jobs)
+    except ConfigError as error:
+        _check_whole(error, own)
+        raise
 
 
 def _check_single(parsed: Sequence[Override]) -> None:
@@ -69,6 +77,18 @@ def _check_single(parsed: Sequence[Override]) -> None:
             )
 
 
+def _check_whole(error: ConfigError, parsed: Sequence[Override]) -> None:
+    """Say what to type, if a setting that is a whole number was refused as it has an interval."""
+    for override in parsed:
+        key, value = key_of(override), override.value()
+        is_named = str(error).startswith(f"{key}: ") and "a whole number" in str(error)
+        if is_named and isinstance(value, IntervalSweep) and isinstance(value.start, float):
+            raise ConfigError(
+                f"{override.input_line}: {key} is a whole number. "
+                f"Type {key}=int(interval({value.start:g},{value.end:g}))."
+            ) from error
+
+
 def _jobs(
     parsed: Sequence[Override], texts: Sequence[str], hydras: Overrides, composer: Composer
 ) -> Iterable[Overrides]:
@@ -82,12 +102,13 @@ def _jobs(
         holder(key_of(override), cfg)
         OmegaConf.update(cfg, key_of(override), override.value())
     option = cfg.hydra.runtime.choices.sweep
-    if not str(cfg.hydra.sweeper._target_).endswith(".GridSweeper"):
-        _check_foreign(cfg.hydra.runtime.choices["hydra/sweeper"], option, map(key_of, settings))
-        space = [parse(text, composer.loader) for text in _params(cfg)]
-        own = {key_of(o): o for o in [*space, *parsed]}
-        return _shown([o for key, o in own.items() if key.partition(".")[0] != "sweep"])
     params = _params(cfg)
+    target = str(cfg.hydra.sweeper._target_)
+    if not target.endswith(".GridSweeper"):
+        _check_foreign(cfg.hydra.runtime.choices["hydra/sweeper"], option, map(key_of, settings))
+    if not target.endswith((".GridSweeper", ".BasicSweeper")):  # these run every combination
+        checked(cfg.sweep, option)
+        return _shown(run_overrides([*params, *texts], composer.loader))
     seed = _seed(parsed, cfg)
     return grids.jobs([*params, *texts], cfg.sweep, option, seed, loader=composer.loader)
 
@@ -120,14 +141,14 @@ def _seed(parsed: Sequence[Override], cfg: DictConfig) -> int | None:
 def _check_foreign(sweeper: str, option: str, keys: Iterable[str]) -> None:
     """Refuse settings of our grids if another sweeper chooses the jobs."""
     words = [f"sweep={option}"] if option != "grid" else []
-    words += [key for key in keys if key != "sweep.on_error"]
+    words += [key for key in keys if key not in ANYONES]
     if words:
         raise ConfigError(f"{words[0]}: hydra/sweeper={sweeper} chooses the jobs itself. Drop one.")
 
 
-def _shown(parsed: Sequence[Override]) -> list[Overrides]:
+def _shown(overrides: Sequence[tuple[Override, str]]) -> list[Overrides]:
     """Jobs that another sweeper may choose: each value once, beside the first value of the rest."""
-    axes = [_alternatives(override) for override in parsed]
+    axes = [list(itertools.islice(_alternatives(o, text), SHOWN)) for o, text in overrides]
     first = tuple(values[0] for values in axes)
     others = (
         (*first[:i], value, *first[i + 1 :])
@@ -137,14 +158,15 @@ def _shown(parsed: Sequence[Override]) -> list[Overrides]:
     return list(dict.fromkeys(itertools.chain([first], others)))
 
 
-def _alternatives(override: Override) -> list[str]:
+def _alternatives(override: Override, text: str) -> Iterator[str]:
     """One override for each value of an override; for the ends of an interval."""
-    key = override.get_key_element()
     if isinstance(interval := override.value(), IntervalSweep):
-        return [f"{key}={interval.start}", f"{key}={interval.end}"]
-    if override.is_discrete_sweep():
-        return [f"{key}={text}" for text in override.sweep_string_iterator()]
-    return [str(override.input_line)]
+        key = override.get_key_element()
+        yield from (f"{key}={interval.start}", f"{key}={interval.end}")
+    elif override.is_sweep_override():
+        yield from itertools.chain.from_iterable(axis_of(override, text).alternatives)
+    else:
+        yield text
 
 
 def _is_hydras(override: Override) -> bool:

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-from hydra.core.override_parser.types import IntervalSweep, Override
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -36,6 +36,11 @@ def key_of(override: Override) -> str:
 def check_choice(override: Override, composer: Composer) -> None:
     """Refuse an unknown option, and adding or removing a group that every run needs."""
     group = key_of(override)
+    if override.is_interval_sweep():
+        raise ConfigError(
+            f"{override.input_line}: {group} is not a number. It is one of: "
+            f"{', '.join(_beside('', composer.options(group)))}."
+        )
     for option in _values(override):
         if override.is_delete() and group in REQUIRED:
             raise ConfigError(f"~{group}: {group} cannot be removed, every run needs it.")
@@ -114,10 +119,8 @@ def holder(key: str, base: DictConfig) -> Any:
 
 
 def _values(override: Override) -> Iterator[Any]:
-    """All values of an override; of an interval, its ends."""
-    if isinstance(interval := override.value(), IntervalSweep):
-        yield from (interval.start, interval.end)
-    elif override.is_discrete_sweep():
+    """All values of an override but a continuous range."""
+    if override.is_discrete_sweep():
         yield from map(Override._convert_value, override.sweep_iterator())
     elif not override.is_sweep_override():
         yield override.value()

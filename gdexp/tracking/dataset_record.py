@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from gdexp.config.job import Job
@@ -32,7 +32,7 @@ def _source(settings: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """Where data come from: the file or folder that the setting ``path`` names, else gdexp."""
     path = settings.get("path")
     if isinstance(path, str) and path:
-        file = absolute(Path(path).expanduser())
+        file = absolute(os.path.expanduser(path))
         if file.exists():
             return "local", {"uri": str(file)}
     return "code", {"tags": {"mlflow.source.name": "gdexp"}}

@@ -46,6 +46,8 @@ def _cached() -> Path | None:
 
     folder = _cache_folder()
     path = folder / f"mlflow-{_version()}.db"
+    if not path.is_absolute():  # the user has no home
+        return None
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if _is_usable(path):
@@ -65,7 +67,7 @@ def _cached() -> Path | None:
 
 def _cache_folder() -> Path:
     root = os.environ.get("XDG_CACHE_HOME", "")
-    return Path(root if os.path.isabs(root) else Path.home() / ".cache", "gdexp")
+    return Path(root if os.path.isabs(root) else os.path.expanduser("~/.cache"), "gdexp")
 
 
 def _version() -> str:

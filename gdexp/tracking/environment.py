@@ -125,6 +125,11 @@ def ignores(pid: int, signum: int) -> bool:
     return bool(int(_status(pid, "SigIgn") or "0", 16) >> (signum - 1) & 1)
 
 
+def command_line(pid: int) -> str:
+    """The words with which a process was started; empty if they cannot be read."""
+    return _text(f"/proc/{pid}/cmdline").replace("\0", " ")
+
+
 def _status(pid: int | str, key: str) -> str:
     """One line of what Linux tells of a process, or ""."""
     for line in _text(f"/proc/{pid}/status").splitlines():

@@ -138,7 +138,9 @@ def test_a_sweep_in_folders_of_its_own(launcher: str, table: Path, cli: CLI) -> 
 
 
 @pytest.mark.slow
-def test_every_command_in_an_odd_folder(tmp_path: Path) -> None:
+def test_every_command_in_an_odd_folder(
+    tmp_path: Path, environment: None, cli: CLI, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "what?x=1 100%3F Größe's [1]"
     folder.mkdir()
     (folder / "t.csv").write_text("x,y\n1.5,2\n2.5,4\n3.5,6.5\n")
@@ -146,11 +148,12 @@ def test_every_command_in_an_odd_folder(tmp_path: Path) -> None:
     first = process(*words, "iters=2", "tracking.log_model=true", cwd=folder)
     assert first.code == 0, first.err
     run_id = first.err.partition("recorded as run ")[2].split()[0]
-    assert process(*words, "iters=3", f"continue_from={run_id}", cwd=folder).code == 0
-    predicted = process("predict", run_id, "t.csv", cwd=folder)
+    monkeypatch.chdir(folder)
+    assert cli(*words, "iters=3", f"continue_from={run_id}").code == 0
+    predicted = cli("predict", run_id, "t.csv")
     assert (predicted.code, predicted.out.splitlines()[0]) == (0, "x,y,prediction")
-    assert process("-m", "lr=0.1,0.2", cwd=folder).code == 0
-    assert process("compare", cwd=folder).out.count("diverged") == 2
+    assert cli("-m", "lr=0.1,0.2").code == 0
+    assert cli("compare").out.count("diverged") == 2
     code = (
         "import mlflow, pandas; mlflow.set_tracking_uri('sqlite:///outputs/mlflow.db')\n"
         f"model = mlflow.pyfunc.load_model('runs:/{run_id}/model')\n"

@@ -137,7 +137,7 @@ def test_a_group_is_one_descent_and_every_difference_is_explained(
 
 
 @pytest.mark.slow
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=7, deadline=None)
 @given(**ANY)
 def test_of_many_descents_every_difference_is_explained(
     lr: float, iters: int, dtype: str, biased: bool

@@ -181,3 +181,8 @@ def test_the_command_reads_what_the_run_was_fitted_to(store: Path, cli: CLI) -> 
         "gdexp: --thousands: comma is the decimal sign. Type --decimal point --thousands comma, or "
         "--thousands null.\n"
     )
+
+
+def test_the_folder_of_a_user_who_does_not_exist(workdir: Path, cli: CLI) -> None:
+    ended = cli("predict", "abc", "~no-such-user/t.csv")
+    assert ended == (2, "", "gdexp: there is no file ~no-such-user/t.csv.\n")

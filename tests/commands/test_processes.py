@@ -11,11 +11,11 @@ import pytest
 from helpers import PATIENCE, clean_environment, runs
 from mlflow import MlflowClient
 
-PROCESSES = 8
+PROCESSES = 4
 
 
 def at_once(folder: Path, **environment: str) -> None:
-    """Start eight runs together and wait for all."""
+    """Start the runs together and wait for all."""
     started = [
         subprocess.Popen(
             [sys.executable, "-m", "gdexp", f"seed={seed}", "iters=30", "lr=0.001"],
@@ -42,13 +42,13 @@ def check_nothing_lost(opened: MlflowClient) -> None:
 
 
 @pytest.mark.slow
-def test_eight_processes_on_a_fresh_sqlite_store(workdir: Path) -> None:
+def test_four_processes_on_a_fresh_sqlite_store(workdir: Path) -> None:
     at_once(workdir)
     check_nothing_lost(MlflowClient(f"sqlite:///{workdir}/outputs/mlflow.db"))
 
 
 @pytest.mark.slow
-def test_eight_processes_on_a_fresh_postgresql_store(
+def test_four_processes_on_a_fresh_postgresql_store(
     workdir: Path, postgres: Callable[[], str]
 ) -> None:
     uri = postgres()

@@ -10,30 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import PATIENCE, client, process, required, runs
-from ui_helpers import WORKFLOW, free_port, started
+from helpers import PATIENCE, clean_environment, client, process, runs
+from sweep_helpers import gd
+from ui_helpers import WELCOMED, WORKFLOW, chromium, free_port, started
 
 pytestmark = pytest.mark.slow
 
-FLAGS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
-WELCOMED = "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1"
 KINDS = ("run", "sweep", "several")
 WIDTHS = 1400, 390
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    chromium = shutil.which("chromium") or required("Chromium (apt-get install chromium)")
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(
-            executable_path=chromium, args=FLAGS, timeout=PATIENCE * 1000
-        )
+    with chromium() as opened:
         yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +34,11 @@ def reports(recorded_sweep: Path, tmp_path_factory: pytest.TempPathFactory) -> d
     chosen = {"run": ids[1:2], "sweep": ["last"], "several": ids[:3]}
     for kind in KINDS:
         out = str(folder / f"{kind}.html")
-        ended = process("report", *chosen[kind], "--out", out, cwd=recorded_sweep)
-        assert ended == (0, f"{out}\n", "")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(recorded_sweep)
+            for name in os.environ.keys() - clean_environment().keys():
+                patch.delenv(name)
+            assert gd("report", *chosen[kind], "--out", out) == (0, f"{out}\n", "")
     return {kind: folder / f"{kind}.html" for kind in KINDS}
 
 
@@ -185,7 +178,7 @@ def test_in_mlflows_viewer(recorded_sweep: Path, browser: Any, tmp_path: Path) -
     (summary,) = (r for r in runs(client(folder)) if r.data.tags["gdexp.kind"] == "sweep")
     with started(folder, "--port", str(free_port())) as server:
         context = browser.new_context(viewport={"width": 1400, "height": 900})
-        context.add_init_script(f"try {{ localStorage.setItem({WELCOMED!r}, 'true') }} catch {{}}")
+        context.add_init_script(WELCOMED)
         page = context.new_page()
         page.set_default_timeout(PATIENCE * 1000)
         run = f"experiments/{summary.info.experiment_id}/runs/{summary.info.run_id}"

@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import sqlite3
+import threading
 import time
 from contextlib import closing
 from dataclasses import replace
@@ -90,6 +91,24 @@ def test_a_server_is_pointed_to_not_started(sweep: Path) -> None:
         assert done.err == (
             f"gdexp: --port: port {server.port} is taken. Name another, or leave --port out.\n"
         )
+
+
+def test_pictures_that_are_still_drawn_at_the_end_are_left_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drawn, codes = threading.Event(), list[int]()
+
+    def show(args: object) -> int:
+        threading.Thread(target=drawn.wait, name=ui.DRAWING, daemon=True).start()
+        return 128 + signal.SIGINT
+
+    monkeypatch.setattr(ui, "_show", show)
+    monkeypatch.setattr(os, "_exit", codes.append)
+    try:
+        ui.main([])
+    finally:
+        drawn.set()
+    assert codes == [0]
 
 
 def test_a_server_that_cannot_start_says_why(

@@ -160,6 +160,8 @@ REFUSED: dict[str, tuple[str | bytes, dict[str, object], str]] = {
     "Download the file, and name the copy."),
     "no file": (GOOD, {"path": "tt.csv"}, "data.path: there is no file {dir}/tt.csv. Did you mean "
     "data.path=t.csv?"),
+    "no such user": (GOOD, {"path": "~no-such-user"}, "data.path: there is no file "
+    "{dir}/~no-such-user."),
     "no folder": (GOOD, {"path": "no/t.csv"}, "data.path: there is no file {dir}/no/t.csv."),
     "a folder": (GOOD, {"path": "."}, "data.path: {dir} is a folder. Name a file in it; "
     "a folder of Parquet files is data=parquet."),

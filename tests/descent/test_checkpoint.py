@@ -58,7 +58,7 @@ def configurations(draw: st.DrawFn) -> list[str]:
 
 
 @pytest.mark.slow
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(typed=configurations(), k=st.integers(1, 11), every=st.integers(1, 12))
 def test_any_run_goes_on_bit_for_bit(
     typed: list[str], k: int, every: int, tmp_path_factory: pytest.TempPathFactory

@@ -1,4 +1,4 @@
-"""The gradient check blames nothing right: 1,000 random runs, and all combinations of options."""
+"""The gradient check blames nothing right: 200 random runs, and all combinations of options."""
 
 from __future__ import annotations
 
@@ -111,8 +111,8 @@ def test_random_runs_are_not_blamed() -> None:
 
 
 @pytest.mark.slow
-def test_a_thousand_random_runs_are_not_blamed() -> None:
-    check_random(1000, 2, [c | {"data": data} for c in combinations() for data in DATA])
+def test_two_hundred_random_runs_are_not_blamed() -> None:
+    check_random(200, 2, [c | {"data": data} for c in combinations() for data in DATA])
 
 
 @pytest.mark.slow

@@ -66,7 +66,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "repat=2": (
         sweep_of("grid", repat=2),
         "sweep.repat: sweep=grid has no setting 'repat'. It has: repeat, resume, skip_finished, "
-        "on_error, dry_run, max_runs. Did you mean sweep.repeat?",
+        "on_error, dry_run, vectorize, memory, max_runs. Did you mean sweep.repeat?",
     ),
     "log with nothing": (
         sweep_of("log"),
@@ -167,8 +167,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "an option that includes none of ours": (
         {"_kind_": "lgo"},
-        "sweep=lgo: the option is none of grid, log, linear, zip, csv and must include one of "
-        "them, as in defaults: [log]. Did you mean sweep=log?",
+        "sweep=lgo: the option is none of grid, log, linear, zip, csv, random, sobol and must "
+        "include one of them, as in defaults: [log]. Did you mean sweep=log?",
     ),
 }
 
@@ -204,8 +204,15 @@ TYPED: dict[tuple[str, ...], tuple[dict[str, Any], str]] = {
     ),
     ("lr=interval(0.1,1)",): (
         sweep_of("grid"),
-        "lr=interval(0.1,1) is a continuous range. Type sweep=linear sweep.key=lr sweep.low=0.1 "
+        "lr=interval(0.1,1) is a continuous range. To draw values from it, add sweep=random "
+        "sweep.num=50; for evenly spaced ones, type sweep=linear sweep.key=lr sweep.low=0.1 "
         "sweep.high=1.0 sweep.num=5.",
+    ),
+    ("++iters=tag(log,interval(1,9))",): (
+        sweep_of("grid"),
+        "++iters=tag(log,interval(1,9)) is a continuous range. To draw values from it, add "
+        "sweep=random sweep.num=50; for evenly spaced ones, type sweep=log sweep.key=iters "
+        "sweep.low=1 sweep.high=9 sweep.num=5.",
     ),
     ("lr",): (sweep_of("grid"), "'lr' cannot be read as key=value, as in lr=0.05."),
     ("lr=0.1,",): (sweep_of("grid"), "'lr=0.1,' cannot be read as key=value, as in lr=0.05."),
@@ -314,7 +321,7 @@ UNKNOWN = {
     "sweep=csv sweep.path=added.csv": "lr: -1 is not a finite number > 0. Type for example "
     "lr=0.01.",
     "sweep.repeet=2": "sweep.repeet: sweep=grid has no setting 'repeet'. It has: repeat, resume, "
-    "skip_finished, on_error, dry_run, max_runs. Did you mean sweep.repeat?",
+    "skip_finished, on_error, dry_run, vectorize, memory, max_runs. Did you mean sweep.repeat?",
     "sweep.repeat=1,2": "sweep.repeat=1,2 names several values: start one sweep for each of them.",
 }
 

@@ -56,8 +56,10 @@ def interrupted(folder: Path, signum: int, *words: str) -> tuple[int, str, list[
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["joblib", "ray"])
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("name", "signum"),
+    [("joblib", signal.SIGINT), ("joblib", signal.SIGTERM), ("ray", signal.SIGINT)],
+)
 def test_a_signal_leaves_no_process_behind(name: str, signum: int, workdir: Path) -> None:
     words = (f"hydra.launcher.engine={name}", "hydra.launcher.workers=2", "tracking=off")
     code, err, left = interrupted(workdir, signum, *words)

@@ -21,7 +21,7 @@ from sweep_helpers import sweep_of
 from gdexp.config.compose import session
 from gdexp.errors import ConfigError
 from gdexp.sweep import grids
-from gdexp.sweep.grids.ranges import COMMON, NEEDED, WHOLE
+from gdexp.sweep.grids.ranges import COMMON, KINDS
 from gdexp.sweep.grids.values import typed
 
 OPTIONS = CONF / "sweep"
@@ -35,12 +35,10 @@ def spaced(option: str, low: float, high: float, num: int, **more: Any) -> list[
     return [alternative[0].partition("=")[2] for alternative in axis]
 
 
-@pytest.mark.parametrize("option", list(NEEDED))
+@pytest.mark.parametrize("option", list(KINDS))
 def test_an_options_file_has_exactly_the_settings_that_are_checked(option: str) -> None:
     node = sweep_of(option)
-    assert {key for key in node if not key.startswith("_")} == (
-        (COMMON | NEEDED[option] | (WHOLE if "num" in NEEDED[option] else {})).keys()
-    )
+    assert {key for key in node if not key.startswith("_")} == ((COMMON | KINDS[option]).keys())
     text = (OPTIONS / f"{option}.yaml").read_text()
     assert text.startswith("# ")
     for line in text.splitlines()[1:]:
@@ -48,7 +46,7 @@ def test_an_options_file_has_exactly_the_settings_that_are_checked(option: str) 
 
 
 def test_the_yaml_files_are_every_kind_there_is() -> None:
-    assert {path.stem for path in OPTIONS.glob("*.yaml")} == set(NEEDED)
+    assert {path.stem for path in OPTIONS.glob("*.yaml")} == set(KINDS)
 
 
 SPACED = {

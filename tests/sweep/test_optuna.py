@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 from helpers import client, process, required, runs
+from omegaconf import DictConfig, OmegaConf
 from sweep_helpers import members, sweeps
+
+from gdexp.sweep import generations
 
 FAST = "hydra/sweeper=optuna", "tracking=off"
 TRIALS = "hydra.sweeper.n_trials=6", "hydra.sweeper.n_jobs=3", "hydra.sweeper.sampler.seed=1"
@@ -26,6 +29,7 @@ def test_optuna_looks_for_the_best_lr(store: Path) -> None:
     found = members(opened, "here")
     assert [int(r.data.tags["gdexp.job"]) for r in found] == list(range(6))
     assert {r.info.status for r in found} == {"FINISHED"}
+    assert {r.data.tags["gdexp.together"] for r in found} == {"3"}
     losses = {float(r.data.params["lr"]): r.data.metrics["final/loss"] for r in found}
     best = yaml.safe_load((store / "outputs" / "here" / "optimization_results.yaml").read_text())
     assert best["best_value"] == min(losses.values())
@@ -38,6 +42,49 @@ def test_optuna_looks_for_the_best_lr(store: Path) -> None:
     assert (summary.info.status, summary.data.metrics["best/loss"]) == ("FINISHED", value)
     typed = " ".join(["hydra/sweeper=optuna", *TRIALS, *words[:2]])
     assert summary.data.tags["gdexp.overrides"] == typed
+
+
+def swept(*words: str, n_jobs: int = 2, launcher: str = "VectorizedLauncher") -> DictConfig:
+    """The configuration of a sweep by Optuna, with these overrides of Hydra's."""
+    sweeper = {"n_trials": 50, "n_jobs": n_jobs}
+    node = {"_target_": f"hydra_plugins.{launcher}"}
+    return OmegaConf.create(
+        {"hydra": {"sweeper": sweeper, "launcher": node, "overrides": {"hydra": [*words]}}}
+    )
+
+
+SIZES: list[tuple[DictConfig, int]] = [
+    (swept("hydra/sweeper=optuna"), 8),
+    (swept("hydra/sweeper=optuna", "hydra.sweeper.n_jobs=2"), 2),
+    (swept("hydra/sweeper=optuna", "++hydra.sweeper.n_jobs=2"), 2),
+    (swept("hydra/sweeper=optuna", n_jobs=5), 5),
+    (swept("hydra/sweeper=optuna", launcher="JoblibLauncher"), 2),
+]
+
+
+@pytest.mark.parametrize(("config", "size"), SIZES, ids=range(len(SIZES)))
+def test_a_generation_is_the_square_root_of_all_runs_unless_it_is_set(
+    config: DictConfig, size: int
+) -> None:
+    OmegaConf.set_readonly(config, True)
+    generations.resize(config)
+    assert config.hydra.sweeper.n_jobs == size
+
+
+def test_a_sweeper_without_generations_is_left_as_it_is() -> None:
+    config = swept("hydra/sweeper=basic")
+    config.hydra.sweeper = {"max_batch_size": None}
+    generations.resize(config)
+    assert config.hydra.sweeper == {"max_batch_size": None}
+
+
+@pytest.mark.slow
+def test_each_generation_is_computed_as_one_program(store: Path) -> None:
+    words = "lr=tag(log,interval(0.001,0.1))", "iters=int(interval(5,50))", "step=autograd"
+    ended = process("-m", FAST[0], "hydra.sweeper.n_trials=9", *words, cwd=store)
+    assert ended.code == 0, ended.err
+    found = members(client(store))
+    assert [r.data.tags["gdexp.together"] for r in found] == ["3"] * 9
 
 
 @pytest.mark.slow
@@ -53,6 +100,17 @@ def test_an_interval_is_searched(workdir: Path) -> None:
         ("lr=interval(-1,0.05)",): "lr: -1.0 is not a finite number > 0. Type for example lr=0.01.",
         ("sweep.dry_run=true", "lr=0.1,0.2"): (
             "sweep.dry_run: hydra/sweeper=optuna chooses the jobs itself. Drop one."
+        ),
+        ("iters=interval(1,9)",): (
+            "iters=interval(1,9): iters is a whole number. Type iters=int(interval(1,9))."
+        ),
+        ("lr=0.1,0.2", "hydra.sweeper.n_trials=2000000"): (
+            "hydra.sweeper.n_trials: the sweep has 2000000 runs, and sweep.max_runs=1000000. "
+            "Type sweep.max_runs=2000000 to run them all."
+        ),
+        ("lr=0.1,0.2", "hydra.sweeper.n_jobs=0"): (
+            "hydra.sweeper.n_jobs: 0 is not a whole number >= 1. "
+            "Type for example hydra.sweeper.n_jobs=20."
         ),
         ("sweep=zip", "lr=0.1,0.2"): (
             "sweep=zip: hydra/sweeper=optuna chooses the jobs itself. Drop one."

@@ -1,6 +1,6 @@
 """A run alone and the same run in a sweep leave the same record, whatever is chosen and set.
 
-Every option of every group is swept over its own settings, one changed at a time: the record of
+Every option of every group is swept over its own settings, two changed at a time: the record of
 each job is held against that of its overrides typed alone. Only the sweep's id and the job's number
 may differ.
 """
@@ -160,6 +160,13 @@ def changed(option: str, key: str, default: Any) -> dict[str, Any]:
     raise LookupError(f"VALUES has to say what else than {default!r} {key} can be with {option}")
 
 
+def in_pairs(changes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Each change with one that is listed far from it: neighbours may exclude each other."""
+    half = (len(changes) + 1) // 2
+    pairs = itertools.zip_longest(changes[:half], changes[half:], fillvalue={})
+    return [first | second for first, second in pairs]
+
+
 def write_jobs(defaults: Mapping[str, Any], changes: list[dict[str, Any]]) -> None:
     """The file of a sweep: all defaults in one line, and one line for each change of them."""
     keys = list(dict.fromkeys([*defaults, *itertools.chain(*changes)]))
@@ -242,7 +249,7 @@ def test_every_option_and_its_settings(
     company, defaults = company_of(option), settings_of(option) or {"seed": 0}
     needed = {key: company.pop(key) for key in defaults if key in company}
     defaults |= needed
-    changes = [changed(option, key, default) for key, default in defaults.items()]
+    changes = in_pairs([changed(option, key, default) for key, default in defaults.items()])
     write_jobs(defaults, changes)
     words = [*map("=".join, company.items()), option, "iters=5"]
     check_same(tables, one_by_one, words, [needed, *(needed | change for change in changes)])

@@ -128,7 +128,7 @@ def test_by_hand_to_the_last_bit(plan: Plan, combination: str, data: st.DataObje
 
 @pytest.mark.slow
 @pytest.mark.parametrize("combination", BY_TORCH)
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(data=st.data())
 def test_by_torch_to_a_millionth(plan: Plan, combination: str, data: st.DataObject) -> None:
     jobs = drawn_jobs(data, plan, combination)

@@ -42,8 +42,8 @@ def test_sqlite(store: Path) -> None:
 
 
 @pytest.mark.slow
-def test_postgresql(postgres: Callable[[], str], workdir: Path) -> None:
-    check(connect({"uri": postgres(), "experiment": "curves"}))
+def test_postgresql(postgres_store: Callable[[], str], workdir: Path) -> None:
+    check(connect({"uri": postgres_store(), "experiment": "curves"}))
 
 
 def test_more_runs_than_one_query_names(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:

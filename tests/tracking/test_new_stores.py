@@ -70,8 +70,8 @@ def test_the_second_store_of_a_machine_is_made_without_mlflow(cache: Path, workd
 
 @pytest.mark.slow
 @pytest.mark.parametrize("same", [True, False])
-def test_six_processes_make_the_first_store_once(same: bool, cache: Path, workdir: Path) -> None:
-    folders = [workdir / ("one" if same else str(number)) for number in range(6)]
+def test_four_processes_make_the_first_store_once(same: bool, cache: Path, workdir: Path) -> None:
+    folders = [workdir / ("one" if same else str(number)) for number in range(4)]
     started = []
     for folder in folders:
         folder.mkdir(exist_ok=True)
@@ -86,9 +86,9 @@ def test_six_processes_make_the_first_store_once(same: bool, cache: Path, workdi
             )
         )
     errors = [one.communicate(timeout=PATIENCE)[1] for one in started]
-    assert [one.returncode for one in started] == [0] * 6, errors
+    assert [one.returncode for one in started] == [0] * 4, errors
     left = [run.status for folder in set(folders) for run in left_in(folder)]
-    assert left == ["FINISHED"] * 6
+    assert left == ["FINISHED"] * 4
     assert len(cached_in(cache)) == 1
 
 
@@ -101,6 +101,13 @@ def test_a_cache_that_cannot_be_written_is_done_without(
     assert cli("iters=5").code == 0
     assert [run.status for run in left_in(workdir)] == ["FINISHED"]
     assert (tmp_path / "cache").read_text() == "in the way"
+
+
+def test_a_user_without_a_home_has_no_cache(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as for one who is unknown
+    assert empty_store._cached() is None
+    assert not any(workdir.iterdir())
 
 
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {

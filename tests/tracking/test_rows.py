@@ -38,9 +38,9 @@ def test_both_paths_write_the_same_rows_to_sqlite(workdir: Path, migrated: Path)
 
 @pytest.mark.slow
 def test_both_paths_write_the_same_rows_to_postgresql(
-    workdir: Path, postgres: Callable[[], str]
+    workdir: Path, postgres_store: Callable[[], str]
 ) -> None:
-    fast, slow = (connect({"uri": postgres(), "experiment": "a b"}) for _ in range(2))
+    fast, slow = (connect({"uri": postgres_store(), "experiment": "a b"}) for _ in range(2))
     check_both(fast, slow, odd_runs())
 
 
@@ -68,9 +68,9 @@ def test_both_paths_write_the_life_of_a_run_alike(workdir: Path, migrated: Path)
 
 @pytest.mark.slow
 def test_both_paths_write_the_life_of_a_run_alike_to_postgresql(
-    workdir: Path, postgres: Callable[[], str]
+    workdir: Path, postgres_store: Callable[[], str]
 ) -> None:
-    fast, slow = (connect({"uri": postgres(), "experiment": "a b"}) for _ in range(2))
+    fast, slow = (connect({"uri": postgres_store(), "experiment": "a b"}) for _ in range(2))
     check_life(fast, slow)
 
 
@@ -103,7 +103,7 @@ def test_both_stores_read_the_same_runs(
     if dialect == "sqlite":
         store, _ = pair_of(workdir, migrated)
     else:
-        store = connect({"uri": request.getfixturevalue("postgres")(), "experiment": "a b"})
+        store = connect({"uri": request.getfixturevalue("postgres_store")(), "experiment": "a b"})
     runs = odd_runs()
     store.write(runs)
     other = client_store(store)

@@ -339,7 +339,7 @@ def test_four_processes_write_at_once(
 ) -> None:
     uri = "sqlite:///outputs/mlflow.db"
     if kind == "postgresql":
-        make: Callable[[], str] = request.getfixturevalue("postgres")
+        make: Callable[[], str] = request.getfixturevalue("postgres_store")
         uri = make()
     opened = connect({"uri": uri, "experiment": "shared"})
     started = [writer(opened.uri, number, store) for number in range(4)]

@@ -183,8 +183,8 @@ def test_both_stores_keep_views_beside_the_users_own(workdir: Path, migrated: Pa
 
 
 @pytest.mark.slow
-def test_postgresql_keeps_views(workdir: Path, postgres: Callable[[], str]) -> None:
-    check_kept(connect({"uri": postgres(), "experiment": "a b"}))
+def test_postgresql_keeps_views(workdir: Path, postgres_store: Callable[[], str]) -> None:
+    check_kept(connect({"uri": postgres_store(), "experiment": "a b"}))
 
 
 def test_a_store_that_takes_no_views_raises(store: Path) -> None:

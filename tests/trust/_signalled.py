@@ -1,11 +1,11 @@
 """The command line, a signal reaching it at a chosen moment: ``python _signalled.py < PLAN``.
 
-The plan is JSON: ``words`` of the command line, ``signum``, ``source`` (a folder to start from, of
-which every process gets a copy), ``target`` (where the copies go), ``moments`` and ``patches``
-(values for names of modules). A moment is a number of lines that gdexp's own code has executed; the
-process of moment 0 gets no signal. Every moment has a process, forked from this one, so that
-importing is paid once. On stdout: for every moment the exit code, how many lines there were, and of
-each line of code the first and the last moment.
+The plan is JSON: ``words`` of the command line, ``source`` (a folder to start from, of which every
+process gets a copy), ``target`` (where the copies go), ``moments``, each with its signal, and
+``patches`` (values for names of modules). A moment is a number of lines that gdexp's own code has
+executed; the process of moment 0 gets no signal. Every moment has a process, forked from this one,
+so that importing is paid once. On stdout: for every moment the exit code, how many lines there
+were, and of each line of code the first and the last moment.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Watch:
         return self.step
 
 
-def child(plan: dict[str, Any], moment: int, folder: Path) -> NoReturn:
+def child(plan: dict[str, Any], moment: int, signum: int, folder: Path) -> NoReturn:
     shutil.copytree(plan["source"], folder)
     os.chdir(folder)
     for number, name in ((1, "out"), (2, "err")):
@@ -73,7 +73,7 @@ def child(plan: dict[str, Any], moment: int, folder: Path) -> NoReturn:
     from gdexp.__main__ import main
 
     sys.argv = ["gdexp", *plan["words"]]
-    watch, code = Watch(plan["signum"], moment), -1
+    watch, code = Watch(signum, moment), -1
     sys.settrace(watch)
     try:
         main()
@@ -91,11 +91,11 @@ if __name__ == "__main__":
     plan = json.load(sys.stdin)
     preload()
     told = []
-    for moment in plan["moments"]:
+    for moment, signum in plan["moments"]:
         folder = Path(plan["target"], str(moment))
         pid = os.fork()
         if not pid:
-            child(plan, moment, folder)
+            child(plan, moment, signum, folder)
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         ended = folder / "told"  # missing where the process has ended at once
         told.append(

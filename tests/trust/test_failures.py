@@ -33,7 +33,8 @@ def test_a_failed_run_has_the_traceback(
 @pytest.mark.slow
 def test_a_signal_reaches_the_workers_of_another_launcher(store: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
-    words = ("-m", "lr=1e-9,1e-10", "iters=50000000", "hydra/launcher=joblib")
+    words = ("-m", "lr=1e-9,1e-10", "iters=1000000", "hydra/launcher=joblib")
+    words += ("data=synthetic", "data.rows=100000")  # few epochs: their records are written soon
     started = subprocess.Popen(
         [sys.executable, "-m", "gdexp", *words, "hydra.launcher.n_jobs=2"],
         stdout=subprocess.DEVNULL,

@@ -6,39 +6,25 @@ and nothing is answered; the sweep is one whose runs last, so that some are spoo
 
 from __future__ import annotations
 
-import contextlib
-import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import CHECKOUT, PATIENCE, children, clean_environment, eventually, process
+from helpers import CHECKOUT, PATIENCE, clean_environment, eventually, process
+from server_helpers import frozen, postmaster
 
 sys.path.append(str(CHECKOUT / "scripts"))
 
 import soak_store
 from soak_audit import Problem, problems
 from soak_log import Case, Log
-from soak_servers import mlflow_server, postgresql_server
+from soak_store import Row
 
 JOBS = 4
 WORDS = ("-m", "hydra/launcher=basic", "lr=1e-6,2e-6", "iters=60000,60001")
-
-
-@contextlib.contextmanager
-def frozen(pids: set[int]) -> Iterator[None]:
-    """Stop processes for the length of a block."""
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for pid in pids:
-            os.kill(pid, signal.SIGCONT)
 
 
 class Store:
@@ -47,11 +33,15 @@ class Store:
     def __init__(self, uri: str, folder: Path, opened: Any, root: Path | None) -> None:
         self.uri, self.folder = uri, folder
         self._opened, self._root = opened, root
+        self._before = {row.run_id for row in self._rows()}
+
+    def _rows(self) -> list[Row]:
+        with self._opened() as query:
+            return soak_store.rows(query, self._root)
 
     def wrong(self, log: Log) -> list[Problem]:
-        """What is wrong with its rows."""
-        with self._opened() as query:
-            rows = soak_store.rows(query, self._root)
+        """What is wrong with the rows that were not there at first."""
+        rows = [row for row in self._rows() if row.run_id not in self._before]
         return problems(log.cases, rows, atomic=self._root is None)
 
     def has(self, sweep_id: str) -> bool:
@@ -61,19 +51,15 @@ class Store:
 
 
 @pytest.fixture
-def store(request: pytest.FixtureRequest, workdir: Path) -> Iterator[tuple[Store, set[int]]]:
-    """A store and the processes of its server."""
-    before = children()
+def store(request: pytest.FixtureRequest, workdir: Path, experiment: str) -> tuple[Store, int]:
+    """A store and the first process of its server."""
     if request.param == "postgresql":
-        with postgresql_server() as port:
-            uri = f"postgresql://gdexp@127.0.0.1:{port}/postgres"
-            opened: Any = lambda: soak_store.postgresql(uri)  # noqa: E731
-            yield Store(uri, workdir, opened, None), children() - before
-    else:
-        with mlflow_server(workdir) as port:
-            opened = lambda: soak_store.sqlite(workdir / "server.db")  # noqa: E731
-            uri = f"http://127.0.0.1:{port}"
-            yield Store(uri, workdir, opened, workdir / "mlartifacts"), children() - before
+        uri = request.getfixturevalue("postgres_store")()
+        opened: Any = lambda: soak_store.postgresql(uri)  # noqa: E731
+        return Store(uri, workdir, opened, None), postmaster(uri)
+    server = request.getfixturevalue("served")
+    opened = lambda: soak_store.sqlite(server.database)  # noqa: E731
+    return Store(server.uri, workdir, opened, server.artifacts), server.group
 
 
 @pytest.mark.slow
@@ -83,10 +69,14 @@ def store(request: pytest.FixtureRequest, workdir: Path) -> Iterator[tuple[Store
     indirect=["store"],
 )
 def test_a_sweep_whose_store_freezes_and_which_is_killed_is_resumed_whole(
-    dies: str, store: tuple[Store, set[int]], tmp_path: Path, request: pytest.FixtureRequest
+    dies: str,
+    store: tuple[Store, int],
+    experiment: str,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
 ) -> None:
-    place, pids = store
-    env = {"MLFLOW_TRACKING_URI": place.uri}
+    place, server = store
+    env = {"MLFLOW_TRACKING_URI": place.uri, "MLFLOW_EXPERIMENT_NAME": experiment}
     case = Case("", 7, (*WORDS, "seed=7", "hydra.sweep.dir=s7"), JOBS, "s7")
     log = Log(tmp_path / "log")
     log.started(case)
@@ -101,7 +91,7 @@ def test_a_sweep_whose_store_freezes_and_which_is_killed_is_resumed_whole(
         )
     request.addfinalizer(sweep.kill)
     eventually(lambda: "#0" in err.read_text() or sweep.poll() is not None)
-    with frozen(pids):
+    with frozen(server):
         eventually(lambda: "cannot be written" in err.read_text() or sweep.poll() is not None)
         assert [*place.folder.glob("outputs/spool/*.npz")], err.read_text()
         if dies == "frozen":

@@ -285,7 +285,7 @@ def test_command_lines(playground: Path, argv: list[str]) -> None:
 
 
 @pytest.mark.slow
-@cases(1800)
+@cases(700)
 @given(table, formats, st.booleans())
 def test_many_tables(
     playground: Path, content: bytes, format: dict[str, object], standardize: bool
@@ -294,21 +294,21 @@ def test_many_tables(
 
 
 @pytest.mark.slow
-@cases(90)
+@cases(50)
 @given(typed)
 def test_many_command_lines(playground: Path, argv: list[str]) -> None:
     command_line(argv)
 
 
 @pytest.mark.slow
-@cases(25)
+@cases(12)
 @given(yaml_text, choices)
 def test_many_yaml_files(playground: Path, content: str, argv: list[str]) -> None:
     yaml_file(content, argv)
 
 
 @pytest.mark.slow
-@cases(20)
+@cases(12)
 @given(table, of_table)
 def test_many_runs_of_tables(playground: Path, content: bytes, argv: list[str]) -> None:
     csv_file(content, argv)

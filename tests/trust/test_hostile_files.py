@@ -118,7 +118,7 @@ def mutations(draw: st.DrawFn) -> Callable[[bytes], bytes]:
     return mutate
 
 
-@pytest.fixture(params=[8, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.fixture(params=[8, pytest.param(80, marks=pytest.mark.slow)])
 def explore(request: pytest.FixtureRequest) -> Explore:
     """Try a function on a few drawn values; the slow tests try many."""
     many = settings(

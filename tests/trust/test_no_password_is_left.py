@@ -14,7 +14,7 @@ import pytest
 from helpers import Ended, process
 from psycopg import sql
 from sweep_helpers import gd
-from ui_helpers import started
+from ui_helpers import free_port, started
 
 from gdexp import credentials, run, sweep
 from gdexp.errors import RunFailedError
@@ -172,7 +172,7 @@ def test_nothing_that_is_recorded_in_postgresql_has_its_password(
     assert "password authentication failed" in ended[-1].err
     assert "2 finished, 0 to run" in ended[2].err
     check_silent(*ended, folder=reporting)
-    with started(reporting, "--uri", guarded) as server:
+    with started(reporting, "--uri", guarded, "--port", str(free_port())) as server:
         assert PASSWORD[:8] not in unquote("".join(server.addresses.values()))
         assert PASSWORD[:8] not in server.stop(2)[1]
     assert PASSWORD[:8] not in dump(guarded)

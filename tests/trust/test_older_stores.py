@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from helpers import CLI, client, process, python
-from ui_helpers import started
+from ui_helpers import free_port, started
 
 from gdexp.errors import StoreError
 from gdexp.tracking import migration
@@ -99,7 +99,7 @@ def test_an_older_file_is_copied_before_it_is_migrated(words: tuple[str, ...], o
     taken = older.with_name("mlflow.db.backup")
     taken.write_text("mine")
     if words == ("ui",):
-        with started(older.parents[1]) as server:
+        with started(older.parents[1], "--port", str(free_port())) as server:
             code, err = server.stop(signal.SIGINT)
         assert code == 0
     else:

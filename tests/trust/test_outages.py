@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import psycopg
 import pytest
-from helpers import PATIENCE, Ended, children, clean_environment, eventually, process
-from server_helpers import tracking_server
+from helpers import PATIENCE, Ended, clean_environment, eventually, process
+from server_helpers import Server, frozen, postmaster
 from tracking_helpers import client
 
 from gdexp.tracking.connect import connect
@@ -35,26 +31,34 @@ class Lasting(NamedTuple):
 
 
 @contextlib.contextmanager
-def lasting(uri: str, folder: Path) -> Iterator[Callable[[], Lasting]]:
-    """A run that lasts, once it is open in the store; a function that waits for its end."""
+def lasting(
+    uri: str, folder: Path, experiment: str | None = None
+) -> Iterator[Callable[[], Lasting]]:
+    """A run that lasts, once it is open in the store; a function that waits for its end.
+
+    Its stderr is the file ``err``.
+    """
     words = (str(SLOW_RUN), "0.01", f"iters={EPOCHS}", "lr=0.001", f"tracking.uri={uri}")
-    started = subprocess.Popen(
-        [sys.executable, *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=folder,
-        env=clean_environment(),
-    )
+    named = {"MLFLOW_EXPERIMENT_NAME": experiment} if experiment else {}
+    with (folder / "err").open("w") as stderr:
+        started = subprocess.Popen(
+            [sys.executable, *words],
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            cwd=folder,
+            env=clean_environment() | named,
+        )
 
     def ended() -> Lasting:
-        out, err = started.communicate(timeout=PATIENCE)
+        out, _ = started.communicate(timeout=PATIENCE)
+        err = (folder / "err").read_text()
         assert "Traceback" not in err
         return Lasting(started.returncode, err, float(out.split()[-1]))
 
     try:
-        store = connect({"uri": uri})
-        eventually(lambda: store.runs({"gdexp.process": None}))
+        store = connect({"uri": uri, "experiment": experiment})
+        eventually(lambda: store.runs({"gdexp.process": None}) or started.poll() is not None)
         yield ended
     finally:
         started.kill()
@@ -84,38 +88,17 @@ def assert_delivered(store: Store, first: int | None = 1) -> None:
     assert steps == list(range(first or steps[0], EPOCHS + 1))
 
 
-@pytest.fixture
-def frozen(postgres: Callable[[], str]) -> Iterator[tuple[str, Callable[[int], None]]]:
-    """A new PostgreSQL database, and what sends a signal to all of the server's processes."""
-    uri = postgres()
-    with psycopg.connect(uri) as connection:
-        row = connection.execute("SHOW data_directory").fetchone()
-    assert row is not None
-    server = int(Path(row[0], "postmaster.pid").read_text().split()[0])
-
-    def send(signum: int) -> None:
-        for pid in {server} | children(server):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signum)
-
-    yield uri, send
-    send(signal.SIGCONT)
-
-
 @pytest.mark.slow
 def test_a_postgresql_that_is_frozen_in_mid_run(
-    frozen: tuple[str, Callable[[int], None]], workdir: Path
+    postgres_store: Callable[[], str], workdir: Path
 ) -> None:
-    uri, send = frozen
-    store = connect({"uri": uri})
-    with lasting(uri, workdir) as end:
-        send(signal.SIGSTOP)
+    store = connect({"uri": (uri := postgres_store())})
+    with lasting(uri, workdir) as end, frozen(postmaster(uri)):
         run = end()
-    assert_spooled(run)
-    refused = sync(workdir)
-    assert refused.code == 2
-    assert "no answer within" in refused.err or "does not answer" in refused.err
-    send(signal.SIGCONT)
+        assert_spooled(run)
+        refused = sync(workdir)
+        assert refused.code == 2
+        assert "no answer within" in refused.err or "does not answer" in refused.err
     delivered = sync(workdir)
     assert (delivered.code, delivered.err) == (0, "delivered 1 run\n")
     assert_delivered(store)
@@ -123,21 +106,20 @@ def test_a_postgresql_that_is_frozen_in_mid_run(
 
 
 @pytest.mark.slow
-def test_a_tracking_server_that_is_frozen_in_mid_run(workdir: Path) -> None:
-    with tracking_server(workdir) as (port, server):
-        uri = f"http://127.0.0.1:{port}"
-        store = connect({"uri": uri})
-        with lasting(uri, workdir) as end:
-            os.killpg(server, signal.SIGSTOP)
-            time.sleep(8)  # the line comes while it is frozen; the process may deliver later
-            os.killpg(server, signal.SIGCONT)
-            run = end()
-        assert run.code == 0, run.err
-        assert run.err.count("the store cannot be written (no answer within") == 1
-        sync(workdir)
-        assert_delivered(store)
-        (found,) = store.runs()
-        assert found.tags["gdexp.run_key"] != found.run_id
+def test_a_tracking_server_that_is_frozen_in_mid_run(
+    workdir: Path, served: Server, experiment: str
+) -> None:
+    store = connect({"uri": served.uri, "experiment": experiment})
+    with lasting(served.uri, workdir, experiment) as end:
+        with frozen(served.group):  # it says so meanwhile, and may deliver later
+            eventually(lambda: "cannot be written" in (workdir / "err").read_text())
+        run = end()
+    assert run.code == 0, run.err
+    assert run.err.count("the store cannot be written (no answer within") == 1
+    sync(workdir)
+    assert_delivered(store)
+    (found,) = store.runs()
+    assert found.tags["gdexp.run_key"] != found.run_id
 
 
 @pytest.mark.slow
@@ -162,8 +144,8 @@ def test_a_sqlite_file_that_cannot_be_written_in_mid_run(harm: str, store: Path)
 
 
 @pytest.mark.slow
-def test_a_refused_database_says_so_at_once(frozen: tuple[str, object], workdir: Path) -> None:
-    uri, _ = frozen
+def test_a_refused_database_says_so_at_once(postgres: Callable[[], str], workdir: Path) -> None:
+    uri = postgres()
     (workdir / "mlflow.db").mkdir()
     for refused, words in {
         uri.replace("store", "none"): "does not exist",

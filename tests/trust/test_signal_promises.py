@@ -227,6 +227,7 @@ def test_a_signal_in_a_forked_process_is_not_counted_here() -> None:
 
 def test_a_worker_ends_with_the_code_of_the_signal_however_often_it_comes() -> None:
     child = waiting(
+        "from gdexp.descent import signals; signals.LAST = 0\n"
         "with in_worker():\n"
         "    try: print('waiting', flush=True); time.sleep(600)\n"
         "    finally:\n"

@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 from helpers import PATIENCE, clean_environment, eventually, python
 from left_helpers import FINISHED, KILLED, left_in, new_store
-from server_helpers import tracking_server
+from server_helpers import Server
 
 DRIVER = Path(__file__).with_name("_signalled.py")
 RECORDER = "gdexp.tracking.recorder"
@@ -62,13 +62,12 @@ def check(folder: Path, iters: int = 40) -> None:
 
 
 def signalled(
-    kind: str, signum: int, moments: list[int], source: Path, target: Path
+    kind: str, moments: list[tuple[int, int]], source: Path, target: Path
 ) -> list[tuple[int, int, int | None, list[list[int]]]]:
-    """The moment, exit code and number of lines of each process, and the moments of each line."""
+    """Signals at moments: of each process the moment, exit code, lines and moments of each line."""
     patches, words = COMMANDS[kind]
     plan = {
         "words": words,
-        "signum": signum,
         "moments": moments,
         "source": str(source),
         "target": str(target),
@@ -87,19 +86,19 @@ def signalled(
     return told
 
 
-def check_moments(kind: str, signum: int, count: int, empty: Path, target: Path) -> None:
-    """Signals before so many lines, drawn from the first and last time each is executed."""
+def check_moments(kind: str, signums: list[int], empty: Path, target: Path) -> None:
+    """Signals before as many lines, drawn from the first and last time each is executed."""
     target.mkdir()
-    ((_, code, _, lines),) = signalled(kind, signum, [0], empty, target)
+    ((_, code, _, lines),) = signalled(kind, [(0, 0)], empty, target)
     assert code == 0, (target / "0" / "err").read_text()
     assert {run.status for run in left_in(target / "0")} == {"FINISHED"}
     moments = sorted({moment for line in lines for moment in line if moment > START})
-    chosen = random.Random(f"{kind} {signum}").sample(moments, count)
-    for moment, code, reached, _ in signalled(kind, signum, sorted(chosen), empty, target):
+    chosen = dict(zip(random.Random(kind).sample(moments, len(signums)), signums, strict=True))
+    for moment, code, reached, _ in signalled(kind, [*chosen.items()], empty, target):
         if reached is not None and reached < moment:  # it had less to do than the first
             continue
         err = (target / str(moment) / "err").read_text()
-        assert code == 128 + signum, f"{moment}: {err}"
+        assert code == 128 + chosen[moment], f"{moment}: {err}"
         assert "Traceback" not in err, moment
         assert "Exception ignored" not in err, moment
         check(target / str(moment))
@@ -107,31 +106,41 @@ def check_moments(kind: str, signum: int, count: int, empty: Path, target: Path)
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("kind", "signum", "count"),
-    [
-        ("short", signal.SIGINT, 4),
-        ("lasting", signal.SIGINT, 8),
-        ("checkpoints", signal.SIGINT, 5),
-        ("vectorized", signal.SIGINT, 6),
-        ("one by one", signal.SIGINT, 4),
-        ("lasting", signal.SIGTERM, 3),
-        ("lasting", signal.SIGHUP, 3),
-    ],
+    ("kind", "signums"),
+    {
+        "short": [signal.SIGINT] * 2,
+        "lasting": [signal.SIGINT] * 4 + [signal.SIGTERM, signal.SIGHUP] * 2,
+        "checkpoints": [signal.SIGINT] * 3,
+        "vectorized": [signal.SIGINT] * 3,
+        "one by one": [signal.SIGINT] * 2,
+    }.items(),
+    ids=COMMANDS,
 )
-def test_a_signal_at_any_line(
-    kind: str, signum: signal.Signals, count: int, empty: Path, tmp_path: Path
-) -> None:
-    check_moments(kind, signum, count, empty, tmp_path / "all")
+def test_a_signal_at_any_line(kind: str, signums: list[int], empty: Path, tmp_path: Path) -> None:
+    check_moments(kind, signums, empty, tmp_path / "all")
 
 
 LONG = ("iters=50000000", "lr=1e-9", "print_every=1000")
 
 
+# The command line, which waits for the store as long after a signal as without one.
+UNHURRIED = """
+import sys
+from gdexp.__main__ import main
+from gdexp.tracking import database, patience
+database.HURRY = patience.HURRY = 600
+sys.argv[0] = "gdexp"
+main()
+"""
+
+
 @contextlib.contextmanager
-def running(folder: Path, *words: str, **env: str) -> Iterator[subprocess.Popen[str]]:
+def running(
+    folder: Path, *words: str, command: tuple[str, str] = ("-m", "gdexp"), **env: str
+) -> Iterator[subprocess.Popen[str]]:
     """A command as a process of its own, dead at the end."""
     started = subprocess.Popen(
-        [sys.executable, "-m", "gdexp", *words],
+        [sys.executable, *command, *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -153,17 +162,17 @@ def drained(started: subprocess.Popen[str]) -> None:
 
 
 def ended_by_two(started: subprocess.Popen[str]) -> None:
-    """A first Ctrl-C leaves it waiting, a second one ends it."""
+    """A first Ctrl-C leaves an unhurried command waiting, a second one ends it."""
     started.send_signal(signal.SIGINT)
     with pytest.raises(subprocess.TimeoutExpired):
-        started.wait(timeout=1)  # the first one waits for the write
+        started.wait(timeout=1)
     started.send_signal(signal.SIGINT)
-    assert started.wait(timeout=20) == 130  # the lock and the server keep it for a minute
+    assert started.wait(timeout=PATIENCE) == 130
 
 
 @pytest.mark.slow
 def test_a_second_ctrl_c_does_not_wait_for_a_locked_store(store: Path) -> None:
-    with running(store, *LONG) as started:
+    with running(store, *LONG, command=("-c", UNHURRIED)) as started:
         drained(started)
         with contextlib.closing(sqlite3.connect(store / "outputs" / "mlflow.db")) as other:
             other.execute("PRAGMA busy_timeout = 60000")
@@ -225,37 +234,35 @@ def forgetful_proxy(port: int) -> Iterator[tuple[int, threading.Event]]:
 
 
 @pytest.mark.slow
-def test_a_second_ctrl_c_does_not_wait_for_postgresql(workdir: Path, postgres: Any) -> None:
-    uri = postgres()
+def test_a_second_ctrl_c_does_not_wait_for_postgresql(workdir: Path, postgres_store: Any) -> None:
+    uri = postgres_store()
     port = int(uri.rpartition(":")[2].partition("/")[0])
     with forgetful_proxy(port) as (near, hung):
         words = (*LONG, f"tracking.uri={uri.replace(str(port), str(near))}")
-        with running(workdir, *words) as started:
+        with running(workdir, *words, command=("-c", UNHURRIED)) as started:
             drained(started)
             hung.set()
             ended_by_two(started)
 
 
 @pytest.mark.slow
-def test_a_second_ctrl_c_does_not_wait_for_a_server(workdir: Path) -> None:
-    with contextlib.ExitStack() as stack:
-        port, _ = stack.enter_context(tracking_server(workdir))
-        near, hung = stack.enter_context(forgetful_proxy(port))
+def test_a_second_ctrl_c_does_not_wait_for_a_server(workdir: Path, served: Server) -> None:
+    with forgetful_proxy(served.port) as (near, hung):
         words = (*LONG, f"tracking.uri=http://127.0.0.1:{near}")
-        started = stack.enter_context(running(workdir, *words))
-        drained(started)
-        hung.set()
-        ended_by_two(started)
+        with running(workdir, *words, command=("-c", UNHURRIED)) as started:
+            drained(started)
+            hung.set()
+            ended_by_two(started)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_a_run_in_postgresql_is_killed_with_its_epochs(
-    signum: signal.Signals, workdir: Path, postgres: Any
+    signum: signal.Signals, workdir: Path, postgres_store: Any
 ) -> None:
     from gdexp.tracking.connect import connect
 
-    uri = postgres()
+    uri = postgres_store()
     with running(workdir, *LONG, f"tracking.uri={uri}") as started:
         drained(started)
         store = connect({"uri": uri})
@@ -278,7 +285,7 @@ def test_a_process_is_signalled_at_random_times(empty: Path) -> None:
         "time.sleep(float(sys.argv[1])); p.send_signal(signal.SIGINT)\n"
         "err = p.communicate()[1]; print(p.returncode, 'Traceback' in err)"
     )
-    for _ in range(6):
+    for _ in range(4):
         ended = python("-c", script, str(chance.uniform(0.3, 2)), cwd=empty)
         assert ended.out in ("130 False\n", "0 False\n"), ended.err
         check(empty)

@@ -54,14 +54,14 @@ def _no_passwords_yet(environment: None, monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.fixture(scope="module")
 def server(
-    postgres: Callable[[], str], tmp_path_factory: pytest.TempPathFactory
+    postgres_store: Callable[[], str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[str, Path, int]]:
     """The address of the server, the file of its log, and its terminal session."""
     pytest.importorskip("flask_wtf")  # of mlflow[auth]
     folder, port = tmp_path_factory.mktemp("server"), free_port()
     environment = clean_environment() | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "MLFLOW_BACKEND_STORE_URI": postgres().replace("gdexp@", "gdexp:Yk5rP9sL@"),
+        "MLFLOW_BACKEND_STORE_URI": postgres_store().replace("gdexp@", "gdexp:Yk5rP9sL@"),
         "MLFLOW_AUTH_ADMIN_PASSWORD": ADMIN,
         "MLFLOW_PORT": str(port),
     }

@@ -1,4 +1,4 @@
-"""The jobs of a sweep: the axes typed × the grid of the group ``sweep`` × the seeds.
+"""The jobs of a sweep: the axes typed × the points or the grid of the group ``sweep`` × the seeds.
 
 Overrides are kept as text, as typed on the command line. An axis is a list of alternatives, an
 alternative a tuple of overrides, and a job takes one alternative of each axis. A user's option that
@@ -16,13 +16,16 @@ from hydra.core.config_loader import ConfigLoader
 
 from gdexp.config import schema
 from gdexp.errors import ConfigError
-from gdexp.sweep.grids.axis import Axis, Overrides, check_axis, typed_axes
+from gdexp.sweep.grids.axis import Axis, Overrides, axis_of, check_axis, run_overrides
 from gdexp.sweep.grids.ranges import checked
+from gdexp.sweep.grids.sampling import drawn_axes, interval
 from gdexp.sweep.grids.values import grid_axes
+
+VAST = 10**100  # runs
 
 
 def axes(sweep: Mapping[str, Any], option: str) -> list[list[Overrides]]:
-    """The axes of the group ``sweep`` itself: none for ``sweep=grid``, one for each other option.
+    """The axes of the group ``sweep`` itself: one for each option that takes no axes typed.
 
     Raises:
         ConfigError: a setting is invalid, or there are more alternatives than sweep.max_runs.
@@ -65,7 +68,10 @@ def jobs(
     """
     settings = checked(sweep, option)
     limit, repeat = settings["max_runs"], settings["repeat"]
-    all_axes = typed_axes(typed, loader, limit) + grid_axes(settings, option)
+    overrides = run_overrides(typed, loader)
+    all_axes = [axis_of(o, text) for o, text in overrides if not o.is_interval_sweep()]
+    intervals = [interval(o, text) for o, text in overrides if o.is_interval_sweep()]
+    all_axes += drawn_axes(intervals, settings, option) + grid_axes(settings, option)
     if repeat > 1:
         if seed is None:
             raise ConfigError(
@@ -98,7 +104,14 @@ def _check_keys(axes: Sequence[Axis]) -> None:
 
 
 def _check_size(axes: Sequence[Axis], limit: int) -> None:
+    """Refuse a sweep of too many runs, which are counted without listing them."""
     size = math.prod(axis.size for axis in axes)
+    if size >= VAST:  # its digits would fill the screen
+        power = math.floor(math.log10(size))
+        raise ConfigError(
+            f"the sweep has more than 10^{power} runs, and sweep.max_runs={limit}. "
+            "Type fewer values."
+        )
     if size > limit:
         raise ConfigError(
             f"the sweep has {size} runs, and sweep.max_runs={limit}. "

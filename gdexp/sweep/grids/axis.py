@@ -10,7 +10,7 @@ from fractions import Fraction
 from typing import Any, NamedTuple, TypeAlias
 
 from hydra.core.config_loader import ConfigLoader
-from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
+from hydra.core.override_parser.types import Override, RangeSweep
 
 from gdexp.config.overrides import parse
 from gdexp.errors import ConfigError
@@ -26,8 +26,9 @@ class Axis(NamedTuple):
 
     Attributes:
         keys: the names of the settings.
-        size: the number of alternatives.
-        alternatives: the overrides of each, a one-shot iterable; empty if there are too many.
+        size: the number of alternatives; of drawn points, the most there can be.
+        alternatives: the overrides of each, a one-shot iterable, so that nothing is listed before
+            the jobs are counted.
         origin: the override that varies the settings.
         is_sweep: False if the override sets a single value.
     """
@@ -54,32 +55,24 @@ def check_axis(key: str, origin: str) -> None:
         )
 
 
-def listed(axis: Axis, limit: int) -> Axis:
-    """The axis with its alternatives as a list, or without them if its size exceeds limit."""
-    if axis.size > limit:
-        return axis._replace(alternatives=())
-    alternatives = list(axis.alternatives)
-    return axis._replace(size=len(alternatives), alternatives=alternatives)
-
-
-def typed_axes(typed: Sequence[str], loader: ConfigLoader | None, limit: int) -> list[Axis]:
-    """The overrides of a command line as axes, in the order and wording of Hydra's basic sweeper.
+def run_overrides(typed: Sequence[str], loader: ConfigLoader | None) -> list[tuple[Override, str]]:
+    """The overrides of a command line, parsed and as typed; of each key the last.
 
     Overrides of the group ``sweep`` itself are left out: they do not describe a run.
 
     Raises:
-        ConfigError: an override cannot be parsed, has no values, or is a continuous range.
+        ConfigError: an override cannot be parsed, or has no value.
     """
-    axes: dict[str, Axis] = {}
+    overrides: dict[str, tuple[Override, str]] = {}
     for text in typed:
         if EMPTY.fullmatch(text):
             raise _no_values(text)
         override = parse(text, loader)
         if str(override.key_or_group).partition(".")[0] != "sweep":
-            axes[override.get_key_element()] = _axis(override, text, limit)
+            overrides[override.get_key_element()] = override, text
         elif override.is_sweep_override():
             check_axis(str(override.key_or_group), text)
-    return list(axes.values())
+    return list(overrides.values())
 
 
 def _no_values(text: str) -> ConfigError:
@@ -87,32 +80,41 @@ def _no_values(text: str) -> ConfigError:
     return ConfigError(f"{text} gives {key} no value. Type {key}=A or {key}=A,B to run each.")
 
 
-def _axis(override: Override, text: str, limit: int) -> Axis:
+def axis_of(override: Override, text: str) -> Axis:
+    """An override as an axis, in the order and wording of Hydra's basic sweeper.
+
+    Args:
+        override: any but a continuous range.
+        text: the override as typed.
+
+    Raises:
+        ConfigError: it has no values, or never ends.
+    """
     key = override.get_key_element()
     keys = (key.lstrip("+~"),)
     if not override.is_sweep_override():
         word = _unescaped(override.get_value_element_as_str())
         return Axis(keys, 1, [(f"{key}={word}",)], text, is_sweep=False)
     value = override.value()
-    if isinstance(value, IntervalSweep):
-        raise ConfigError(
-            f"{text} is a continuous range. Type sweep=linear sweep.key={keys[0]} "
-            f"sweep.low={value.start} sweep.high={value.end} sweep.num=5."
-        )
+    words: Iterable[str]
     if isinstance(value, RangeSweep):
         bounds = _as_typed(value, keys[0], text)
-        size, numbers = _range(bounds, keys[0], text)
-        if bounds is not value and size <= limit:
-            numbers = reversed(list(numbers))
-        if value.shuffle and size <= limit:
-            numbers = iter(random.sample(list(numbers), size))
-        axis = Axis(keys, size, ((f"{key}={number}",) for number in numbers), text)
+        size, words = _range(bounds, keys[0], text)
+        words = _ordered(words, is_reversed=bounds is not value, is_shuffled=value.shuffle)
     else:
-        words = ((f"{key}={_unescaped(word)}",) for word in override.sweep_string_iterator())
-        axis = listed(Axis(keys, 0, words, text), limit)
-    if axis.size == 0:
+        words = [_unescaped(word) for word in override.sweep_string_iterator()]
+        size = len(words)
+    if size == 0:
         raise _no_values(text)
-    return axis
+    return Axis(keys, size, ((f"{key}={word}",) for word in words), text)
+
+
+def _ordered(words: Iterable[str], *, is_reversed: bool, is_shuffled: bool) -> Iterator[str]:
+    """The values of a range in another order; nothing is listed before the first is asked for."""
+    if is_reversed or is_shuffled:
+        values = list(words)[:: -1 if is_reversed else 1]
+        words = random.sample(values, len(values)) if is_shuffled else values
+    yield from words
 
 
 def _as_typed(value: RangeSweep, key: str, text: str) -> RangeSweep:

@@ -27,15 +27,28 @@ LINEAR: dict[str, Any] = {
     "low": Annotated[float, "sweep.low=0.001"],
     "high": Annotated[float, "sweep.high=0.1"],
     "num": Annotated[int, Ge(1), "sweep.num=5"],
+    "whole": Annotated[bool, "sweep.whole=true"],
 }
 LOG: dict[str, Any] = LINEAR | {
     "low": Annotated[float, Gt(0), "sweep.low=0.001"],
     "high": Annotated[float, Gt(0), "sweep.high=0.1"],
 }
-WHOLE: dict[str, Any] = {"whole": Annotated[bool, "sweep.whole=true"]}
 ZIP: dict[str, Any] = {"lists": Annotated[Any, "'sweep.lists={lr:[0.1,0.01],iters:[10,100]}'"]}
 CSV: dict[str, Any] = {"path": Annotated[str, "sweep.path=jobs.csv"]}
-NEEDED = {"grid": dict[str, Any](), "log": LOG, "linear": LINEAR, "zip": ZIP, "csv": CSV}
+DRAWN: dict[str, Any] = {
+    "num": Annotated[int, Ge(1), "sweep.num=50"],
+    "seed": Annotated[int, Ge(0), "sweep.seed=0"],
+}
+KINDS: dict[str, dict[str, Any]] = {
+    "grid": {},
+    "log": LOG,
+    "linear": LINEAR,
+    "zip": ZIP,
+    "csv": CSV,
+    "random": DRAWN,
+    "sobol": DRAWN,
+}
+OPTIONAL = {"whole": False, "seed": 0}  # all other settings of a kind must be given
 WHOLE_NUMBERS = {k for k, hint in schema.HINTS.items() if get_args(hint)[0] in (int, int | None)}
 
 
@@ -54,37 +67,39 @@ def checked(sweep: Mapping[str, Any], option: str) -> dict[str, Any]:
     """
     node: Any = OmegaConf.to_container(sweep, resolve=True) if OmegaConf.is_config(sweep) else sweep
     settings: dict[str, Any] = {"_kind_": option, "repeat": 1, "max_runs": 1_000_000} | node
-    if (kind := str(settings["_kind_"])) not in NEEDED:
+    if (kind := str(settings["_kind_"])) not in KINDS:
         raise ConfigError(
-            f"sweep={option}: the option is none of {', '.join(NEEDED)} and must include one of "
-            f"them, as in defaults: [log].{did_you_mean(kind, NEEDED, prefix='sweep=')}"
+            f"sweep={option}: the option is none of {', '.join(KINDS)} and must include one of "
+            f"them, as in defaults: [log].{did_you_mean(kind, KINDS, prefix='sweep=')}"
         )
-    needed = NEEDED[kind]
-    hints = COMMON | needed | (WHOLE if "num" in needed else {})
+    own = KINDS[kind]
+    settings = {name: OPTIONAL[name] for name in own if name in OPTIONAL} | settings
+    hints = COMMON | own
     for name in settings:
         if name not in hints and not str(name).startswith("_"):
             raise ConfigError(
                 f"sweep.{name}: sweep={option} has no setting {name!r}. It has: "
                 f"{', '.join(hints)}.{did_you_mean(str(name), hints, prefix='sweep.')}"
             )
+    needed = [name for name in own if name not in OPTIONAL]
     if missing := [name for name in needed if settings.get(name) in (None, "???")]:
         raise ConfigError(
             f"sweep={option} needs {' and '.join(f'sweep.{name}' for name in missing)}. "
-            f"Type for example {' '.join(_example(needed[name]) for name in missing)}."
+            f"Type for example {' '.join(_example(own[name]) for name in missing)}."
         )
     for name, hint in hints.items():
         if name in settings:
             schema.check(f"sweep.{name}", settings[name], hint, _example(hint))
-    if "num" in needed:
+    if "low" in own:
         _check_ends(settings)
-    elif "lists" in needed:
+    elif "lists" in own:
         _check_lists(settings["lists"])
     return settings
 
 
 def is_whole(sweep: Mapping[str, Any]) -> bool:
     """Whether a log or linear grid consists of whole numbers."""
-    return bool(sweep.get("whole")) or sweep["key"] in WHOLE_NUMBERS
+    return bool(sweep["whole"]) or sweep["key"] in WHOLE_NUMBERS
 
 
 def _example(hint: Any) -> str:

@@ -18,7 +18,7 @@ from gdexp.config.overrides import STRINGS, parse, readable
 from gdexp.config.passwords import of_words
 from gdexp.config.paths import absolute
 from gdexp.errors import ConfigError, did_you_mean
-from gdexp.sweep.grids.axis import Axis, Overrides, listed
+from gdexp.sweep.grids.axis import Axis
 from gdexp.sweep.grids.ranges import is_whole, n_values
 
 DIGITS = 12  # significant digits: 0.01 instead of 0.010000000000000002
@@ -30,8 +30,11 @@ ONE_VALUE = re.compile(r"[\w.+-]+", re.ASCII)
 def grid_axes(sweep: Mapping[str, Any], option: str) -> list[Axis]:
     """The axis of a grid whose settings have been checked; none for ``sweep=grid``.
 
+    Its alternatives raise ConfigError if rounding makes two values equal, or a line of the CSV file
+    is invalid.
+
     Raises:
-        ConfigError: rounding makes two values equal, or the CSV file is invalid.
+        ConfigError: the CSV file cannot be read, or has no jobs.
     """
     keys: tuple[str, ...]
     rows: Iterable[Sequence[str]]
@@ -39,20 +42,21 @@ def grid_axes(sweep: Mapping[str, Any], option: str) -> list[Axis]:
         case "log" | "linear":
             key = sweep["key"]
             spaced = ((f"{key}={value}",) for value in _spaced(sweep))
-            axis = Axis((key,), sweep["num"], spaced, f"sweep={option}")
-            return [listed(axis, sweep["max_runs"])]
+            return [Axis((key,), _count(sweep), spaced, f"sweep={option}")]
         case "zip":
             keys = tuple(map(str, sweep["lists"]))
+            size = min(map(len, sweep["lists"].values()))
             rows = zip(*(map(typed, values) for values in sweep["lists"].values()), strict=True)
         case "csv":
             path = absolute(sweep["path"])
-            keys, rows = _jobs(_lines(path), path.name)
+            keys, size = _head(path)
+            rows = _jobs(path, keys)
         case _:
             return []
-    alternatives: list[Overrides] = [
+    alternatives = (
         of_words(f"{key}={value}" for key, value in zip(keys, row, strict=True)) for row in rows
-    ]
-    return [Axis(keys, len(alternatives), alternatives, f"sweep={option}")]
+    )
+    return [Axis(keys, size, alternatives, f"sweep={option}")]
 
 
 def typed(value: Any) -> str:
@@ -70,6 +74,12 @@ def typed(value: Any) -> str:
     return schema.shown(value)
 
 
+def _count(sweep: Mapping[str, Any]) -> int:
+    """The number of values of a log or linear grid, which are not listed for that."""
+    is_exact = not is_whole(sweep) or sweep["num"] > sweep["max_runs"]
+    return int(sweep["num"]) if is_exact else sum(1 for _ in _spaced(sweep))
+
+
 def _spaced(sweep: Mapping[str, Any]) -> Iterator[str]:
     r"""The values of a log or linear grid.
 
@@ -80,15 +90,19 @@ def _spaced(sweep: Mapping[str, Any]) -> Iterator[str]:
     is_log = sweep["_kind_"] == "log"
     between = _geometric(low, high, last) if is_log else _arithmetic(low, high, last)
     if is_whole(sweep):
-        values = list(dict.fromkeys([low, *map(round, between), high]))
-    else:
-        values = [low, *(_rounded(value, low, high) for value in between), high][: last + 1]
-        if any(a >= b for a, b in itertools.pairwise(values)):
+        whole = itertools.chain([low], map(round, between), [high])
+        yield from (repr(value) for value, _ in itertools.groupby(whole))
+        return
+    yield repr(low)
+    inner = (_rounded(value, low, high) for value in between)
+    values = itertools.chain([low], inner, [high] if last else [])
+    for before, value in itertools.pairwise(values):
+        if before >= value:
             raise ConfigError(
                 f"sweep.num: {last + 1} values from {low} to {high} are not all different. "
                 "Type fewer, or ends further apart."
             )
-    yield from map(repr, values)
+        yield repr(value)
 
 
 def _geometric(low: float, high: float, last: int) -> Iterator[float]:
@@ -108,7 +122,7 @@ def _rounded(value: float | Fraction, low: float, high: float) -> float:
     return round(rounded) if is_int else float(rounded)
 
 
-def _lines(path: Path) -> list[tuple[int, list[str]]]:
+def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     """The numbered lines of a CSV file, without blank ones.
 
     Raises:
@@ -123,35 +137,45 @@ def _lines(path: Path) -> list[tuple[int, list[str]]]:
         with path.open(newline="", encoding="utf-8-sig") as file:
             lines = csv.reader(file, strict=True)
             stripped = ((lines.line_num, [cell.strip() for cell in line]) for line in lines)
-            return [(number, cells) for number, cells in stripped if any(cells)]
+            yield from ((number, cells) for number, cells in stripped if any(cells))
     except (OSError, ValueError, csv.Error) as error:
         raise ConfigError(f"sweep.path: {path} cannot be read as a CSV file ({error}).") from error
 
 
-def _jobs(
-    lines: Sequence[tuple[int, list[str]]], name: str
-) -> tuple[tuple[str, ...], list[list[str]]]:
-    """The settings named by the first line, and their values in each other line.
+def _head(path: Path) -> tuple[tuple[str, ...], int]:
+    """The settings named by the first line of a CSV file, and the number of other lines.
 
     Raises:
-        ConfigError: a setting is malformed or named twice, or a line lacks a value or has too many.
+        ConfigError: the file cannot be read, has no other lines, or a setting is malformed or named
+            twice.
     """
-    if len(lines) < 2:
+    lines = _lines(path)
+    first, keys = next(lines, (1, []))
+    count = sum(1 for _ in lines)
+    if not count:
         raise ConfigError(
-            f"sweep.path: {name} has no jobs. Its first line names settings, as in lr,iters, and "
-            "each further line gives their values, as in 0.01,20."
+            f"sweep.path: {path.name} has no jobs. Its first line names settings, as in lr,iters, "
+            "and each further line gives their values, as in 0.01,20."
         )
-    (_, keys), *others = lines
     for key in keys:
         if not NAME.fullmatch(key):
             raise ConfigError(
-                f"sweep.path: {name}, line {lines[0][0]}: there is no setting {key!r}. "
+                f"sweep.path: {path.name}, line {first}: there is no setting {key!r}. "
                 "python -m gdexp --help lists every setting."
             )
         if keys.count(key) > 1:
-            raise ConfigError(f"sweep.path: {name} names {key} twice. Leave one of them out.")
-    for number, cells in others:
-        where = f"sweep.path: {name}, line {number}"
+            raise ConfigError(f"sweep.path: {path.name} names {key} twice. Leave one of them out.")
+    return tuple(keys), count
+
+
+def _jobs(path: Path, keys: Sequence[str]) -> Iterator[list[str]]:
+    """The values of these settings in each line of a CSV file but the first.
+
+    Raises:
+        ConfigError: a line lacks a value or has too many.
+    """
+    for number, cells in itertools.islice(_lines(path), 1, None):
+        where = f"sweep.path: {path.name}, line {number}"
         if len(cells) != len(keys):
             raise ConfigError(
                 f"{where}: {n_values(len(cells))} for the settings {', '.join(keys)}. "
@@ -161,7 +185,7 @@ def _jobs(
             if key in STRINGS or not ONE_VALUE.fullmatch(cell):
                 cells[i] = readable(f"{key}={cell}").removeprefix(f"{key}=")
                 _check_cell(key, cells[i], where)
-    return tuple(keys), [cells for _, cells in others]
+        yield cells
 
 
 def _check_cell(key: str, cell: str, where: str) -> None:

@@ -109,6 +109,8 @@ class _Descent:
         self.waiting: dict[int, list[int]] = defaultdict(list)  # runs not ended, by curve
         for run, end in enumerate(stack.ends):
             self.waiting[end.curve].append(run)
+        for waiting in self.waiting.values():
+            waiting.sort(key=lambda run: stack.ends[run].iters)
 
     def compute(self, kind: type[Kernel], live: NDArray[np.intp]) -> Iterator[int]:
         """Descend some curves; yields the number of their epochs that need no more computing."""

@@ -13,15 +13,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from gdexp.descent import signals
-from gdexp.tracking.environment import ignores, process_stat
+from gdexp.tracking.environment import command_line, ignores, process_stat
 
-PATIENCE = 2.0  # seconds in which they may record the end of their runs
+PATIENCE = 60.0  # seconds in which they may record the end of their runs
 PAUSE = 0.02
 
 
 @contextmanager
 def ended() -> Iterator[None]:
-    """Pass a signal on to the processes started in this block; at the end, kill what is left."""
+    """Pass a signal on to the processes started in this block; at the end, kill what is left.
+
+    What tracks the resources of Python's own pools is left: it removes them, and ends by itself.
+    """
     before = _descendants()
     started: dict[int, str] = {}
 
@@ -35,12 +38,16 @@ def ended() -> Iterator[None]:
         finally:
             with signals.shielded():
                 for pid in _alive(started and started | _new(before)):
-                    with suppress(OSError):
-                        os.kill(pid, signal.SIGKILL)
+                    if "resource_tracker" not in command_line(pid):
+                        with suppress(OSError):
+                            os.kill(pid, signal.SIGKILL)
 
 
 def _interrupt(started: dict[int, str]) -> None:
-    """Interrupt the processes that have no children, the workers, and wait for them."""
+    """Interrupt the processes that have no children, the workers, and wait for them.
+
+    One that ignores the signal from then on has recorded its end: see ``signals.in_worker``.
+    """
     parents = {stat.parent for pid in started if (stat := process_stat(pid)) is not None}
     workers = {
         pid: start
@@ -51,7 +58,9 @@ def _interrupt(started: dict[int, str]) -> None:
         with suppress(OSError):
             os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + PATIENCE
-    while _alive(workers) and time.monotonic() < deadline:
+    while time.monotonic() < deadline:
+        if all(ignores(pid, signal.SIGTERM) for pid in _alive(workers)):
+            return
         time.sleep(PAUSE)
 
 
