@@ -116,9 +116,10 @@ def test_one_task_computes_a_shard(
     install(tmp_path, monkeypatch)
     (workdir / "work").mkdir()
     monkeypatch.chdir(workdir / "work")
+    several = " For more tasks at once, set hydra.launcher.array_parallelism."
     assert refused(cli, *SWEEP, f"hydra/launcher={launcher}", f"hydra.launcher.{key}=2") == (
-        f"hydra.launcher.{key}=2: one task computes a shard, so it must be 1. Set the number of "
-        "tasks at once with hydra.launcher.array_parallelism."
+        f"hydra.launcher.{key}=2: one task computes a shard, so it must be 1."
+        f"{several if launcher == 'submitit_slurm' else ''}"
     )
 
 

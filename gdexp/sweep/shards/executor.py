@@ -52,9 +52,10 @@ def check(launcher: Any, folder: str) -> None:
         _check_slurm()
     for key in ("nodes", "tasks_per_node"):
         if launcher.get(key) not in (None, 1):
+            several = " For more tasks at once, set hydra.launcher.array_parallelism."
             raise ConfigError(
                 f"hydra.launcher.{key}={launcher[key]}: one task computes a shard, so it must be "
-                "1. Set the number of tasks at once with hydra.launcher.array_parallelism."
+                f"1.{several if name == 'slurm' else ''}"
             )
     if name == "local" and launcher.timeout_min < 1:  # for Slurm, 0 is no limit
         raise ConfigError(
