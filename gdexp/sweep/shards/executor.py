@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -154,6 +155,29 @@ def submit(launcher: Any, shards: Sequence[Any]) -> list[Any]:
 def cancelling(tasks: Sequence[Any]) -> list[str]:
     """The command that cancels tasks of Slurm: one id stands for a whole array."""
     return ["scancel", *dict.fromkeys(str(task.job_id).partition("_")[0] for task in tasks)]
+
+
+def gone(tasks: Sequence[Any]) -> set[str]:
+    """The ids of the tasks of Slurm that have left its queue, if its accounting knows nothing.
+
+    A cluster without accounting never says that a task was killed.
+    """
+    unknown = [str(task.job_id) for task in tasks if task.state == "UNKNOWN"]
+    if not unknown:
+        return set()
+    jobs = ",".join(dict.fromkeys(each.partition("_")[0] for each in unknown))
+    try:
+        answer = subprocess.run(
+            ["squeue", "--noheader", "--array", "--format=%i", f"--jobs={jobs}"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return set()
+    if answer.returncode and "Invalid job id" not in answer.stderr:  # it has forgotten them
+        return set()
+    return set(unknown) - set(answer.stdout.split())
 
 
 def reason(task: Any) -> str:
