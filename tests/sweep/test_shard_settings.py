@@ -116,9 +116,10 @@ def test_one_task_computes_a_shard(
     install(tmp_path, monkeypatch)
     (workdir / "work").mkdir()
     monkeypatch.chdir(workdir / "work")
+    several = " For more tasks at once, set hydra.launcher.array_parallelism."
     assert refused(cli, *SWEEP, f"hydra/launcher={launcher}", f"hydra.launcher.{key}=2") == (
-        f"hydra.launcher.{key}=2: one task computes a shard, so it must be 1. Set the number of "
-        "tasks at once with hydra.launcher.array_parallelism."
+        f"hydra.launcher.{key}=2: one task computes a shard, so it must be 1."
+        f"{several if launcher == 'submitit_slurm' else ''}"
     )
 
 
@@ -186,3 +187,34 @@ def test_tasks_that_slurm_refuses(
         "gdexp: hydra/launcher=submitit_slurm: the tasks cannot be submitted: sbatch: error: "
         "invalid partition specified: long."
     )
+
+
+class Queued:
+    def __init__(self, job_id: str, state: str = "UNKNOWN") -> None:
+        self.job_id, self.state = job_id, state
+
+
+@pytest.mark.parametrize(
+    ("squeue", "gone"),
+    [
+        ("echo 77_1; echo 77_2", {"77_0", "78"}),
+        (
+            "echo slurm_load_jobs error: Invalid job id specified >&2; exit 1",
+            {"77_0", "77_1", "78"},
+        ),
+        ("echo slurm_load_jobs error: Unable to contact slurm controller >&2; exit 1", set()),
+        (None, set()),
+    ],
+)
+def test_where_slurm_has_no_accounting_its_queue_tells_which_tasks_have_ended(
+    squeue: str | None, gone: set[str], workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", f"{workdir}{os.pathsep}{os.environ['PATH']}")
+    tasks = [Queued("77_0"), Queued("77_1"), Queued("78"), Queued("77_3", "RUNNING")]
+    if squeue is not None:
+        (workdir / "squeue").write_text(f"#!/bin/sh\necho $* > asked\n{squeue}\n")
+        (workdir / "squeue").chmod(0o755)
+    assert executor.gone(tasks) == gone
+    assert executor.gone(tasks[3:]) == set()
+    if squeue is not None:
+        assert "--jobs=77,78" in (workdir / "asked").read_text()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -52,9 +53,10 @@ def check(launcher: Any, folder: str) -> None:
         _check_slurm()
     for key in ("nodes", "tasks_per_node"):
         if launcher.get(key) not in (None, 1):
+            several = " For more tasks at once, set hydra.launcher.array_parallelism."
             raise ConfigError(
                 f"hydra.launcher.{key}={launcher[key]}: one task computes a shard, so it must be "
-                "1. Set the number of tasks at once with hydra.launcher.array_parallelism."
+                f"1.{several if name == 'slurm' else ''}"
             )
     if name == "local" and launcher.timeout_min < 1:  # for Slurm, 0 is no limit
         raise ConfigError(
@@ -153,6 +155,29 @@ def submit(launcher: Any, shards: Sequence[Any]) -> list[Any]:
 def cancelling(tasks: Sequence[Any]) -> list[str]:
     """The command that cancels tasks of Slurm: one id stands for a whole array."""
     return ["scancel", *dict.fromkeys(str(task.job_id).partition("_")[0] for task in tasks)]
+
+
+def gone(tasks: Sequence[Any]) -> set[str]:
+    """The ids of the tasks of Slurm that have left its queue, if its accounting knows nothing.
+
+    A cluster without accounting never says that a task was killed.
+    """
+    unknown = [str(task.job_id) for task in tasks if task.state == "UNKNOWN"]
+    if not unknown:
+        return set()
+    jobs = ",".join(dict.fromkeys(each.partition("_")[0] for each in unknown))
+    try:
+        answer = subprocess.run(
+            ["squeue", "--noheader", "--array", "--format=%i", f"--jobs={jobs}"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return set()
+    if answer.returncode and "Invalid job id" not in answer.stderr:  # it has forgotten them
+        return set()
+    return set(unknown) - set(answer.stdout.split())
 
 
 def reason(task: Any) -> str:

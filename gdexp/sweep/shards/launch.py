@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from gdexp.tracking.store import Store
 
 PAUSE, CLUSTER_PAUSE = 0.1, 1.0  # seconds between two looks at the tasks
+QUEUE = 60.0  # seconds between two looks at the queue of Slurm
 GO_ON = (
     "the tasks go on; to cancel them: {}. Later, python -m gdexp sync records what they have "
     "computed, and sweep.resume=last runs the rest"
@@ -189,9 +190,13 @@ class ShardedLaunch(Launch):
 
     def _wait(self, tasks: Sequence[Any], incoming: Incoming, jobs: Mapping[int, Job]) -> None:
         """Collect what the tasks bring until all have ended, or a failed run stops the sweep."""
-        running = list(tasks)
+        running, asked = list(tasks), time.monotonic()
         while running:
             running = [task for task in running if not task.done()]
+            if not self._is_local and time.monotonic() > asked + QUEUE:
+                left = executor.gone(running)
+                running = [task for task in running if str(task.job_id) not in left]
+                asked = time.monotonic()
             self._collect(incoming, jobs)
             if self._is_stopped:
                 return
