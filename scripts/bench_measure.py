@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import re
+import resource
 import shutil
 import statistics
 import subprocess
@@ -113,6 +114,13 @@ class Bench:
     def seconds(self, cwd: Path, *words: str) -> float:
         """The seconds that a process ``python *words`` takes."""
         return clocked(lambda: self.process(cwd, *words))
+
+    def cpu_seconds(self, cwd: Path, *words: str) -> float:
+        """The CPU seconds that a process ``python *words`` takes, with its own processes."""
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        self.process(cwd, *words)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
     def imported(self, cwd: Path, names: Sequence[str], *words: str) -> list[str]:
         """Which of these packages ``python *words`` imports."""

@@ -14,7 +14,6 @@ from bench_measure import Bench, Measured, Row, Target, UnavailableError, clocke
 ROUNDS = 2
 SCRIPTS = Path(__file__).parent
 SHARES = SCRIPTS / "bench_shares.py"
-DIABETES = ("data=diabetes", "data.standardize=true", "predictor.bias=true")
 WITH_PEAK = """
 import atexit, resource
 from gdexp.commands import main
@@ -66,26 +65,6 @@ def against_loop(bench: Bench) -> Measured:
     medians = interleaved(
         partial(sweep, bench, "step=manual", *words),
         partial(script, bench, "bench_plain_tutorial.py", "URI", *lists),
-        bench.rounds(ROUNDS),
-        warm=False,
-    )
-    return Measured(medians.ratio, str(medians))
-
-
-def against_plain_diabetes(adam: bool, bench: Bench) -> Measured:
-    """100 learning rates, 200 epochs, 23 curves each, against a plain loop."""
-    own = ("step=model", "updater=Adam") if adam else ("step=manual", "gradient=manual")
-    runs, iters = (2, 10) if bench.quick else (100, 200)
-    size = (f"sweep.num={runs}", f"iters={iters}")
-    range_ = ("sweep=linear", "sweep.key=lr", "sweep.low=0.001", "sweep.high=0.1")
-    medians = interleaved(
-        partial(sweep, bench, *DIABETES, *own, *range_, *size),
-        partial(
-            script,
-            bench,
-            "bench_plain_diabetes.py",
-            *("URI", str(runs), str(iters), *(["--adam"] if adam else [])),
-        ),
         bench.rounds(ROUNDS),
         warm=False,
     )
@@ -156,40 +135,23 @@ def computing(bench: Bench) -> Measured:
     return Measured(wall, f"median of {len(walls)}, one process; CPU {cpu:.1f} ns")
 
 
-def memory(bench: Bench) -> Measured:
-    """The peak memory of a large recorded sweep."""
+def peak(bench: Bench, *words: str) -> Measured:
+    """The peak memory of a large sweep."""
     if not (bench.long or bench.quick):
-        raise UnavailableError("takes a minute: add --long")
-    runs, iters = (20, 10) if bench.quick else (10_000, 1000)
-    words = line(runs, iters, "tracking.max_points=100")
+        raise UnavailableError("takes minutes: add --long")
     folder, started = bench.with_store("sweep"), time.perf_counter()
     kib = int(bench.process(folder, "-c", WITH_PEAK, "-m", *words).stdout)
     minutes = (time.perf_counter() - started) / 60
     return Measured(kib / 2**20, f"one process, ru_maxrss; it took {minutes:.1f} minutes")
 
 
-def engine(bench: Bench) -> Measured:
-    """Two worker processes against one, in a sweep dominated by computing."""
-    runs, iters = (20, 10) if bench.quick else (4000, 2000)
-    words = ("step=autograd", *line(runs, iters, "tracking=off", "hydra.launcher.engine=joblib"))
-    rounds = bench.rounds(ROUNDS)
-    two, one = (
-        partial(sweep, bench, *words, f"hydra.launcher.workers={workers}") for workers in (2, 1)
-    )
-    medians = interleaved(two, one, rounds, warm=False)
-    return Measured(medians.ratio, f"{medians}; {runs} lr, {iters} iterations, tracking=off")
+def memory(bench: Bench) -> Measured:
+    """The peak memory of a large recorded sweep."""
+    runs, iters = (20, 10) if bench.quick else (10_000, 1000)
+    return peak(bench, *line(runs, iters, "tracking.max_points=100"))
 
 
 ROWS = [
-    *(
-        Row(
-            f"sweep, diabetes, {how}, 100 lr × 200 epochs",
-            "a plain loop + log_batch",
-            Target(times_faster=times),
-            partial(against_plain_diabetes, adam),
-        )
-        for how, times, adam in (("by hand", 8, False), ("Adam", 5, True))
-    ),
     *(
         Row(
             f"sweep, step={step}, 100 runs",
@@ -206,7 +168,6 @@ ROWS = [
         against_loop,
     ),
     Row("sweep, a run of 10,000", "a run of 1,000", Target(at_most=1.3), growth),
-    Row("sweep, engine=joblib, workers=2", "workers=1", Target(), engine),
     Row("sweep, an epoch of 10,000 runs", "-", Target(at_most=12, unit=" ns"), computing),
     Row("sweep, memory, 10,000 runs of 1,000", "-", Target(at_most=1, unit=" GiB"), memory),
     Row("sweep, time of 1,000 runs", "-", Target(unit=" s"), shares),

@@ -2,7 +2,7 @@
 
     python scripts/benchmark.py --only "record, step=manual"    rows whose names contain this
     python scripts/benchmark.py --only "sweep, " --quick        a rough look at a group
-    python scripts/benchmark.py                                 all rows: half an hour on two cores
+    python scripts/benchmark.py                                 all rows: an hour on two cores
 
 Both sides of a row run alternately and the medians of their times are compared, so that other load
 on the machine affects both alike. On a busy machine, OMP_NUM_THREADS=1 keeps torch's threads from
@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import bench_data
+import bench_diabetes
 import bench_fits
 import bench_insight
 import bench_loops
@@ -33,7 +34,7 @@ from bench_measure import ROOT, Bench, Row, UnavailableError
 ROWS = [
     *(*bench_loops.ROWS, *bench_data.ROWS, *bench_fits.ROWS, *bench_record.ROWS),
     *(*bench_startup.ROWS, *bench_tracking.ROWS, *bench_sweeps.ROWS),
-    *bench_insight.ROWS,
+    *(*bench_diabetes.ROWS, *bench_insight.ROWS),
 ]
 HEADS = ("what", "against", "measured", "target", "", "how")
 
@@ -73,7 +74,7 @@ def _arguments() -> argparse.Namespace:
         "--quick", action="store_true", help="a rough look: few and short rounds, smaller tables"
     )
     parser.add_argument(
-        "--long", action="store_true", help="include the row that takes a minute and a GiB"
+        "--long", action="store_true", help="include the rows of 10,000 runs, which take minutes"
     )
     parser.add_argument(
         "--only",

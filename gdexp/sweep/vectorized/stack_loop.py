@@ -68,7 +68,7 @@ def run_stack(stack: Stack, on_progress: Progress | None = None) -> StackResult:
 
     Args:
         stack: the runs.
-        on_progress: called with the share of the work that is done, as a number of runs.
+        on_progress: called with the number of epochs computed so far, of all runs.
     """
     descent, kind = _Descent(stack), kernel_of(stack)
     work, done = max(1, int(stack.iters.sum())), 0
@@ -79,10 +79,10 @@ def run_stack(stack: Stack, on_progress: Progress | None = None) -> StackResult:
         for block in np.split(order, range(size, len(order), size)):
             for computed in descent.compute(kind, block):
                 if on_progress is not None:
-                    on_progress(len(stack) * (done + computed) // work)
+                    on_progress(stack.epochs * (done + computed) // work)
             done += int(stack.iters[block].sum())
     if on_progress is not None:
-        on_progress(len(stack))
+        on_progress(stack.epochs)
     return descent.result()
 
 
