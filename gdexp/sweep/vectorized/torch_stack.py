@@ -89,7 +89,7 @@ class TorchStack:
                 next(measures).copy_(self._evaluate.loss(self._flat, *self._rows.kept))
         if self._schedules is not None:
             next(measures).copy_(torch.from_numpy(values["lr"]))
-            self._schedules.step(row[0].cpu().numpy())
+            self._schedules.step(lambda: row[0].cpu().numpy())
 
     def _descend(self) -> tuple[Tensor, Tensor]:
         """The updates of an epoch: its losses, (curves,), its last gradients, (curves, size)."""
