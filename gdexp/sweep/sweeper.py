@@ -26,9 +26,7 @@ from gdexp.sweep.budget import within_budget
 from gdexp.sweep.ending import ending
 from gdexp.sweep.folders import claim_sweep
 from gdexp.sweep.jobs import planned
-from gdexp.sweep.launcher import needs_hydra
 from gdexp.sweep.progress import Tally, epochs_of
-from gdexp.sweep.vectorized.groups import check_vectorizable
 from gdexp.sweep.workers.launched import ended
 
 if TYPE_CHECKING:
@@ -70,17 +68,9 @@ def sweep(sweeper: Any, arguments: Sequence[str]) -> list[Sequence[JobReturn]]:
         _use_former_folder(config)
     _check_sweep_id(str(config.hydra.sweep.dir))
     jobs = [continued(job) for job in planned(config, loader, overrides)]
-    check_vectorizable(jobs, _prevented(sweeper.launcher, config))
     jobs = within_budget(jobs, config.tracking)
     with _exclusive_lock(absolute(config.hydra.sweep.dir)):
         return _run(sweeper.launcher, config, typed, jobs)
-
-
-def _prevented(launcher: Any, config: DictConfig) -> str:
-    """Why each job runs by itself, whatever it is; "" if it need not."""
-    if hasattr(launcher, "launch_jobs"):
-        return needs_hydra(config)
-    return f"hydra/launcher={config.hydra.runtime.choices['hydra/launcher']} runs each by itself"
 
 
 def listed(config: DictConfig, loader: Any, typed: Sequence[str]) -> list[tuple[str, ...]]:
