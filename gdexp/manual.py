@@ -1,8 +1,7 @@
 """Tutorial step 1 on one page: all four families by hand.
 
-The formulas are the tutorial's own one-liners on plain operators, so they work on NumPy arrays and
-on torch tensors; with NumPy alone, torch is never imported. y has shape (n,); x has shape (n,) for
-one feature, and (n, d) for more. The class attributes declare what a class can do.
+The formulas are one-liners on plain operators, so they work on NumPy arrays and torch tensors. y
+has shape (n,); x has shape (n,), or (n, d). The class attributes declare what a class can do.
 """
 
 from __future__ import annotations
@@ -104,9 +103,8 @@ class Gradient:
 class GradientSum(Gradient):
     """The formula that the tutorial's first step published: n times the derivative.
 
-    ``np.dot(2*x, y_pred - y).mean()`` is the mean of one number, since the dot product has already
-    summed over the rows, so the 1/n of the mean squared error is missing. The sum is written out
-    here, because the last digits of a BLAS dot product depend on the processor.
+    ``np.dot(2*x, y_pred - y).mean()`` is the mean of one number: the dot product has already summed
+    over the rows. Here the sum is written out: a BLAS dot product's digits depend on the processor.
     """
 
     derived_for = Loss.measures
@@ -182,8 +180,7 @@ class Momentum(Updater):
         momentum: the decay of v; it must be below 1 for v to come to rest.
     """
 
-    dynamics = "heavy_ball"
-    vectorized = "momentum"
+    dynamics = vectorized = "heavy_ball"
 
     def __init__(self, lr: Positive, momentum: Annotated[float, Ge(0)] = 0.9) -> None:
         super().__init__(lr)
@@ -204,8 +201,7 @@ class Nesterov(Momentum):
     O(1/k**2)", 1983, in the form of :class:`torch.optim.SGD`.
     """
 
-    dynamics = "nesterov"
-    vectorized = "nesterov"
+    dynamics = vectorized = "nesterov"
 
     def __call__(self, parameters: Parameters, gradients: Parameters) -> None:
         """Update every parameter, in place."""

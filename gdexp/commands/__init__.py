@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import os
 import sys
 
 COMMANDS = {
@@ -30,6 +31,8 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):  # print R² as R\\xb2 where it cannot be encoded
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    # torch's threads wait asleep: awake, they take the processor from whom they wait for.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     words = sys.argv[1:]
     if words[:1] == ["help"]:
         words = [*words[1:], "--help"]

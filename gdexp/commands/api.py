@@ -91,12 +91,12 @@ def _sweep(config: DictConfig, first: Job) -> None:
 
     from gdexp.commands.start import check_sweep, run_sweep
     from gdexp.sweep import best
+    from gdexp.sweep.shards.executor import cluster
 
     check_sweep(config)
     target = str(config.hydra.launcher._target_)
-    if not config.tracking.enabled and not target.endswith(
-        (".VectorizedLauncher", ".BasicLauncher")
-    ):
+    brings_results = target.endswith((".VectorizedLauncher", ".BasicLauncher"))
+    if not (config.tracking.enabled or brings_results or cluster(config.hydra.launcher)):
         name = config.hydra.runtime.choices["hydra/launcher"]
         raise ConfigError(
             f"hydra/launcher={name}: it computes runs in other processes, and with tracking=off "

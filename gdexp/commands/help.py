@@ -27,7 +27,7 @@ usage: python -m gdexp [FLAGS] [GROUP=OPTION ...] [KEY=VALUE ...]
 PLUGINS = """\
   hydra/launcher=basic           one run after another, by Hydra itself
   hydra/launcher=joblib          one process per run (pip install 'gdexp[joblib]')
-  hydra/launcher=submitit_slurm  one Slurm job per run; submitit_local: here ('gdexp[slurm]')
+  hydra/launcher=submitit_slurm  a Slurm array for a sweep; submitit_local: here ('gdexp[slurm]')
   hydra/sweeper=optuna           Optuna chooses the values (pip install 'gdexp[optuna]')
 """
 FLAGS = """\

@@ -175,11 +175,14 @@ def check_sweep(config: DictConfig) -> None:
         ConfigError: one of them is out of range, or the folder is another sweep's.
         StoreError: the folder cannot be written.
     """
+    from gdexp.sweep.shards import executor
     from gdexp.sweep.sweeper import check_sweeper
     from gdexp.sweep.workers.engines import check_engine
 
     check_sweeper(config.hydra.sweeper)
     check_engine(config.hydra.launcher)
+    if not config.sweep.dry_run:
+        executor.check(config.hydra.launcher, config.hydra.sweep.dir)
     check_writable(absolute(config.hydra.sweep.dir), "outputs")
     generations.check(config)
     folders.check_sweep(config)
@@ -198,6 +201,7 @@ def run_sweep(config: DictConfig, callbacks: Callbacks) -> None:
     from hydra.core.plugins import Plugins
 
     from gdexp.sweep import foreign
+    from gdexp.sweep.shards import executor
 
     generations.resize(config)
     sweeper = Plugins.instance().instantiate_sweeper(
@@ -205,6 +209,10 @@ def run_sweep(config: DictConfig, callbacks: Callbacks) -> None:
         task_function=run_checked,
         config=config,
     )
+    if executor.cluster(config.hydra.launcher):
+        from gdexp.sweep.shards.launch import sharded
+
+        sharded(sweeper)
     with foreign.summarised():
         if not str(config.hydra.sweeper._target_).endswith(".GridSweeper"):
             folders.claim_sweep(config)  # that one does so itself, under a lock

@@ -43,7 +43,6 @@ def main(argv: Sequence[str]) -> int:
     code = 0 if code == 128 + signal.SIGINT else code
     if any(thread.name == DRAWING for thread in threading.enumerate()):
         # Python's own end stops a thread in the middle of Matplotlib's C++, which then aborts.
-        sys.stderr.flush()
         os._exit(code)
     return code
 

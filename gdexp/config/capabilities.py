@@ -42,7 +42,7 @@ CAPABILITIES: dict[str, dict[str, Any]] = {
         "dynamics": Literal["descent", "heavy_ball", "nesterov"],
         "adaptive": Literal["adam"],
         "vectorized": Literal[
-            *("plain", "momentum", "nesterov", "adam"),
+            *("plain", "heavy_ball", "nesterov", "adam"),
             *("SGD", "Adam", "AdamW", "Adagrad", "RMSprop"),
         ],
     },

@@ -39,13 +39,15 @@ def write_whole(path: Path, content: bytes) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    partial = path.with_name(f".{path.name[:200]}.{os.getpid()}.partial")
+    folder, name = os.path.split(path)
+    partial = os.path.join(folder, f".{name[:200]}.{os.getpid()}.partial")
     try:
-        partial.write_bytes(content)
-        partial.replace(path)
+        with open(partial, "wb") as file:
+            file.write(content)
+        os.replace(partial, path)
     except BaseException:
         with suppress(OSError):
-            partial.unlink()
+            os.unlink(partial)
         raise
 
 

@@ -154,6 +154,7 @@ TRACKING: dict[str, Any] = {
     "uri": str | None,
     "experiment": str | None,
     "max_points": Annotated[int, Ge(2)],
+    "max_rows": Annotated[int | None, Ge(1)],
     "log_model": bool,
     "git_diff": bool,
 }
@@ -169,6 +170,7 @@ LATER: dict[str, Any] = {
     "data.comment": None,
     "data.header": None,
     "tracking.git_diff": False,
+    "tracking.max_rows": 5_000_000,
 }
 """Settings that records of earlier versions lack, with their defaults.
 

@@ -18,7 +18,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from types import FrameType
 
@@ -114,7 +114,7 @@ def _signums() -> list[signal.Signals]:
 
 
 @contextmanager
-def handled(*, watched: bool = True) -> Iterator[None]:
+def handled(*, watched: bool = True, also: Sequence[int] = ()) -> Iterator[None]:
     """Raise Interrupted when a signal arrives; a second signal ends the process at once.
 
     If a signal has arrived, the block ends with Interrupted, whatever else it raises; that is then
@@ -123,6 +123,7 @@ def handled(*, watched: bool = True) -> Iterator[None]:
 
     Args:
         watched: False: nothing but the first signal matters.
+        also: further signals to handle.
 
     Raises:
         Interrupted: a signal arrived.
@@ -135,7 +136,7 @@ def handled(*, watched: bool = True) -> Iterator[None]:
     error: BaseException | None = None
     hook, sys.unraisablehook = sys.unraisablehook, _ignore_lost
     thread_hook, threading.excepthook = threading.excepthook, _ignore_ended
-    former = {signum: signal.signal(signum, _on_signal) for signum in _signums()}
+    former = {signum: signal.signal(signum, _on_signal) for signum in (*_signums(), *also)}
     try:
         with _watched() if watched else nullcontext(), exposed():
             yield

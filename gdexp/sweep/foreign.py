@@ -6,10 +6,11 @@ summary is opened before the sweeper starts, and closed when the block around it
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from hydra.core.utils import JobReturn
 from omegaconf import DictConfig
 
 from gdexp.console import say
@@ -45,6 +46,37 @@ def open_summary(config: DictConfig) -> None:
         with shielded():
             _opened = OpenSummary.of(config)
     say(f"runs in {config.hydra.sweep.dir}")
+
+
+def launch_overrides(
+    launcher: Any, overrides: Sequence[Sequence[str]], first: int
+) -> Sequence[JobReturn]:
+    """Run the jobs that another sweeper has chosen.
+
+    Args:
+        launcher: runs them: its ``config``, ``hydra_context`` and ``launch_jobs`` are used.
+        overrides: the overrides of each job.
+        first: the number of the first job.
+
+    Raises:
+        ConfigError: a value is refused.
+    """
+    from gdexp.config import validation
+    from gdexp.sweep.budget import within_budget
+    from gdexp.sweep.jobs import planned
+    from gdexp.sweep.progress import Tally, epochs_of
+
+    jobs = planned(launcher.config, launcher.hydra_context.config_loader, overrides, first)
+    for job in jobs:  # values that its sweeper chose, which nobody has seen before
+        validation.check(job)
+    trials = launcher.config.hydra.sweeper.get("n_trials")
+    jobs = within_budget(jobs, launcher.config.tracking, trials or len(jobs))
+    tally = Tally(len(jobs), epochs_of(jobs), summarised=False)
+    try:
+        returns: Sequence[JobReturn] = launcher.launch_jobs(jobs, tally)
+        return returns
+    finally:
+        tally.close()
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from gdexp.errors import (
     WriteError,
     counted,
 )
-from gdexp.experiment import open_store, prepare, recorder_of, run_within
+from gdexp.experiment import Ready, open_store, prepare, recorder_of, run_within
 from gdexp.sweep.progress import Tally
 from gdexp.sweep.vectorized.compute import compute
 from gdexp.sweep.vectorized.groups import vectorizable
@@ -123,7 +123,7 @@ class Launch:
 
     def _run_here(self, jobs: Sequence[Job]) -> None:
         """Compute and record the jobs in this process, together if possible."""
-        recorder = recorder_of(open_store(jobs[0]), self._ended)
+        recorder = self._recorder(jobs[0])
         with shielded():  # a signal must not keep computed runs from being recorded
             try:
                 groups, alone = self._split(jobs)
@@ -136,6 +136,14 @@ class Launch:
             finally:
                 if recorder is not None:
                     recorder.close()
+
+    def _recorder(self, job: Job) -> Recorder | None:
+        """What records the runs; None if tracking is off."""
+        return recorder_of(open_store(job), self._ended)
+
+    def _prepared(self, job: Job) -> Ready:
+        """The run of a job, checked and built."""
+        return prepare(job)
 
     def _split(self, jobs: Sequence[Job]) -> tuple[list[list[Job]], list[Job]]:
         """The jobs that can be computed together, and those that run alone."""
@@ -157,6 +165,7 @@ class Launch:
                     else:
                         recorder.add(job, result)
                     computed.add(_number(job))
+            self._tally.computed_all(jobs)
             with exposed():  # raises if there was a signal
                 pass
         except StoreError:
@@ -173,7 +182,7 @@ class Launch:
     def _run_alone(self, job: Job, recorder: Recorder | None) -> None:
         try:
             with exposed():
-                ready = prepare(job)
+                ready = self._prepared(job)
             result = run_within(ready, recorder, bar=False)
         except WriteError:
             raise
@@ -195,8 +204,7 @@ class Launch:
         self._tally.ended(job, returned, result)
 
     def _failed(self, job: Job, error: Exception) -> None:
-        returned = JobReturn(overrides=list(job.typed), task_name="gdexp", status=JobStatus.FAILED)
-        returned.return_value = RunFailedError(str(error))  # reported; a sweeper may raise it
+        returned = failed(job, error)
         self._returns[_number(job)] = returned
         self._tally.ended(job, returned)
 
@@ -205,6 +213,13 @@ class Launch:
         with open_dict(composed):
             composed.hydra.job.id = composed.hydra.job.num = job.number
         return composed
+
+
+def failed(job: Job, error: Exception) -> JobReturn:
+    """The return of a job that failed."""
+    returned = JobReturn(overrides=list(job.typed), task_name="gdexp", status=JobStatus.FAILED)
+    returned.return_value = RunFailedError(str(error))  # reported; a sweeper may raise it
+    return returned
 
 
 def _number(job: Job) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeAlias
@@ -19,6 +19,8 @@ from gdexp.errors import counted
 from gdexp.sweep import best
 
 FEW = 30  # up to this many runs, each is reported on its own line
+LONG = 100_000  # epochs that take long enough for a bar, however few the runs
+LISTED = 100  # failures that are listed at the end
 
 
 Observer: TypeAlias = Callable[[Job, JobReturn, Result | None], None]
@@ -37,11 +39,17 @@ def observed(by: Observer) -> Iterator[None]:
         _observer.reset(token)
 
 
+def epochs_of(jobs: Sequence[Job]) -> int:
+    """The number of epochs of jobs."""
+    return sum(job.settings["iters"] for job in jobs)
+
+
 class Tally:
     """Counts the runs of a sweep by outcome; on a terminal, with a bar.
 
     Args:
         total: the number of runs.
+        epochs: the number of epochs of all of them.
         summarised: whether the sweep has a summary run, which names the best run.
 
     Attributes:
@@ -49,22 +57,28 @@ class Tally:
         rows: the summary's row of each run computed in this process, by job number.
     """
 
-    def __init__(self, total: int, *, summarised: bool = True) -> None:
+    def __init__(self, total: int, epochs: int = 0, *, summarised: bool = True) -> None:
         self.failures: list[tuple[str, str]] = []
         self.rows: dict[int, dict[str, Any]] = {}
-        self._total, self._summarised = total, summarised
+        self._total, self._epochs, self._summarised = total, epochs, summarised
+        self._computed = 0  # epochs of the programs before the current one
         self._outcomes: Counter[str] = Counter()
         self._observer = _observer.get()  # a run may be reported by another thread
         self._bar: Any = None
-        if total > FEW and sys.stderr.isatty():
+        if (total > FEW or epochs > LONG) and sys.stderr.isatty():
             self._bar = new_bar("counts")
             self._task = self._bar.add_task("running", total=total, counts="")
             self._bar.start()
 
-    def computed(self, runs: int) -> None:
-        """Show how many runs of the current program are computed but not yet recorded."""
+    def computed(self, epochs: int) -> None:
+        """Show how many epochs of the current program are computed; its runs end together."""
         if self._bar is not None:
-            self._bar.update(self._task, description=f"computed {runs}")
+            done = f"{self._computed + epochs:,} of {self._epochs:,} epochs"
+            self._bar.update(self._task, description=done)
+
+    def computed_all(self, jobs: Sequence[Job]) -> None:
+        """Count the epochs of these runs, which have been computed together."""
+        self._computed += epochs_of(jobs)
 
     def ended(self, job: Job, returned: JobReturn, result: Result | None = None) -> None:
         """Count a run that has ended; if its result is given, also report it and keep its row."""
@@ -82,6 +96,14 @@ class Tally:
         if self._bar is not None:
             done = sum(self._outcomes.values())
             self._bar.update(self._task, completed=done, counts=self.counts)
+
+    def lost(self, jobs: Sequence[Job], cause: str) -> None:
+        """Count runs that were not computed, for one cause."""
+        self.failures += [(" ".join(job.typed), cause) for job in jobs]
+        self._outcomes["failed"] += len(jobs)
+        first = f"#{jobs[0].number} {' '.join(jobs[0].typed)}".rstrip()
+        which = first + f" and {counted(len(jobs) - 1, 'more run')}" * (len(jobs) > 1)
+        say(f"{which}: failed, {cause}")
 
     def _keep(self, job: Job, result: Result) -> None:
         if result.run_id is not None and job.number is not None:
@@ -105,5 +127,7 @@ class Tally:
         if self.failures:
             width = max(len(overrides) for overrides, _ in self.failures)
             say(f"{len(self.failures)} of {counted(self._total, 'run')} failed:")
-            for overrides, cause in self.failures:
+            for overrides, cause in self.failures[:LISTED]:
                 say(f"  {overrides:<{width}}  {cause}")
+            if (more := len(self.failures) - LISTED) > 0:
+                say(f"  and {more} more")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from gdexp.tracking.run_record import RecordedRun
 from gdexp.tracking.store import Store
 
 DEFINITION = "jobs.json"
+THINNING = re.compile(r"(?:^| )\+{0,2}tracking\.max_(?:points|rows)=\S+")
 WHERE = ("tracking.uri=", "tracking.experiment=")
 
 
@@ -48,7 +50,7 @@ def check_unchanged(store: Store, summary: RecordedRun, jobs: Sequence[Job]) -> 
         ConfigError: the jobs differ from those the sweep was started with; lists the difference.
     """
     before = _definition(store, summary)
-    now = [(_words(job), job.config_hash) for job in jobs]
+    now = [(_unthinned(_words(job)), job.config_hash) for job in jobs]
     if before is None or before == now:
         return
     if not before:
@@ -73,6 +75,11 @@ def _words(job: Job) -> str:
     return " ".join(word for word in job.typed if not word.lstrip("+").startswith(WHERE))
 
 
+def _unthinned(text: str) -> str:
+    """Overrides without the number of points that a run records, which is none of its results."""
+    return THINNING.sub("", text).strip()
+
+
 def _definition(store: Store, summary: RecordedRun) -> list[tuple[str, str]] | None:
     """Overrides and hash of each job the sweep was started with.
 
@@ -82,7 +89,7 @@ def _definition(store: Store, summary: RecordedRun) -> list[tuple[str, str]] | N
         return None
     try:
         described = json.loads(store.read(summary, DEFINITION))
-        return [(job["overrides"], job["config_hash"]) for job in described]
+        return [(_unthinned(job["overrides"]), job["config_hash"]) for job in described]
     except Exception as error:  # a damaged file may raise anything
         raise ConfigError(
             f"sweep.resume: the jobs of {summary.tags[SWEEP]} cannot be read: {brief(error)}. "

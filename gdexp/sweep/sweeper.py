@@ -22,10 +22,11 @@ from gdexp.descent.signals import exposed
 from gdexp.errors import ConfigError, RunFailedError, counted
 from gdexp.experiment import continued
 from gdexp.sweep import grids
+from gdexp.sweep.budget import within_budget
 from gdexp.sweep.ending import ending
 from gdexp.sweep.folders import claim_sweep
 from gdexp.sweep.jobs import planned
-from gdexp.sweep.progress import Tally
+from gdexp.sweep.progress import Tally, epochs_of
 from gdexp.sweep.vectorized.groups import check_vectorizable
 from gdexp.sweep.workers.launched import ended
 
@@ -70,6 +71,7 @@ def sweep(sweeper: Any, arguments: Sequence[str]) -> list[Sequence[JobReturn]]:
     jobs = [continued(job) for job in planned(config, loader, overrides)]
     if jobs and (config.sweep.get("vectorize") == "required" or config.sweep.get("memory")):
         check_vectorizable(jobs)
+    jobs = within_budget(jobs, config.tracking)
     with _exclusive_lock(absolute(config.hydra.sweep.dir)):
         return _run(sweeper.launcher, config, typed, jobs)
 
@@ -151,14 +153,14 @@ def _run(
     """Run the jobs; if they are recorded, open the summary run before and close it after."""
     if not config.tracking.enabled:
         claim_sweep(config)
-        return _launch(launcher, config, jobs, Tally(len(jobs), summarised=False))
+        return _launch(launcher, config, jobs, Tally(len(jobs), epochs_of(jobs), summarised=False))
     from gdexp.sweep.summary import Summary
     from gdexp.tracking.connect import connect
 
     store = connect(config.tracking)
     words = [text for text in typed if not text.startswith("sweep.resume=")]
     summary = Summary(store, words, jobs, config.hydra.sweep.dir)
-    tally = Tally(len(jobs))
+    tally = Tally(len(jobs), epochs_of(jobs))
 
     def close(status: str) -> None:
         if summary.run_id is not None:
@@ -166,7 +168,7 @@ def _run(
 
     with ending(close):
         todo = _open(store, config, summary)
-        tally = Tally(len(todo))
+        tally = Tally(len(todo), epochs_of(todo))
         with exposed():
             claim_sweep(config)
             return _launch(launcher, config, todo, tally)
@@ -175,9 +177,13 @@ def _run(
 def _open(store: Store, config: DictConfig, summary: Summary) -> Sequence[Job]:
     """Open the summary run, and return the jobs to run."""
     from gdexp.sweep import resume
+    from gdexp.sweep.shards import exchange
+    from gdexp.tracking.delivery import deliver_rest
 
     todo = summary.jobs
     if config.sweep.resume:
+        exchange.check_ended(absolute(config.hydra.sweep.dir) / exchange.NAME, summary.sweep_id)
+        deliver_rest(store)  # of tasks that have ended since
         former = resume.find(store, summary.sweep_id)
         resume.check_unchanged(store, former, summary.jobs)
         done = resume.settle(store, summary.sweep_id)

@@ -66,8 +66,11 @@ def _write(folder: Path, name: str, content: bytes) -> Path:
     if not name or pure.is_absolute() or ".." in pure.parts:
         raise ValueError(f"{name!r} is not the name of a file below a run's folder")
     path = folder / pure
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, content)
+    try:
+        write_whole(path, content)
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, content)
     return path
 
 

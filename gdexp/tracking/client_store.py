@@ -74,18 +74,19 @@ class ClientStore:
                     self.fail({self._ids[record.run_id]: "its last rows could not be written"})
 
     def _write(self, record: RunRecord, *, again: bool) -> str:
-        key, is_late = record.run_id, False
+        key, is_late, is_there = record.run_id, False, False
         if again or (record.is_open and key not in self._ids):
             run = self._known(key)
             is_late = run is not None and _has_ended(run, record)
             if run is not None:
                 self._ids[key] = run.info.run_id
+                is_there = run.info.status == record.status != "RUNNING"  # written last
         if key in self._ids:
             if not is_late:
                 self._set_tags(self._ids[key], record)
         else:
             self._ids[key] = self._create(record)
-        for action in actions(self.client, self._ids[key], record):
+        for action in () if is_there else actions(self.client, self._ids[key], record):
             if is_abandoned():
                 raise TimeoutError("the server has taken too long")
             action()

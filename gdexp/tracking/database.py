@@ -6,6 +6,7 @@ import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
@@ -20,7 +21,7 @@ STUCK = 4.0  # seconds to wait if nothing is written to the file meanwhile
 HURRY = 1.0  # the same after a signal
 CONNECT = 4  # seconds to wait for PostgreSQL's greeting, at each of its addresses
 PAUSE = 0.02  # seconds between attempts
-MANY = 1000  # rows per INSERT: a third faster than one by one
+MANY = 5000  # rows per INSERT: 1.5 times faster than one by one
 
 
 class Connection(Protocol):
@@ -152,7 +153,7 @@ class _SqliteConnection:
         for start in range(0, len(rows), size):
             part = rows[start : start + size]
             marks = ",".join([f"({','.join('?' * len(columns))})"] * len(part))
-            flat = [value for row in part for value in row]
+            flat = list(chain.from_iterable(part))
             self._connection.execute(_insert(table, columns, marks, ending), flat)
 
     def analyze(self, tables: Sequence[str]) -> None:

@@ -58,10 +58,9 @@ def record(job: Job, result: Result, *, run_id: str | None = None, after: int = 
         rest |= {"run_id": run_id, "is_open": True}
     trajectory, started, seconds = result.trajectory, result.started, result.seconds
     end_ms = int((started + seconds) * 1000)
-    metrics = (
-        Curve.point(name, value, trajectory.length, end_ms)
-        for name, value in final_metrics(result).items()
-    )
+    at = np.array([trajectory.length]), np.array([end_ms])
+    final = final_metrics(result).items()
+    metrics = (Curve(name, np.array([value], float), *at) for name, value in final)
     return RunRecord(
         name=run_name(job),
         status=STATUS.get(result.outcome, "FINISHED"),

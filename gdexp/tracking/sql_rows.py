@@ -124,8 +124,12 @@ def _checked(key: str) -> str:
 
 
 def _metrics(records: Sequence[RunRecord]) -> tuple[list[Row], list[Row]]:
-    """The rows of all points, and of the most recent point of each metric."""
-    curves = [(run, curve) for run in records for curve in run.curves if len(curve.values)]
+    """The rows of all points, and of the most recent point of each metric.
+
+    Sorted by name, the inserts go to neighbouring index pages, like those of runs sorted by id.
+    """
+    by_name = operator.attrgetter("name")
+    curves = [(r, c) for r in records for c in sorted(r.curves, key=by_name) if len(c.values)]
     if not curves:
         return [], []
     lengths = [len(curve.values) for _, curve in curves]
@@ -143,9 +147,12 @@ def _metrics(records: Sequence[RunRecord]) -> tuple[list[Row], list[Row]]:
     )
     rows = list(zip(*columns, strict=True))
     latest: dict[tuple[str, str], Row] = {}
-    ends = np.cumsum(lengths).tolist()
-    for (run, curve), end, length in zip(curves, ends, lengths, strict=True):
-        newest = max(rows[end - length : end], key=RECENCY)
+    ends = np.cumsum(lengths)
+    rises = np.cumsum(np.diff(steps, prepend=steps[0]) > 0)  # of the steps, up to each point
+    are_rising = (rises[ends - 1] - rises[ends - lengths] == np.subtract(lengths, 1)).tolist()
+    parts = zip(curves, ends.tolist(), lengths, are_rising, strict=True)
+    for (run, curve), end, length, is_rising in parts:
+        newest = rows[end - 1] if is_rising else max(rows[end - length : end], key=RECENCY)
         known = latest.setdefault((run.run_id, curve.name), newest)
         if RECENCY(newest) > RECENCY(known):
             latest[run.run_id, curve.name] = newest

@@ -20,7 +20,7 @@ from gdexp.tracking.patience import is_abandoned
 from gdexp.tracking.run_record import DatasetRecord, Points, RecordedRun, RunRecord
 from gdexp.tracking.sql_query import curves, is_as_read, matching_ids, recorded_runs
 from gdexp.tracking.sql_rows import COLUMNS, Rows, rows_of
-from gdexp.tracking.sql_write import ENDINGS, insert, set_status, tag_failed
+from gdexp.tracking.sql_write import ENDINGS, insert, is_there, set_status, tag_failed
 from gdexp.tracking.store import adding, reading, writing
 
 MANY = 1000  # runs above which a database without statistics picks slow plans
@@ -55,7 +55,10 @@ class SqlStore:
             self._write_files(records, again=again)
             with self._database.transaction() as connection:
                 self._check_experiment(connection)
-                insert(connection, records, rows, int(self.experiment_id), again=again)
+                new = [record for record in records if not (again and is_there(connection, record))]
+                if len(new) < len(records):
+                    rows = self._rows(new, again=again)
+                insert(connection, new, rows, int(self.experiment_id), again=again)
         except BaseException as error:
             if not (again or is_abandoned()):
                 self._remove_files(records)

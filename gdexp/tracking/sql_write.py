@@ -60,6 +60,16 @@ def insert(
             set_status(connection, record)
 
 
+def is_there(connection: Connection, record: RunRecord) -> bool:
+    """Whether a run has the end that this record describes: all of it was written with the end.
+
+    A run that was computed once more has other times, so its points would stand beside the first.
+    """
+    same = "SELECT 1 FROM runs WHERE run_uuid = ? AND status = ?"
+    has_end = record.status != "RUNNING"
+    return has_end and bool(connection.query(same, (record.run_id, record.status)))
+
+
 def _is_late(connection: Connection, record: RunRecord) -> bool:
     """Whether a run that this record calls RUNNING has ended since."""
     if record.status != "RUNNING":

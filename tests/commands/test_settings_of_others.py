@@ -29,6 +29,17 @@ def test_a_run_is_named_by_mlflows_variable(
     assert names() == ["mine", "mine #0", "mine #1", "step=manual iters=1"]
 
 
+def test_torchs_threads_wait_asleep_unless_told_otherwise(
+    workdir: Path, cli: CLI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for told in ("ACTIVE", "PASSIVE"):
+        monkeypatch.setenv("OMP_WAIT_POLICY", told)
+        if told == "PASSIVE":
+            monkeypatch.delenv("OMP_WAIT_POLICY")
+        assert cli("lr=-1").code == 2
+        assert os.environ["OMP_WAIT_POLICY"] == told
+
+
 @pytest.mark.parametrize(
     ("variable", "sentence"),
     [

@@ -114,16 +114,8 @@ def test_a_sweep_computed_elsewhere_is_recorded_whole(name: str, store: Path) ->
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "words",
-    [
-        ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2"),
-        ("hydra/launcher=submitit_local", "hydra.launcher.timeout_min=60"),
-    ],
-    ids=["joblib", "submitit"],
-)
-def test_hydras_own_launchers_run_each_job_by_itself(words: tuple[str, ...], store: Path) -> None:
-    check_sweep(store, *words)
+def test_hydras_joblib_launcher_runs_each_job_by_itself(store: Path) -> None:
+    check_sweep(store, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
 
 
 @pytest.mark.slow

@@ -86,13 +86,22 @@ def test_the_basic_launcher_records_the_same(store: Path) -> None:
         assert_alike(recorded(opened, one), recorded(opened, other), exactly=exactly)
 
 
-def test_a_loss_of_ones_own_runs_one_by_one_and_stderr_says_why(
-    store: Path, mine: tuple[str, ...]
+def test_an_optimizer_that_is_not_elementwise_runs_one_by_one_and_stderr_says_why(
+    store: Path,
 ) -> None:
+    ended = gd("-m", "step=optimizer", "updater=SGD,Rprop", "lr=0.01,0.02", "iters=5")
+    assert ended.code == 0, ended.err
+    assert "2 of 4 runs one after another: updater=Rprop cannot be vectorized\n" in ended.err
+    together = [r.data.tags.get("gdexp.together") for r in members(client(store))]
+    assert together == ["2", "2", None, None]
+
+
+def test_a_loss_of_ones_own_is_computed_together(store: Path, mine: tuple[str, ...]) -> None:
     ended = gd("-m", *mine[:-1], "loss=mine,manual", "lr=0.01,0.02", "iters=5")
     assert ended.code == 0, ended.err
-    assert "2 of 4 runs one after another: loss=mine cannot be vectorized\n" in ended.err
+    assert "one after another" not in ended.err
     found = members(client(store))
+    assert [r.data.tags.get("gdexp.together") for r in found] == ["2"] * 4
     assert [r.data.params["loss"] for r in found] == ["mine", "mine", "manual", "manual"]
     for one, other in zip(found[:2], found[2:], strict=True):
         measured = [  # what does not depend on what the loss declares that it measures

@@ -282,7 +282,9 @@ def test_how_a_run_is_recorded(
 
 def test_all_else_of_the_group_tracking_is_where_runs_are_recorded() -> None:
     one_store = {key.partition(".")[2] for key in ONE_STORE if "." in key}
-    assert one_store == schema.TRACKING.keys() - {"max_points", "log_model", "git_diff"}
+    assert one_store == schema.TRACKING.keys() - {
+        *("max_points", "max_rows", "log_model", "git_diff"),
+    }
 
 
 @pytest.mark.slow

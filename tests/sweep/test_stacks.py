@@ -1,7 +1,7 @@
 """Runs on any data, of any module and optimizer: stacked, they are the runs one by one.
 
-With torch, sums may be rounded in another order than alone, and a descent enlarges what it is given.
-So runs are short and in float64, and numbers must agree to nine digits of a curve's largest.
+With torch, sums may be rounded in another order than alone, and a descent enlarges differences. So
+runs are short and in float64, and numbers must agree to nine digits of a curve's largest.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from helpers import CLI, PATIENCE, clean_environment, eventually
 from gdexp.descent import signal_watch
 from gdexp.descent.signals import exposed, handled, in_worker, passing_on, shielded
 from gdexp.errors import Interrupted, WriteError
+from gdexp.sweep.workers.launched import ended
 
 SIGNUMS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -243,3 +244,31 @@ def test_a_worker_ends_with_the_code_of_the_signal_however_often_it_comes() -> N
 def test_in_the_main_process_a_worker_block_does_nothing() -> None:
     with pytest.raises(Interrupted), handled(), in_worker():
         send()
+
+
+SLOW_WORKER = """
+import signal, time
+def end(*_):
+    time.sleep(0.2)
+    print("recorded", flush=True)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+signal.signal(signal.SIGTERM, end)
+print("waiting", flush=True)
+while True: time.sleep(60)
+"""
+
+
+def test_workers_are_killed_when_all_have_recorded_their_end_and_trackers_are_left() -> None:
+    workers: list[subprocess.Popen[str]] = []
+    with pytest.raises(Interrupted), handled(), ended():
+        for name in ("worker", "resource_tracker"):
+            command = [sys.executable, "-c", SLOW_WORKER, name]
+            workers.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+            assert workers[-1].stdout is not None
+            assert workers[-1].stdout.readline() == "waiting\n"
+        send(signal.SIGTERM)
+    worker, tracker = workers
+    assert (worker.communicate()[0], worker.returncode) == ("recorded\n", -signal.SIGKILL)
+    assert tracker.poll() is None
+    tracker.kill()
+    assert tracker.communicate()[0] == "recorded\n"

@@ -46,7 +46,7 @@ def check_axis(key: str, origin: str) -> None:
     Raises:
         ConfigError: the key is such a setting; start one sweep for each value.
     """
-    if key.partition(".")[0] == "sweep":
+    if key.partition(".")[0] == "sweep" or key == "tracking.max_rows":
         raise ConfigError(f"{origin} names several values: start one sweep for each of them.")
     if key in ONE_STORE:
         raise ConfigError(

@@ -49,7 +49,7 @@ def compute(
 
     Args:
         jobs: the jobs.
-        on_progress: called with the number of jobs computed so far.
+        on_progress: called with the number of epochs computed so far, of all jobs.
         engine: computes the shards; None: this process does.
     """
     engine = engine or Local()

@@ -38,7 +38,7 @@ def run_program(
 
     Args:
         program: the runs.
-        on_progress: called with the share of the work that is done, as a number of runs.
+        on_progress: called with the number of epochs computed so far, of all runs.
     """
     layout = _Layout(program)
     work = [len(runs) * int(program.iters[runs[-1]]) for runs in layout.blocks]
@@ -46,7 +46,7 @@ def run_program(
 
     def advance(epochs: int) -> None:
         if on_progress is not None:
-            on_progress(len(program.lr) * (done + epochs) // sum(work))
+            on_progress(program.epochs * (done + epochs) // sum(work))
 
     blocks = []
     with np.errstate(over="ignore", invalid="ignore"):

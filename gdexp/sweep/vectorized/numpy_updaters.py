@@ -45,7 +45,7 @@ class Adam(manual.Adam):
 
 FORMS: dict[str, type[manual.Updater]] = {
     "plain": manual.Updater,
-    "momentum": manual.Momentum,
+    "heavy_ball": manual.Momentum,
     "nesterov": manual.Nesterov,
     "adam": Adam,
 }

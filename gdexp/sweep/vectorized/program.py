@@ -56,6 +56,11 @@ class Program:
         """The number of runs."""
         return len(self.lr)
 
+    @property
+    def epochs(self) -> int:
+        """The number of epochs of all runs."""
+        return int(self.iters.sum())
+
     def run(self, on_progress: Callable[[int], None] | None = None) -> ProgramResult:
         """Compute all runs; see :func:`gdexp.sweep.vectorized.loop.run_program`."""
         from gdexp.sweep.vectorized.loop import run_program

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -57,13 +57,16 @@ class Schedules:
             if name in self._groups[0]
         }
 
-    def step(self, losses: Floats) -> None:
+    def step(self, losses: Callable[[], Floats]) -> None:
         """End an epoch, after its update.
 
         Args:
-            losses: the loss of each curve in that epoch, shape (curves,).
+            losses: returns the loss of each curve in that epoch, shape (curves,); it is called only
+                where a scheduler needs them, because another device would have to be waited for.
         """
-        at = dict(zip(self._rows.tolist(), losses.tolist(), strict=True))
+        at: dict[int, float] = {}
+        if any(_needs_loss(type(scheduler)) for scheduler, _ in self._schedulers):
+            at = dict(zip(self._rows.tolist(), losses().tolist(), strict=True))
         for scheduler, rows in self._schedulers:
             scheduler.optimizer.step()  # or torch warns that the schedule is ahead of it
             if not _needs_loss(type(scheduler)):

@@ -95,6 +95,11 @@ class Stack:
         """The number of runs."""
         return len(self.ends)
 
+    @property
+    def epochs(self) -> int:
+        """The number of epochs of all runs, though runs may share them."""
+        return sum(end.iters for end in self.ends)
+
     def run(self, on_progress: Progress | None = None) -> StackResult:
         """Compute all runs; see :func:`gdexp.sweep.vectorized.stack_loop.run_stack`."""
         from gdexp.sweep.vectorized.stack_loop import run_stack

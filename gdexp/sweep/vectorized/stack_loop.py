@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,13 +24,11 @@ HISTORY = 32 * 2**20  # bytes of the parameters after each epoch of a tile
 
 
 class Kernel(Protocol):
-    """Descends some curves of a stack, all by one epoch at a time.
+    """Descends some curves of a stack, all by one epoch at a time."""
 
-    Attributes:
-        total: the precision in which :class:`Trajectory` adds up a row to see that it is finite.
-    """
-
-    total: ClassVar[Any]
+    @property
+    def total(self) -> Any:
+        """The precision in which :class:`Trajectory` adds up a row to see that it is finite."""
 
     def __init__(self, stack: Stack, curves: NDArray[np.intp]) -> None: ...
 
@@ -71,20 +69,21 @@ def run_stack(stack: Stack, on_progress: Progress | None = None) -> StackResult:
 
     Args:
         stack: the runs.
-        on_progress: called with the share of the work that is done, as a number of runs.
+        on_progress: called with the number of epochs computed so far, of all runs.
     """
     descent, kind = _Descent(stack), kernel_of(stack)
     work, done = max(1, int(stack.iters.sum())), 0
-    order = np.argsort(stack.iters, kind="stable")
+    # Curves that share their rows stand side by side, so that their rows are drawn once.
+    order = np.lexsort((np.array(stack.seeds), stack.table, stack.iters))
     size = max(1, kind.curves_at_once(stack))
     with np.errstate(all="ignore"):
         for block in np.split(order, range(size, len(order), size)):
             for computed in descent.compute(kind, block):
                 if on_progress is not None:
-                    on_progress(len(stack) * (done + computed) // work)
+                    on_progress(stack.epochs * (done + computed) // work)
             done += int(stack.iters[block].sum())
     if on_progress is not None:
-        on_progress(len(stack))
+        on_progress(stack.epochs)
     return descent.result()
 
 

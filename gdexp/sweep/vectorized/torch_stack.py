@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,10 +34,8 @@ class TorchStack:
         curves: the indices of the curves to compute.
     """
 
-    total: ClassVar[Any] = np.float64
-
     def __init__(self, stack: Stack, curves: NDArray[np.intp]) -> None:
-        self._stack, self._shapes = stack, stack.shapes
+        self._stack, self._shapes, self.total = stack, stack.shapes, np.float64
         self._rows = Rows(stack, curves)
         start = [values[curves].reshape(len(curves), -1) for values in stack.start.values()]
         kind = self._rows.kind
@@ -90,7 +88,7 @@ class TorchStack:
                 next(measures).copy_(self._evaluate.loss(self._flat, *self._rows.kept))
         if self._schedules is not None:
             next(measures).copy_(torch.from_numpy(values["lr"]))
-            self._schedules.step(row[0].cpu().numpy())
+            self._schedules.step(lambda: row[0].cpu().numpy())
 
     def _descend(self) -> tuple[Tensor, Tensor]:
         """The updates of an epoch: its losses, (curves,), its last gradients, (curves, size)."""

@@ -208,7 +208,7 @@ class RMSprop(Updater):
 
 UPDATERS: dict[str, type[Updater]] = {
     "plain": Updater,
-    "momentum": Momentum,
+    "heavy_ball": Momentum,
     "nesterov": Nesterov,
     "adam": ManualAdam,
     "SGD": SGD,

@@ -62,7 +62,7 @@ class Engine(Protocol):
 
         Args:
             shards: the shards, consumed lazily.
-            on_progress: called with the number of runs computed so far.
+            on_progress: called with the number of epochs computed so far, of all runs.
         """
 
     def close(self) -> None:
@@ -103,13 +103,13 @@ class Local:
         """See :class:`Engine`."""
         done = 0
 
-        def advance(runs: int) -> None:
-            on_progress(done + runs)
+        def advance(epochs: int) -> None:
+            on_progress(done + epochs)
 
         for number, shard in enumerate(shards):
             started = time.time()
             result = shard.run(advance)
-            done += len(shard)
+            done += shard.epochs
             seconds, here = time.time() - started, facts(torch=shard.torch, device=shard.device)
             yield Computed(number, result, started, seconds, here)
 
@@ -160,7 +160,7 @@ class Pooled:
                     except self._started().lost:
                         waiting = itertools.chain([(number, shard)], waiting)
                         continue
-                    done += len(shard)
+                    done += shard.epochs
                     on_progress(done)
                     yield Computed(number, result, time.time() - seconds, seconds, told)
         finally:

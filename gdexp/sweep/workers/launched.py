@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from gdexp.descent import signals
@@ -20,10 +20,13 @@ PAUSE = 0.02
 
 
 @contextmanager
-def ended() -> Iterator[None]:
+def ended() -> Iterator[Callable[[], None]]:
     """Pass a signal on to the processes started in this block; at the end, kill what is left.
 
     What tracks the resources of Python's own pools is left: it removes them, and ends by itself.
+
+    Yields:
+        What a signal does, to be called for another reason.
     """
     before = _descendants()
     started: dict[int, str] = {}
@@ -34,7 +37,7 @@ def ended() -> Iterator[None]:
 
     with signals.passing_on(interrupt):
         try:
-            yield
+            yield interrupt
         finally:
             with signals.shielded():
                 for pid in _alive(started and started | _new(before)):

@@ -56,7 +56,7 @@ class JoblibPool:
 
     def submit(self, shard: Shard) -> Future[Timed]:
         """See :class:`gdexp.sweep.workers.engines.Pool`."""
-        with _deaf_children():
+        with deaf_children():
             try:
                 future: Future[Timed] = self._executor.submit(timed, shard)
             except self.lost:
@@ -71,7 +71,7 @@ class JoblibPool:
 
 
 @contextmanager
-def _deaf_children() -> Iterator[None]:
+def deaf_children() -> Iterator[None]:
     """Processes started in this block ignore the terminal's Ctrl-C: this process stops them."""
     former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:

@@ -41,19 +41,9 @@ class VectorizedLauncher(BasicLauncher):
         assert self.hydra_context is not None
         if not getattr(self.task_function, "runs_a_gdexp_job", False):
             return super().launch(job_overrides, initial_job_idx)
-        from gdexp.config import validation
-        from gdexp.sweep.jobs import planned
-        from gdexp.sweep.progress import Tally
+        from gdexp.sweep.foreign import launch_overrides
 
-        loader = self.hydra_context.config_loader
-        jobs = planned(self.config, loader, job_overrides, initial_job_idx)
-        for job in jobs:  # values that its sweeper chose, which nobody has seen before
-            validation.check(job)
-        tally = Tally(len(jobs), summarised=False)
-        try:
-            return self.launch_jobs(jobs, tally)
-        finally:
-            tally.close()
+        return launch_overrides(self, job_overrides, initial_job_idx)
 
     def launch_jobs(self, jobs: Sequence[Job], tally: Tally) -> Sequence[JobReturn]:
         """Run jobs, and report each one to the tally."""
