@@ -79,9 +79,10 @@ class Rules:
         if self._divergence:
             may |= loss[rows] > self._divergence * float(loss[0])
         if self._tolerance:
-            with np.errstate(over="ignore", under="ignore"):
-                norms = np.linalg.norm(trajectory.gradient(rows), axis=0)
-            values = loss[rows] if self._watch == "loss" else norms
+            values = loss[rows]
+            if self._watch == "gradient":
+                with np.errstate(over="ignore"):
+                    values = np.linalg.norm(trajectory.gradient(rows), axis=0)
             may |= values <= self._tolerance * (1 + ROUNDING)
         if self._patience:
             curve = trajectory.measured[VALIDATION]
