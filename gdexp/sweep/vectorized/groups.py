@@ -18,8 +18,8 @@ def vectorizable(jobs: Sequence[Job]) -> tuple[list[list[Job]], dict[str, list[J
     """Split jobs as ``sweep.vectorize`` says.
 
     Returns:
-        The groups of jobs that are computed together, and the other jobs by what prevents it; ""
-        if nothing does, but no other job is like them or nobody wants it.
+        The groups of jobs that are computed together, and the other jobs by what prevents it: ""
+        for a job unlike all others, and for all jobs if sweep.vectorize is off.
     """
     groups: dict[str, list[Job]] = defaultdict(list)
     alone: dict[str, list[Job]] = defaultdict(list)
