@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gdexp.descent.numbers import short
 from gdexp.descent.trajectory import Trajectory
 
 VALIDATION = "validation/loss"
+ROUNDING = 1e-9  # relative: by so much may norms differ that are summed in another order
 
 
 class Rules:
@@ -53,6 +55,45 @@ class Rules:
                 return "converged", f"{smallest}, with no improvement since"
         return None
 
+    def first_end(self, trajectory: Trajectory, after: int) -> int | None:
+        """The first checked epoch after this one in which a rule is met; None if none is.
+
+        The same as asking :meth:`ended` at every check, but for all epochs at once.
+        """
+        if self.every is None or trajectory.length < after + 1:
+            return None
+        length = trajectory.length
+        epochs = np.arange(after - after % self.every + self.every, length + 1, self.every)
+        try:
+            for epoch in epochs[self._may_end(trajectory, epochs - 1)].tolist():
+                trajectory.length = epoch
+                if self.ended(trajectory) is not None:
+                    return int(epoch)
+        finally:
+            trajectory.length = length
+        return None
+
+    def _may_end(self, trajectory: Trajectory, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether a rule is met in these rows; True also where rounding decides."""
+        loss, may = trajectory.loss, np.zeros(len(rows), np.bool_)
+        if self._divergence:
+            may |= loss[rows] > self._divergence * float(loss[0])
+        if self._tolerance:
+            values = loss[rows]
+            if self._watch == "gradient":
+                with np.errstate(over="ignore"):
+                    values = np.linalg.norm(trajectory.gradient(rows), axis=0)
+            may |= values <= self._tolerance * (1 + ROUNDING)
+        if self._patience:
+            curve = trajectory.measured[VALIDATION]
+            curve = np.where(np.isnan(curve), np.inf, curve)
+            improved = curve[1:] < np.minimum.accumulate(curve)[:-1]
+            best = np.maximum.accumulate(
+                np.append(0, np.where(improved, np.arange(1, len(curve)), 0))
+            )
+            may |= rows - best[rows] >= self._patience
+        return may
+
 
 def best_epoch(trajectory: Trajectory) -> int:
     """The first epoch with the smallest validation loss."""
@@ -63,4 +104,4 @@ def best_epoch(trajectory: Trajectory) -> int:
 def gradient_norm(trajectory: Trajectory, row: int = -1) -> float:
     """The Euclidean norm of the gradient over all parameters, in one row of the trajectory."""
     with np.errstate(over="ignore"):
-        return float(np.linalg.norm([values[row] for values in trajectory.gradients.values()]))
+        return float(np.linalg.norm(trajectory.gradient(row)))

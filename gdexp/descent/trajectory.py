@@ -187,6 +187,11 @@ class Trajectory:
         """The gradient by each parameter in every epoch, shape (epochs,)."""
         return self._rows(1 + len(self.names), self.names)
 
+    def gradient(self, row: int | NDArray[np.int64]) -> FloatArray:
+        """The gradient in one row, shape (parameters,), or in several, (parameters, rows)."""
+        first = 1 + len(self.names)
+        return self._table[first : first + len(self.names), : self.length][:, row].copy()
+
     @property
     def measured(self) -> dict[str, FloatArray]:
         """The curves of the measures, shape (epochs,) each."""

@@ -20,13 +20,13 @@ def vectorizable(jobs: Sequence[Job]) -> tuple[list[list[Job]], dict[str, list[J
     """Split jobs as ``sweep.vectorize`` says.
 
     Returns:
-        The groups of jobs that are computed together, and the other jobs by what prevents it; ""
-        if nothing does, but no other job is like them or nobody wants it.
+        The groups of jobs that are computed together, and the other jobs by what prevents it: ""
+        for a job unlike all others, and for all jobs if sweep.vectorize is off.
     """
     groups: dict[str, list[Job]] = defaultdict(list)
     alone: dict[str, list[Job]] = defaultdict(list)
     for job in jobs:
-        if job.settings["sweep"].get("vectorize") == "off":
+        if job.settings.get("sweep", {}).get("vectorize") == "off":
             alone[""].append(job)
         elif reason := obstacle(job):
             alone[reason].append(job)
@@ -53,7 +53,7 @@ def check_vectorizable(jobs: Sequence[Job], prevented: str = "") -> None:
     Raises:
         ConfigError: names the runs and what prevents it.
     """
-    asked = jobs[0].settings["sweep"] if jobs else {}
+    asked = jobs[0].settings.get("sweep", {}) if jobs else {}
     if asked.get("vectorize") != "required" and asked.get("memory") is None:
         return
     groups, alone = ([], {prevented: [*jobs]}) if prevented else vectorizable(jobs)
@@ -69,7 +69,7 @@ def check_vectorizable(jobs: Sequence[Job], prevented: str = "") -> None:
 
 def _check_memory(group: Sequence[Job]) -> None:
     """Refuse a group of which not even one run fits into ``sweep.memory``."""
-    asked = group[0].settings["sweep"].get("memory")
+    asked = group[0].settings.get("sweep", {}).get("memory")
     if asked is None:
         return
     longest = max(job.settings["iters"] for job in group)

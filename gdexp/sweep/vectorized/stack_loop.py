@@ -6,8 +6,9 @@ further.
 
 from __future__ import annotations
 
+import functools
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import numpy as np
@@ -33,7 +34,7 @@ class Kernel(Protocol):
 
     @staticmethod
     def curves_at_once(stack: Stack) -> int:
-        """So many curves that what an epoch of them needs stays in the cache."""
+        """The number of curves for which everything that an epoch needs stays in the cache."""
 
     def __call__(self, part: Floats) -> None:
         """Compute the next epochs into an array of shape (epochs, columns, curves).
@@ -100,6 +101,7 @@ class _Descent:
         self.reached = np.zeros_like(stack.iters)
         self.tables: list[Floats] = [np.empty((stack.columns, 0)) for _ in stack.iters]
         self.rules = [Rules(stop) for stop in stack.stops]
+        self.watched: dict[int, Trajectory] = {}  # by curve: those that a rule may end
         self.final = np.full((runs, size), np.nan)
         restores = any(rules.restores_best for rules in self.rules)
         self.best = np.full((runs, size), np.nan) if restores else None
@@ -118,8 +120,11 @@ class _Descent:
             return
         kernel, epochs, begin, ended = kind(stack, live), int(stack.iters[live].max()), 0, 0
         block = np.empty((len(live), stack.columns, epochs))
+        names = tuple(map(str, range(stack.reads)))
         for table, curve in zip(block, live, strict=True):
             self.tables[curve] = table
+            if self.rules[curve].every is not None:
+                self.watched[curve] = Trajectory.of(table, names, 0, False, stack.measures)
         rows = np.arange(len(live))
         while len(live):
             count = min(EPOCHS, epochs - begin, max(1, HISTORY // (8 * len(live) * stack.size)))
@@ -149,37 +154,36 @@ class _Descent:
         self.first[live[fresh]] = np.minimum(
             begin + bad[:, fresh].argmax(axis=0), self.first[live[fresh]]
         )
-        names = tuple(map(str, range(self.stack.reads)))
         for curve in live:
-            rules, table = self.rules[curve], self.tables[curve]
-            if rules.every is None:
-                continue
-            last = min(begin + len(part), int(self.first[curve]))
-            trajectory = Trajectory.of(table, names, 0, False, self.stack.measures)
-            for epoch in range(begin - begin % rules.every + rules.every, last + 1, rules.every):
-                trajectory.length = epoch
-                if rules.ended(trajectory) is not None:
-                    self.stop[curve] = min(epoch, self.stop[curve])
-                    break
+            if (trajectory := self.watched.get(curve)) is not None:
+                trajectory.length = min(begin + len(part), int(self.first[curve]))
+                epoch = self.rules[curve].first_end(trajectory, begin)
+                self.stop[curve] = min(epoch or self.stop[curve], self.stop[curve])
 
     def _snapshot(self, kernel: Kernel, part: Floats, live: NDArray[np.intp], begin: int) -> None:
         """Keep the parameters of the runs that end in this part, and of the best epochs."""
-        end = begin + len(part)
+        end, read = begin + len(part), functools.cache(kernel.parameters)
         for row, curve in enumerate(live):
             first, stop = int(self.first[curve]), int(self.stop[curve])
             for run in [*self.waiting[curve]]:
                 length = min(self.stack.ends[run].iters, first, stop)
                 last = first if length == first < self.stack.ends[run].iters else length - 1
                 if last < end:
-                    self.final[run] = kernel.parameters(last - begin)[row]
-                    self._keep_best(kernel, part, row, curve, begin, length)
+                    self.final[run] = read(last - begin)[row]
+                    self._keep_best(read, part, row, curve, begin, length)
                     if self.best is not None:
                         self.best[run] = self.at_smallest[curve]
                     self.waiting[curve].remove(run)
-            self._keep_best(kernel, part, row, curve, begin, min(end, first, stop))
+            self._keep_best(read, part, row, curve, begin, min(end, first, stop))
 
     def _keep_best(
-        self, kernel: Kernel, part: Floats, row: int, curve: int, begin: int, until: int
+        self,
+        read: Callable[[int], Floats],
+        part: Floats,
+        row: int,
+        curve: int,
+        begin: int,
+        until: int,
     ) -> None:
         """Keep the parameters of the epoch of the smallest validation loss, up to an epoch."""
         if self.best is None or until <= begin:
@@ -190,7 +194,7 @@ class _Descent:
         epoch = int(losses.argmin())
         if losses[epoch] < self.smallest[curve]:
             self.smallest[curve] = losses[epoch]
-            self.at_smallest[curve] = kernel.parameters(epoch)[row]
+            self.at_smallest[curve] = read(epoch)[row]
 
     def result(self) -> StackResult:
         """How the runs have ended."""
