@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from gdexp.config import passwords
 from gdexp.config.job import Job, following
 from gdexp.config.overrides import assignment, is_hydras
-from gdexp.config.settings import default_of, is_float, switched, with_words
+from gdexp.config.settings import is_float, switched, with_words
 
 Compose: TypeAlias = Callable[[list[str]], DictConfig]
 """Composes overrides into a configuration that includes Hydra's own node."""
@@ -178,6 +178,12 @@ def planned(
     sweep_id = Path(config.hydra.sweep.dir).name
     jobs = (plan.job(texts, sweep_id, number) for number, texts in enumerate(overrides, first))
     own = {name: config.sweep[name] for name in COMPUTING if name in config.sweep}
-    if all(value == default_of(f"sweep.{name}") for name, value in own.items()):
-        return list(jobs)
-    return [replace(job, settings={**job.settings, "sweep": own}) for job in jobs]
+    return [_knowing(job, own) for job in jobs]
+
+
+def _knowing(job: Job, own: Mapping[str, Any]) -> Job:
+    """The job with these settings of its sweep; itself if they are its own."""
+    section = job.settings.get("sweep", {})
+    if all(section.get(name) == value for name, value in own.items()):
+        return job
+    return replace(job, settings={**job.settings, "sweep": {**section, **own}})
