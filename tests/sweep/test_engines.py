@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -185,6 +186,21 @@ def test_after_three_deaths_a_shard_is_computed_here(capsys: pytest.CaptureFixtu
     assert sorted(len(one.result.length) for one in found) == [2, 3, 4]
     assert sorted(pool.sizes) == [2, 3, 3, 3, 4]
     said = "the worker of 3 runs died 3 times: computed in this process\n"
+    assert capsys.readouterr().err == said
+
+
+def test_shards_that_cannot_be_pickled_are_computed_here(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    class Unsending(Recorder):
+        def submit(self, shard: Program) -> Future[engines.Timed]:
+            future: Future[engines.Timed] = Future()
+            future.set_exception(pickle.PicklingError("no"))
+            return future
+
+    found = list(engines.Pooled(Unsending).compute(map(program, [2, 3, 4]), silent))
+    assert sorted(len(one.result.length) for one in found) == [2, 3, 4]
+    said = "runs that cannot be sent to other processes are computed in this one\n"
     assert capsys.readouterr().err == said
 
 

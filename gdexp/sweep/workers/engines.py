@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import itertools
+import pickle
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -129,6 +130,7 @@ class Pooled:
     def __init__(self, start: Callable[[], Pool]) -> None:
         self._start = start
         self._pool: Pool | None = None
+        self._has_told = False
 
     def _started(self) -> Pool:
         if self._pool is None:
@@ -160,6 +162,9 @@ class Pooled:
                     except self._started().lost:
                         waiting = itertools.chain([(number, shard)], waiting)
                         continue
+                    except pickle.PicklingError:
+                        self._tell_unsent()
+                        result, seconds, told = timed(shard)
                     done += shard.epochs
                     on_progress(done)
                     yield Computed(number, result, time.time() - seconds, seconds, told)
@@ -177,6 +182,12 @@ class Pooled:
         here: Future[Timed] = Future()
         here.set_result(timed(shard))
         return here
+
+    def _tell_unsent(self) -> None:
+        """Say once that some shards cannot be pickled."""
+        if not self._has_told:
+            say("runs that cannot be sent to other processes are computed in this one")
+        self._has_told = True
 
     def close(self) -> None:
         """See :class:`Engine`."""
