@@ -63,5 +63,5 @@ class Accessor:
 
 
 def _number(name: str, value: object) -> object:
-    """A mean or a deviation that there is not is NaN, so that its column holds floats."""
+    """A missing mean or deviation is NaN, so that its column holds floats."""
     return math.nan if value is None and "/" in name else value

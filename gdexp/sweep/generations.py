@@ -39,7 +39,7 @@ def check(config: DictConfig) -> None:
 
 
 def resize(config: DictConfig) -> None:
-    """Let Optuna ask for about the square root of all runs at once, if nobody says how many.
+    """Let Optuna ask for about the square root of all runs at once, unless n_jobs is set.
 
     Our launcher computes a generation in hardly more time than a single run, but Optuna learns
     nothing from it before its end. Thus there are as many generations as runs in each. The plugin's

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -124,6 +123,7 @@ def _file(arrays: Mapping[str, Any]) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    file = io.BytesIO()
+    file = pa.BufferOutputStream()
     pq.write_table(pa.Table.from_arrays(list(arrays.values()), names=list(arrays)), file)
-    return file.getvalue()
+    content: bytes = file.getvalue().to_pybytes()
+    return content

@@ -43,12 +43,11 @@ def test_a_full_disk_leaves_no_half_file_and_the_former_one(tmp_path: Path) -> N
 
 
 def test_ctrl_c_leaves_no_half_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(path: Path, content: bytes) -> None:
-        with path.open("wb") as file:
-            file.write(content[:3])
+    def interrupted(partial: str, path: Path) -> None:
+        assert Path(partial).read_bytes() == b"content"
         raise Interrupted(2)
 
-    monkeypatch.setattr(Path, "write_bytes", interrupted)
+    monkeypatch.setattr(os, "replace", interrupted)
     with pytest.raises(Interrupted):
         write_whole(tmp_path / "page.html", b"content")
     assert os.listdir(tmp_path) == []

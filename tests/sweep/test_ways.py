@@ -70,9 +70,10 @@ def test_one_by_one_means_no_hydra_job_and_one_composition_one_table_and_few_tra
     made = counted(monkeypatch, data, "synthetic")
     written = counted(monkeypatch, SqlStore, "write")
     words = ["data=synthetic", "data.rows=37", "iters=3", "gradient=manual"]
-    ended = gd("-m", *words, "updater=manual,manual_momentum", "lr=0.01,0.02,0.03,0.04")
+    axes = ["updater=manual,manual_momentum", "lr=0.01,0.02,0.03,0.04"]
+    ended = gd("-m", *words, *axes, "check.gradient=every")
     assert ended.code == 0, ended.err
-    assert "8 of 8 runs one after another: data=synthetic cannot be vectorized" in ended.err
+    assert "8 of 8 runs one after another: check.gradient=every cannot be vectori" in ended.err
     assert len(members(client(store))) == 8
     assert len(composed) == 2  # once for each updater
     assert len(made) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import subprocess
@@ -206,6 +207,7 @@ def _executor(name: str, params: Mapping[str, Any]) -> Any:
     from hydra_plugins.hydra_submitit_launcher.config import BaseQueueConf
     from omegaconf import OmegaConf
 
+    logging.getLogger("submitit").setLevel(logging.ERROR)  # it writes warnings to stdout, too
     starts = {f"{name}_{key}": params[key] for key in OF_ITS_START[1:] if key in params}
     executor = submitit.AutoExecutor(params["submitit_folder"], cluster=name, **starts)
     shared = set(OmegaConf.structured(BaseQueueConf).keys())

@@ -96,7 +96,7 @@ def _parts(jobs: Sequence[Job], shards: int) -> Iterator[Part]:
 
 def memory_of(job: Job) -> int:
     """The bytes of curves that may be in memory before they are written."""
-    asked = job.settings["sweep"].get("memory")
+    asked = job.settings.get("sweep", {}).get("memory")
     if asked is not None:
         return int(asked * GIB)
     return min(MEMORY, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 8)

@@ -18,13 +18,13 @@ def vectorizable(jobs: Sequence[Job]) -> tuple[list[list[Job]], dict[str, list[J
     """Split jobs as ``sweep.vectorize`` says.
 
     Returns:
-        The groups of jobs that are computed together, and the other jobs by what prevents it; ""
-        if nothing does, but no other job is like them or nobody wants it.
+        The groups of jobs that are computed together, and the other jobs by what prevents it: ""
+        for a job unlike all others, and for all jobs if sweep.vectorize is off.
     """
     groups: dict[str, list[Job]] = defaultdict(list)
     alone: dict[str, list[Job]] = defaultdict(list)
     for job in jobs:
-        if job.settings["sweep"].get("vectorize") == "off":
+        if job.settings.get("sweep", {}).get("vectorize") == "off":
             alone[""].append(job)
         elif reason := obstacle(job):
             alone[reason].append(job)
@@ -49,7 +49,7 @@ def check_vectorizable(jobs: Sequence[Job]) -> None:
     """
     groups, alone = vectorizable(jobs)
     for reason, left in alone.items():
-        if reason and jobs[0].settings["sweep"].get("vectorize") == "required":
+        if reason and jobs[0].settings.get("sweep", {}).get("vectorize") == "required":
             raise ConfigError(
                 f"sweep.vectorize=required: {len(left)} of {counted(len(jobs), 'run')} would be "
                 f"computed one after another: {reason}. Type sweep.vectorize=auto."
@@ -60,7 +60,7 @@ def check_vectorizable(jobs: Sequence[Job]) -> None:
 
 def _check_memory(group: Sequence[Job]) -> None:
     """Refuse a group of which not even one run fits into ``sweep.memory``."""
-    asked = group[0].settings["sweep"].get("memory")
+    asked = group[0].settings.get("sweep", {}).get("memory")
     if asked is None:
         return
     longest = max(job.settings["iters"] for job in group)

@@ -88,7 +88,7 @@ class NumpyStack:
                 )
             if self._schedules is not None:
                 measured[-1] = rates["lr"]
-                self._schedules.step(lambda: row[0])
+                self._schedules.step(lambda row=row: row[0])
 
     def parameters(self, epoch: int) -> Floats:
         """See :class:`gdexp.sweep.vectorized.stack_loop.Kernel`."""

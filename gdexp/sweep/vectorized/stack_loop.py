@@ -34,7 +34,7 @@ class Kernel(Protocol):
 
     @staticmethod
     def curves_at_once(stack: Stack) -> int:
-        """So many curves that what an epoch of them needs stays in the cache."""
+        """The number of curves for which everything that an epoch needs stays in the cache."""
 
     def __call__(self, part: Floats) -> None:
         """Compute the next epochs into an array of shape (epochs, columns, curves).

@@ -1,4 +1,4 @@
-"""Whether runs can be stacked, found out by a few epochs of the first of them.
+"""Whether runs can be stacked: a few epochs of the first of them decide.
 
 ``torch.func.vmap`` refuses what depends on the data or draws random numbers; what it accepts may
 still keep something from call to call. So the first epochs are computed both ways and compared.
