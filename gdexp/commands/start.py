@@ -175,6 +175,7 @@ def check_sweep(config: DictConfig) -> None:
         ConfigError: one of them is out of range, or the folder is another sweep's.
         StoreError: the folder cannot be written.
     """
+    from gdexp.sweep.required import check_required
     from gdexp.sweep.shards import executor
     from gdexp.sweep.sweeper import check_sweeper
     from gdexp.sweep.workers.engines import check_engine
@@ -186,6 +187,7 @@ def check_sweep(config: DictConfig) -> None:
     check_writable(absolute(config.hydra.sweep.dir), "outputs")
     generations.check(config)
     folders.check_sweep(config)
+    check_required(config, GlobalHydra.instance().config_loader(), typed(config))
 
 
 def run_sweep(config: DictConfig, callbacks: Callbacks) -> None:

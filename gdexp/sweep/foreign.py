@@ -65,10 +65,12 @@ def launch_overrides(
     from gdexp.sweep.budget import within_budget
     from gdexp.sweep.jobs import planned
     from gdexp.sweep.progress import Tally, epochs_of
+    from gdexp.sweep.vectorized.groups import check_vectorizable
 
     jobs = planned(launcher.config, launcher.hydra_context.config_loader, overrides, first)
     for job in jobs:  # values that its sweeper chose, which nobody has seen before
         validation.check(job)
+    check_vectorizable(jobs)
     trials = launcher.config.hydra.sweeper.get("n_trials")
     jobs = within_budget(jobs, launcher.config.tracking, trials or len(jobs))
     tally = Tally(len(jobs), epochs_of(jobs), summarised=False)

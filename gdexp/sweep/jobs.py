@@ -19,10 +19,12 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from gdexp.config import passwords
 from gdexp.config.job import Job, following
 from gdexp.config.overrides import assignment, is_hydras
-from gdexp.config.settings import is_float, switched, with_words
+from gdexp.config.settings import default_of, is_float, switched, with_words
 
 Compose: TypeAlias = Callable[[list[str]], DictConfig]
 """Composes overrides into a configuration that includes Hydra's own node."""
+
+COMPUTING = ("vectorize", "memory")  # settings of a sweep that say how it is computed
 
 _REFERENCE = re.compile(r"\$\{(\w+(?:\.\w+)*)\}")
 
@@ -168,7 +170,14 @@ class Plan:
 def planned(
     config: DictConfig, loader: Any, overrides: Sequence[Sequence[str]], first: int = 0
 ) -> list[Job]:
-    """The jobs of these overrides, numbered from ``first``; the sweep's folder names the sweep."""
+    """The jobs of these overrides, numbered from ``first``; the sweep's folder names the sweep.
+
+    They know how the sweep is to be computed, whose settings are no overrides of its jobs.
+    """
     plan = Plan(functools.partial(loader.load_sweep_config, config), loader.list_groups(""))
     sweep_id = Path(config.hydra.sweep.dir).name
-    return [plan.job(texts, sweep_id, number) for number, texts in enumerate(overrides, first)]
+    jobs = (plan.job(texts, sweep_id, number) for number, texts in enumerate(overrides, first))
+    own = {name: config.sweep[name] for name in COMPUTING if name in config.sweep}
+    if all(value == default_of(f"sweep.{name}") for name, value in own.items()):
+        return list(jobs)
+    return [replace(job, settings={**job.settings, "sweep": own}) for job in jobs]

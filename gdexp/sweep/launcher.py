@@ -94,24 +94,12 @@ class Launch:
     def run(self, jobs: Sequence[Job]) -> Sequence[JobReturn]:
         """Run the jobs; their returns, in order."""
         absolute(self._config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)  # as Hydra's do
-        if reason := self._needs_hydra():
+        if reason := needs_hydra(self._config):
             say(f"{len(jobs)} of {counted(len(jobs), 'run')} one after another: {reason}")
             self._run_by_hydra(jobs)
         elif jobs:
             self._run_here(jobs)
         return [self._returns[number] for number in sorted(self._returns)]
-
-    def _needs_hydra(self) -> str:
-        """Why Hydra must run each job itself, or "" if it need not."""
-        callbacks = sorted(self._config.hydra.callbacks or {})
-        if callbacks:
-            return f"the callback {callbacks[0]} is called for each job"
-        if self._config.hydra.job.get("chdir"):
-            return "hydra.job.chdir=true"
-        if self._config.hydra.job.env_set:
-            return "hydra.job.env_set is set for each job"
-        own = [text for text in typed(self._config, "hydra") if text.startswith(FOLDERS)]
-        return f"{own[0]} needs a folder for each job" if own else ""
 
     def _run_by_hydra(self, jobs: Sequence[Job]) -> None:
         for job in jobs:
@@ -220,6 +208,19 @@ def failed(job: Job, error: Exception) -> JobReturn:
     returned = JobReturn(overrides=list(job.typed), task_name="gdexp", status=JobStatus.FAILED)
     returned.return_value = RunFailedError(str(error))  # reported; a sweeper may raise it
     return returned
+
+
+def needs_hydra(config: DictConfig) -> str:
+    """Why Hydra must run each job itself, or "" if it need not."""
+    callbacks = sorted(config.hydra.callbacks or {})
+    if callbacks:
+        return f"the callback {callbacks[0]} is called for each job"
+    if config.hydra.job.get("chdir"):
+        return "hydra.job.chdir=true"
+    if config.hydra.job.env_set:
+        return "hydra.job.env_set is set for each job"
+    own = [text for text in typed(config, "hydra") if text.startswith(FOLDERS)]
+    return f"{own[0]} needs a folder for each job" if own else ""
 
 
 def _number(job: Job) -> int:

@@ -27,7 +27,6 @@ from gdexp.sweep.ending import ending
 from gdexp.sweep.folders import claim_sweep
 from gdexp.sweep.jobs import planned
 from gdexp.sweep.progress import Tally, epochs_of
-from gdexp.sweep.vectorized.groups import check_vectorizable
 from gdexp.sweep.workers.launched import ended
 
 if TYPE_CHECKING:
@@ -69,8 +68,6 @@ def sweep(sweeper: Any, arguments: Sequence[str]) -> list[Sequence[JobReturn]]:
         _use_former_folder(config)
     _check_sweep_id(str(config.hydra.sweep.dir))
     jobs = [continued(job) for job in planned(config, loader, overrides)]
-    if jobs and (config.sweep.get("vectorize") == "required" or config.sweep.get("memory")):
-        check_vectorizable(jobs)
     jobs = within_budget(jobs, config.tracking)
     with _exclusive_lock(absolute(config.hydra.sweep.dir)):
         return _run(sweeper.launcher, config, typed, jobs)

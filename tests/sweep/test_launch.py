@@ -97,6 +97,8 @@ def test_an_optimizer_that_is_not_elementwise_runs_one_by_one_and_stderr_says_wh
 
 
 def test_a_loss_of_ones_own_is_computed_together(store: Path, mine: tuple[str, ...]) -> None:
+    text = (store / "my_loss.py").read_text()
+    (store / "my_loss.py").write_text(text.replace("self.calls += 1", "pass"))  # keeps nothing
     ended = gd("-m", *mine[:-1], "loss=mine,manual", "lr=0.01,0.02", "iters=5")
     assert ended.code == 0, ended.err
     assert "one after another" not in ended.err

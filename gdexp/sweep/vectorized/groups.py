@@ -13,6 +13,8 @@ from gdexp.sweep.vectorized import trial
 from gdexp.sweep.vectorized.compute import GIB, bytes_of
 from gdexp.sweep.vectorized.eligible import group_key, is_of_points, obstacle
 
+SINGLE = "no other run has the same components, with the same settings of predictor and loss"
+
 
 def vectorizable(jobs: Sequence[Job]) -> tuple[list[list[Job]], dict[str, list[Job]]]:
     """Split jobs as ``sweep.vectorize`` says.
@@ -41,18 +43,25 @@ def vectorizable(jobs: Sequence[Job]) -> tuple[list[list[Job]], dict[str, list[J
     return together, alone
 
 
-def check_vectorizable(jobs: Sequence[Job]) -> None:
+def check_vectorizable(jobs: Sequence[Job], prevented: str = "") -> None:
     """Refuse a sweep that must be vectorized and cannot be, or whose runs need too much memory.
+
+    Args:
+        jobs: its jobs.
+        prevented: why none of them can be vectorized, whatever they are; "" if they can.
 
     Raises:
         ConfigError: names the runs and what prevents it.
     """
-    groups, alone = vectorizable(jobs)
+    asked = jobs[0].settings.get("sweep", {}) if jobs else {}
+    if asked.get("vectorize") != "required" and asked.get("memory") is None:
+        return
+    groups, alone = ([], {prevented: [*jobs]}) if prevented else vectorizable(jobs)
     for reason, left in alone.items():
-        if reason and jobs[0].settings.get("sweep", {}).get("vectorize") == "required":
+        if len(jobs) > 1 and asked.get("vectorize") == "required":
             raise ConfigError(
                 f"sweep.vectorize=required: {len(left)} of {counted(len(jobs), 'run')} would be "
-                f"computed one after another: {reason}. Type sweep.vectorize=auto."
+                f"computed one after another: {reason or SINGLE}. Type sweep.vectorize=auto."
             )
     for group in groups:
         _check_memory(group)

@@ -35,17 +35,14 @@ class Schedules:
             key = json.dumps([partial.keywords, None if _is_shared(partial) else row], default=repr)
             together[key].append(row)
             self._groups.append(scheduled(stack.settings[curve]))
-        self._schedulers = [
-            (
-                stack.schedules[curves[rows[0]]](_Optimizer([self._groups[row] for row in rows])),
-                rows,
-            )
-            for rows in together.values()
-        ]
-        self._rows = np.arange(len(curves))
-        for scheduler, rows in self._schedulers:
-            for row, group in zip(rows, scheduler.optimizer.param_groups, strict=True):
+        self._schedulers = []
+        for rows in together.values():
+            optimizer = _Optimizer([self._groups[row] for row in rows])
+            scheduler = stack.schedules[curves[rows[0]]](optimizer)
+            self._schedulers.append((scheduler, optimizer, rows))
+            for row, group in zip(rows, optimizer.param_groups, strict=True):
                 self._groups[row] = group
+        self._rows = np.arange(len(curves))
 
     @property
     def values(self) -> dict[str, Any]:
@@ -65,10 +62,10 @@ class Schedules:
                 where a scheduler needs them, because another device would have to be waited for.
         """
         at: dict[int, float] = {}
-        if any(_needs_loss(type(scheduler)) for scheduler, _ in self._schedulers):
+        if any(_needs_loss(type(scheduler)) for scheduler, *_ in self._schedulers):
             at = dict(zip(self._rows.tolist(), losses().tolist(), strict=True))
-        for scheduler, rows in self._schedulers:
-            scheduler.optimizer.step()  # or torch warns that the schedule is ahead of it
+        for scheduler, optimizer, rows in self._schedulers:
+            optimizer.step()  # or torch warns that the schedule is ahead of it
             if not _needs_loss(type(scheduler)):
                 scheduler.step()
             elif rows[0] in at:
@@ -78,7 +75,7 @@ class Schedules:
         """Schedule only these of the current curves from now on."""
         self._rows = self._rows[curves]
         kept = set(self._rows.tolist())
-        self._schedulers = [(one, rows) for one, rows in self._schedulers if kept & set(rows)]
+        self._schedulers = [one for one in self._schedulers if kept & {*one[-1]}]
 
 
 class _Optimizer(torch.optim.Optimizer):

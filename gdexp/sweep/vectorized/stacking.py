@@ -24,6 +24,7 @@ from gdexp.descent.result import Result
 from gdexp.descent.stopping import Rules, best_epoch
 from gdexp.insight import notes
 from gdexp.sweep.vectorized.eligible import curve_key
+from gdexp.sweep.vectorized.shared_state import shared_state
 from gdexp.sweep.vectorized.stack import End, Stack, StackResult, Table, scheduled
 
 BUILT = ("data", "predictor", "gradient", "loss", "seed", "dtype", "device")
@@ -36,24 +37,27 @@ class Origin(NamedTuple):
     Attributes:
         built: their components; the parameters change from run to run.
         start: the start values of the parameters, by name.
+        state: see :func:`gdexp.sweep.vectorized.shared_state.shared_state`.
     """
 
     built: Components
     start: dict[str, NDArray[np.float64]]
+    state: bytes
 
     @classmethod
     def of(cls, job: Job) -> Origin:
         """The components of a job, at their start."""
         built = build(job)
         named = built.predictor.parameters.items()
-        return cls(built, {name: predictors.to_numpy(v).astype(np.float64) for name, v in named})
+        start = {name: predictors.to_numpy(v).astype(np.float64) for name, v in named}
+        return cls(built, start, shared_state(built))
 
     @property
     def shape(self) -> Any:
         """What must be equal in one stack."""
         built, shapes = self.built, {name: value.shape for name, value in self.start.items()}
-        kept = built.kept and tuple(built.kept[0].shape)
-        return tuple(shapes.items()), tuple(built.x.shape), kept, built.data.fitted.features
+        rows = tuple(built.x.shape), built.kept and tuple(built.kept[0].shape)
+        return tuple(shapes.items()), rows, built.data.fitted.features, self.state
 
 
 @dataclass

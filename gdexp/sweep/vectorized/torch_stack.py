@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -66,7 +67,7 @@ class TorchStack:
         out = torch.from_numpy(part)
         if not is_here:  # fetched in one transfer
             out = torch.empty(part.shape, dtype=self._rows.kind, device=self._stack.device)
-        with _threads(self._stack):
+        with _threads(self._stack), _without_advice():
             for row in out:
                 self._epoch(row)
                 self._history.append(self._flat)
@@ -160,6 +161,14 @@ def _threads(stack: Stack) -> Iterator[None]:
     finally:
         if is_small:
             torch.set_num_threads(former)
+
+
+@contextmanager
+def _without_advice() -> Iterator[None]:
+    """Without torch's warning that an operation is computed curve by curve."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "There is a performance drop")
+        yield
 
 
 class _Evaluation:

@@ -1,4 +1,4 @@
-"""Whether runs can be stacked: a few epochs of the first of them decide.
+"""Whether runs can be stacked: a few epochs of two of them decide.
 
 ``torch.func.vmap`` refuses what depends on the data or draws random numbers; what it accepts may
 still keep something from call to call. So the first epochs are computed both ways and compared.
@@ -6,7 +6,7 @@ still keep something from call to call. So the first epochs are computed both wa
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,24 +16,40 @@ from gdexp.config.capabilities import resolve
 from gdexp.config.job import Job
 from gdexp.config.schema import FAMILIES
 from gdexp.config.validation import is_torch_based
-from gdexp.descent.build import Components, build
+from gdexp.descent.build import build
 from gdexp.descent.fused import SMALLEST
 from gdexp.descent.trajectory import Trajectory
 from gdexp.descent.trial import OwnError, undisturbed
 from gdexp.errors import brief
 from gdexp.sweep.vectorized.eligible import group_key, is_of_points
+from gdexp.sweep.vectorized.shared_state import shared_state
 from gdexp.sweep.vectorized.stack import End
 from gdexp.sweep.vectorized.stacking import Origin, Stacked
 
 EPOCHS = 3
 CLOSE = {"float32": 1e-2, "float64": 1e-6}  # relative: rounding, however much a step enlarges it
+CHANGES = "it keeps something from one call to the next"
 PHRASES = {  # what torch says, and in plain words
     "randomness": "it draws random numbers",
+    "aten::rrelu": "it draws random numbers",
     "data-dependent control flow": "what it computes depends on the values of its inputs",
+    "dynamic shape": "the shape of what it computes depends on the values of its inputs",
     ".item()": "it turns a tensor into a number",
+    "accessing `data`": "it takes the numbers out of a tensor",
+    "data pointer": "it takes the numbers out of a tensor",
     "running": "it keeps statistics of its minibatches",
     "in-place": "it changes a tensor in place",
     "inplace": "it changes a tensor in place",
+    "setup_context": "its autograd.Function has no setup_context",
+    "generate_vmap_rule": "its autograd.Function has no rule for vmap",
+    "requires_grad_()": "it computes gradients itself",
+    "backward() called": "it computes gradients itself",
+    "does not require grad": "it computes gradients itself",
+    "may have escaped": "it hands on tensors otherwise than by returning them",
+    "Jitted": "it is compiled by torch.jit",
+    "atching rule": "torch.func.vmap has no rule for one of its operations",
+    "support batching": "torch.func.vmap has no rule for one of its operations",
+    "not yet support": "torch.func.vmap has no rule for one of its operations",
 }
 
 _known: dict[Any, str] = {}
@@ -45,85 +61,107 @@ def obstacle(jobs: Sequence[Job]) -> str:
     Args:
         jobs: jobs that :func:`gdexp.sweep.vectorized.eligible.obstacle` allows.
     """
-    job = jobs[0]
-    if is_of_points(job):
+    if is_of_points(jobs[0]):
         return ""
-    key = group_key(job), tuple(resolve(job.settings[family]["_target_"]) for family in FAMILIES)
+    pair = _pair(jobs)
+    classes = tuple(resolve(pair[0].settings[family]["_target_"]) for family in FAMILIES)
+    key = group_key(pair[0]), _rows_key(pair[0]) == _rows_key(pair[1]), classes
     if key not in _known:
-        _known[key] = _tried(job)
+        _known[key] = _tried(pair)
     return _known[key]
 
 
-def _tried(job: Job) -> str:
+def _pair(jobs: Sequence[Job]) -> tuple[Job, Job]:
+    """The job of the smallest steps, and one with other rows, if there is one.
+
+    Rows that differ have an axis of the curves, and a module may be refused only because of it.
+    """
+    first = min(jobs, key=lambda job: abs(job.settings["lr"]))
+    others = [job for job in jobs if _rows_key(job) != _rows_key(first)]
+    same_data = [job for job in others if job.settings["data"] == first.settings["data"]]
+    return first, next(iter([*same_data, *others]), first)
+
+
+def _rows_key(job: Job) -> Any:
+    return job.settings["seed"], job.settings["data"]
+
+
+def _tried(pair: tuple[Job, Job]) -> str:
+    job = pair[0]
     if not is_torch_based(job):
         built = build(job)
         large = built.x.size >= SMALLEST
         return "the table is so large that runs take as long together as alone" if large else ""
-    families = "predictor", "loss"
-    blamed = " and ".join(f"{family}={job.choices[family]}" for family in families)
+    blamed = f"{_blamed(job)} cannot be vectorized"
     try:
         with undisturbed(job):
-            alone, module_changes = _alone(job)
-            stacked = _stacked(job)
+            origins = [Origin.of(one) for one in pair]
+            if origins[0].shape != origins[1].shape:
+                pair, origins = (job, job), [origins[0]] * 2
+            epochs = min(EPOCHS, *(one.settings["iters"] for one in pair))
+            alone = [_alone(one, epochs) for one in pair]
+            stacked = list(_stacked(pair, origins, epochs))
+            if origins[0].state != shared_state(origins[0].built):
+                return f"{blamed}: {CHANGES}"
     except (Exception, OwnError) as error:
-        return f"{blamed} cannot be vectorized: {_in_words(error)}"
-    if module_changes:
-        return f"predictor={job.choices['predictor']} cannot be vectorized: it changes itself"
-    is_close = np.isclose(alone, stacked, rtol=CLOSE[job.settings["dtype"]], equal_nan=True)
-    finite = np.isfinite(alone).all(axis=0)
-    if not is_close[:, finite].all():
-        return f"{blamed} cannot be vectorized: together, the runs would have other numbers"
+        return f"{blamed}: {_in_words(error)}"
+    if any(one is None for one in alone):
+        return f"{blamed}: {CHANGES}"
+    close = CLOSE[job.settings["dtype"]]
+    for one, other in zip(alone, stacked, strict=True):
+        finite = np.isfinite(one).all(axis=0)
+        if not np.isclose(one, other, rtol=close, equal_nan=True)[:, finite].all():
+            return f"{blamed}: together, the runs would have other numbers"
     return ""
+
+
+def _blamed(job: Job) -> str:
+    """The user's own components; if there are none, the predictor and the loss."""
+    families = [*FAMILIES, "scheduler"]
+    targets = {family: str(job.settings[family]["_target_"] or "gdexp.") for family in families}
+    own = [family for family in families if not targets[family].startswith(("gdexp.", "torch."))]
+    return " and ".join(f"{one}={job.choices[one]}" for one in own or ("predictor", "loss"))
 
 
 def _in_words(error: BaseException) -> str:
     text = str(error)
+    if isinstance(error, KeyError):
+        return f"it has no {text}"
     return next((words for part, words in PHRASES.items() if part in text), brief(error))
 
 
-def _alone(job: Job) -> tuple[Any, bool]:
-    """The first epochs of a run alone, shape (columns, epochs); and whether its module changes."""
+def _alone(job: Job, epochs: int) -> Any:
+    """The first epochs of a run alone, (columns, epochs); None if its components change."""
     built = build(job)
-    trajectory = Trajectory(built.predictor.parameters, EPOCHS)
-    before = _state(built)
-    trajectory.extend(built.iterations(EPOCHS))
-    return _whole(trajectory), before != _state(built)
+    trajectory = Trajectory(built.predictor.parameters, epochs)
+    before = shared_state(built)
+    trajectory.extend(built.iterations(epochs))
+    return _whole(trajectory, epochs) if shared_state(built) == before else None
 
 
-def _stacked(job: Job) -> Any:
-    """The same epochs, computed with a second run."""
-    origin = Origin.of(job)
-    stacked = Stacked.of([job], [origin]).stack
-    double = replace(
-        stacked,
-        settings=[*stacked.settings] * 2,
-        schedules=[*stacked.schedules] * 2,
-        table=np.repeat(stacked.table, 2),
-        start={name: np.repeat(value, 2, axis=0) for name, value in stacked.start.items()},
-        seeds=[*stacked.seeds] * 2,
-        stops=[{**stop, "tolerance": None, "patience": None} for stop in stacked.stops] * 2,
-        ends=[End(0, EPOCHS), End(1, EPOCHS)],
+def _stacked(pair: tuple[Job, Job], origins: Sequence[Origin], epochs: int) -> Iterator[Any]:
+    """The same epochs of both runs, computed together."""
+    stack = Stacked.of(pair, origins).stack
+    twice = 2 // len(stack.settings)  # runs with the same settings are one curve, made two
+    stack = replace(
+        stack,
+        settings=[*stack.settings] * twice,
+        schedules=[*stack.schedules] * twice,
+        table=np.tile(stack.table, twice),
+        start={name: np.tile(v, (twice, *[1] * (v.ndim - 1))) for name, v in stack.start.items()},
+        seeds=[*stack.seeds] * twice,
+        stops=[{**stop, "tolerance": None, "patience": None} for stop in stack.stops] * twice,
+        ends=[End(0, epochs), End(1, epochs)],
     )
-    computed = double.run()
-    trajectory = Trajectory(origin.built.predictor.parameters, EPOCHS)
-    columns = len(trajectory.table)
-    trajectory.take(computed.tables[1][:columns], int(computed.length[1]), diverged=False)
-    return _whole(trajectory)
+    computed = stack.run()
+    for run, origin in enumerate(origins):
+        trajectory = Trajectory(origin.built.predictor.parameters, epochs)
+        columns = len(trajectory.table)
+        trajectory.take(computed.tables[run][:columns], int(computed.length[run]), diverged=False)
+        yield _whole(trajectory, epochs)
 
 
-def _whole(trajectory: Trajectory) -> Any:
-    table = np.full((len(trajectory.table), EPOCHS), np.nan)
+def _whole(trajectory: Trajectory, epochs: int) -> Any:
+    table = np.full((len(trajectory.table), epochs), np.nan)
     table[:, : trajectory.length] = trajectory.table
     return table
-
-
-def _state(built: Components) -> list[Mapping[str, Any]]:
-    """What a module keeps besides its parameters, as far as that can be compared."""
-    module = getattr(built.predictor, "module", None)
-    if module is None:
-        return []
-    kept: list[Mapping[str, Any]] = [
-        {k: v for k, v in vars(part).items() if isinstance(v, int | float | str)}
-        for part in module.modules()
-    ]
-    return [*kept, {name: value.tolist() for name, value in module.named_buffers()}]
