@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from bench_measure import Bench, Measured, Row, Target, clocked, interleaved, side_by_side
+from bench_measure import Bench, Measured, Row, Target, cpu_clocked, interleaved, side_by_side
 from bench_sweeps import peak, sweep
 
 ROUNDS = 2
@@ -102,24 +102,24 @@ def against_loop(
     from bench_plain_diabetes import table
 
     torch.set_num_threads(1)
-    rates, iters = (30, 20) if batch_size else (100, 200)
+    count, iters = (30, 20) if batch_size else (100, 200)
     if bench.quick:
-        rates, seeds, iters = 4, min(seeds, 2), 5
-    runs = [(lr, seed) for seed in range(seeds) for lr in np.linspace(0.001, 0.1, rates).tolist()]
+        count, seeds, iters = 4, min(seeds, 2), 5
+    runs = [(lr, seed) for seed in range(seeds) for lr in np.linspace(0.001, 0.1, count).tolist()]
     words = f"iters={iters} data.batch_size={batch_size or 'null'}"
     ours = computing(model, [f"lr={lr} seed={seed} {words}" for lr, seed in runs])
     some, rows = runs[:: len(runs) // min(len(runs), SAMPLE)], table()
-    more = {"batch_size": batch_size} if batch_size else {}
 
     def theirs() -> None:
         for lr, seed in some:
-            list(LOOPS[model](*rows, lr, iters, **(more and more | {"seed": seed})))
+            own = (batch_size, seed) if batch_size else ()
+            list(LOOPS[model](*rows, lr, iters, *own))
 
     rounds = bench.rounds(3)
     ratio = side_by_side(
-        lambda: clocked(ours), lambda: clocked(theirs) * len(runs) / len(some), rounds
+        lambda: cpu_clocked(ours), lambda: cpu_clocked(theirs) * len(runs) / len(some), rounds
     )
-    how = f"{rounds} rounds, one process and thread; {len(runs)} runs of {iters} epochs"
+    how = f"{rounds} rounds, CPU time of one thread; {len(runs)} runs of {iters} epochs"
     return Measured(ratio, f"{how}; theirs: {len(some)}, scaled")
 
 
@@ -136,9 +136,8 @@ def workers(bench: Bench) -> Measured:
 
 def memory(words: Sequence[str], bench: Bench) -> Measured:
     """The peak memory of 10,000 runs of 1,000 epochs."""
-    return peak(
-        bench, *DIABETES, *ADAM, *(rates(4, 10) if bench.quick else rates(10_000, 1000)), *words
-    )
+    size = rates(4, 10) if bench.quick else rates(10_000, 1000)
+    return peak(bench, *DIABETES, *ADAM, *size, *words)
 
 
 ROWS = [
