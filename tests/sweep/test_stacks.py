@@ -199,6 +199,16 @@ def test_every_schedule(data: st.DataObject, plan: Plan, scheduler: str) -> None
     compared(planned(plan, f"step=model {DATA} updater=Adam scheduler={scheduler}", changes))
 
 
+def test_a_schedule_s_last_lr_is_set_against_the_curvature(plan: Plan) -> None:
+    common = f"step=model {DATA} predictor=mlp scheduler=CosineAnnealingLR"
+    changes = [{"lr": 0.1, "iters": 4}, {"lr": 0.02, "iters": 3}]
+    for results in compared(planned(plan, common, changes)):
+        for result in results:
+            last = result.trajectory.columns()["train/lr"][-1]
+            share = last * result.checks["curvature"] / 2
+            assert result.checks["lr_over_largest"] == pytest.approx(share)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("updater", ["manual_momentum", "SGD", "Adam", "AdamW", "manual_adam"])
 @pytest.mark.parametrize("scheduler", ["OneCycleLR", "CyclicLR"])

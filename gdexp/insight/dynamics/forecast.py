@@ -186,7 +186,8 @@ def at_the_end(job: Job, built: Components) -> dict[str, float]:
         return {"curvature": largest}
     met = replace(motion, multiple=multiple(job, built))
     h = met.multiple * largest + met.decay
-    return {"curvature": h, "lr_over_largest": met.lr / met.largest_lr(largest)}
+    lr = met.lr if built.scheduler is None else built.lr  # its own is that of a further epoch
+    return {"curvature": h, "lr_over_largest": lr / met.largest_lr(largest)}
 
 
 def _exact(job: Job, built: Components, quadratic: Curvature, motion: Motion | None) -> Forecast:

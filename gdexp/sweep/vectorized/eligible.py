@@ -42,15 +42,15 @@ def obstacle(job: Job) -> str:
         return "check.gradient=every cannot be vectorized"
     if settings["tracking"].get("log_model"):
         return "tracking.log_model=true cannot be vectorized"
+    for family in _formed(job):
+        if not capabilities.of(settings, family, "vectorized"):
+            return f"{family}={job.choices[family]} cannot be vectorized"
     updater = settings["updater"]
     for key in SPECIAL:
         if updater.get(key):
             return f"updater.{key}={str(updater[key]).lower()} cannot be vectorized"
     if updater.get("nesterov") and not (updater.get("momentum") and updater.get("dampening") == 0):
         return "updater.nesterov=true needs momentum > 0 and dampening = 0"  # torch refuses it
-    for family in _formed(job):
-        if not capabilities.of(settings, family, "vectorized"):
-            return f"{family}={job.choices[family]} cannot be vectorized"
     return ""
 
 

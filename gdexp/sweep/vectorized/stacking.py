@@ -169,6 +169,8 @@ def result_of(stacked: Stacked, computed: StackResult, i: int) -> Result:
         if result.restored < trajectory.length:
             result.reason += f"; the parameters of epoch {result.restored} are restored"
     _set(built, computed.parameters(final))
+    if built.scheduler is not None and trajectory.length:
+        built.lr = float(trajectory.columns()["train/lr"][-1])
     with np.errstate(over="ignore", invalid="ignore"):
         prediction = built.prediction()
     conclude(job, built, result, prediction)
