@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from gdexp.config import passwords
 from gdexp.config.job import Job, following
 from gdexp.config.overrides import assignment, is_hydras
-from gdexp.config.settings import default_of, is_float, switched, with_words
+from gdexp.config.settings import is_float, switched, with_words
 
 Compose: TypeAlias = Callable[[list[str]], DictConfig]
 """Composes overrides into a configuration that includes Hydra's own node."""
@@ -176,8 +176,8 @@ def planned(
     """
     plan = Plan(functools.partial(loader.load_sweep_config, config), loader.list_groups(""))
     sweep_id = Path(config.hydra.sweep.dir).name
-    jobs = (plan.job(texts, sweep_id, number) for number, texts in enumerate(overrides, first))
+    jobs = [plan.job(texts, sweep_id, number) for number, texts in enumerate(overrides, first)]
     own = {name: config.sweep[name] for name in COMPUTING if name in config.sweep}
-    if all(value == default_of(f"sweep.{name}") for name, value in own.items()):
-        return list(jobs)
-    return [replace(job, settings={**job.settings, "sweep": own}) for job in jobs]
+    if not jobs or own.items() <= (node := jobs[0].settings["sweep"]).items():
+        return jobs
+    return [replace(job, settings={**job.settings, "sweep": node | own}) for job in jobs]
