@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -176,14 +176,8 @@ def planned(
     """
     plan = Plan(functools.partial(loader.load_sweep_config, config), loader.list_groups(""))
     sweep_id = Path(config.hydra.sweep.dir).name
-    jobs = (plan.job(texts, sweep_id, number) for number, texts in enumerate(overrides, first))
+    jobs = [plan.job(texts, sweep_id, number) for number, texts in enumerate(overrides, first)]
     own = {name: config.sweep[name] for name in COMPUTING if name in config.sweep}
-    return [_knowing(job, own) for job in jobs]
-
-
-def _knowing(job: Job, own: Mapping[str, Any]) -> Job:
-    """The job with these settings of its sweep; itself if they are its own."""
-    section = job.settings.get("sweep", {})
-    if all(section.get(name) == value for name, value in own.items()):
-        return job
-    return replace(job, settings={**job.settings, "sweep": {**section, **own}})
+    if not jobs or own.items() <= (node := jobs[0].settings["sweep"]).items():
+        return jobs
+    return [replace(job, settings={**job.settings, "sweep": node | own}) for job in jobs]
