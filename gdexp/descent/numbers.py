@@ -22,10 +22,14 @@ def plus_minus(mean: float | None, deviation: float | None) -> str:
 
     >>> plus_minus(0.25, 0.0123456), plus_minus(0.25, None), plus_minus(None, None)
     ('0.25 ± 0.0123', '0.25', '')
+    >>> plus_minus(81422.1, 66234.5), plus_minus(3.59e31, 1.2345e30)
+    ('81422.1 ± 66200', '3.59e31 ± 1.23e30')
     """
     if mean is None:
         return ""
-    return short(mean) if deviation is None else f"{short(mean)} ± {short(deviation, 3)}"
+    if deviation is None:
+        return short(mean)
+    return f"{short(mean)} ± {short(float(f'{deviation:.3g}'))}"  # written as the mean is
 
 
 def log10_loss(first: float, final: float) -> float | None:

@@ -9,6 +9,7 @@ and left out of both. Losses are averaged as they are, also where an axis is log
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TypeAlias
@@ -139,8 +140,12 @@ def distinguishing(groups: Sequence[Row]) -> list[str]:
 
 
 def label(group: Row, keys: Sequence[str]) -> str:
-    """The settings of a group in words: ``lr=0.1 step=manual``; "all runs" without keys."""
-    return " ".join(f"{key}={_text(group, key)}" for key in keys if key in group) or "all runs"
+    """The settings of a group in words; "all runs" without keys.
+
+    >>> label({"lr": 10.0, "step": "manual"}, ["lr", "step"])
+    'lr=10 step=manual'
+    """
+    return " ".join(f"{key}={_typed(group, key)}" for key in keys if key in group) or "all runs"
 
 
 def best_groups(groups: Sequence[Row]) -> list[Row]:
@@ -168,6 +173,11 @@ def sentence(groups: Sequence[Row], over: Sequence[str]) -> str:
     which = label(best[0], distinguishing(groups))
     more = f"; {counted(len(best) - 1, 'other setting')} tied with it" if best[1:] else ""
     return f"Smallest mean loss over {' and '.join(over)}: {loss} with {which}{more}"
+
+
+def _typed(group: Row, key: str) -> str:
+    """The value of a param as people type it: 10 for 10.0."""
+    return re.sub(r"^(-?\d+)\.0$", r"\1", _text(group, key))
 
 
 def _mean(group: Row) -> str:

@@ -20,6 +20,7 @@ from gdexp.errors import ConfigError
 from gdexp.preflight.jobs import JobCheck
 from gdexp.preflight.names import check_choice, composed, holder, key_of
 from gdexp.sweep import grids
+from gdexp.sweep.generations import ALL
 from gdexp.sweep.grids.axis import Overrides, axis_of, check_axis, run_overrides
 from gdexp.sweep.grids.ranges import checked
 from gdexp.sweep.sweeper import first_seed
@@ -108,6 +109,7 @@ def _jobs(
         _check_foreign(cfg.hydra.runtime.choices["hydra/sweeper"], option, map(key_of, settings))
     if not target.endswith((".GridSweeper", ".BasicSweeper")):  # these run every combination
         checked(cfg.sweep, option)
+        _check_choosable(cfg.hydra, parsed)
         return _shown(run_overrides([*params, *texts], composer.loader))
     seed = _seed(parsed, cfg)
     return grids.jobs([*params, *texts], cfg.sweep, option, seed, loader=composer.loader)
@@ -144,6 +146,17 @@ def _check_foreign(sweeper: str, option: str, keys: Iterable[str]) -> None:
     words += [key for key in keys if key not in ANYONES]
     if words:
         raise ConfigError(f"{words[0]}: hydra/sweeper={sweeper} chooses the jobs itself. Drop one.")
+
+
+def _check_choosable(hydra: DictConfig, parsed: Iterable[Override]) -> None:
+    """Refuse a search by Optuna that has nothing to choose: it would repeat one run."""
+    sweeper = hydra.sweeper
+    spaces = (sweeper.get(name) for name in ("params", "search_space", "custom_search_space"))
+    if ALL in sweeper and not any(spaces) and not any(o.is_sweep_override() for o in parsed):
+        raise ConfigError(
+            f"hydra/sweeper={hydra.runtime.choices['hydra/sweeper']}: there is nothing to choose. "
+            "Type for example 'lr=tag(log,interval(0.001,0.1))'."
+        )
 
 
 def _shown(overrides: Sequence[tuple[Override, str]]) -> list[Overrides]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from typing import Any
 
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, ListConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import OmegaConfBaseException, ValidationError
 
 from gdexp.config import schema, validation
 from gdexp.config.compose import Composer
@@ -81,10 +82,57 @@ def composed(composer: Composer, choices: list[str]) -> DictConfig:
         return composer.compose(choices)
     except HydraException as error:
         line = first_line(error)
+        if missing := re.search(r"Could not find '(hydra/[\w/]+)/([^'/]+)'", line):
+            raise _no_option(missing[1], missing[2], composer) from error
+        if missing := re.search(r"Could not override '(hydra/[\w/]+)'", line):
+            raise _no_group(missing[1], composer) from error
+        if missing := re.search(r"Could not override '(hydra\.[\w.]+)'", line):
+            others = [text for text in choices if text.lstrip("+").split("=")[0] != missing[1]]
+            if len(others) < len(choices) and not isinstance(error.__cause__, ValidationError):
+                raise _no_setting(missing[1], composed(composer, others)) from error
         cause = f" ({first_line(error.__cause__)})" if error.__cause__ else ""
-        extras = [extra for option, extra in EXTRAS.items() if f"'{option}'" in line]
-        install = f". Type pip install 'gdexp[{extras[0]}]'." if extras else ""
-        raise ConfigError(f"{line}{cause}{install}") from error
+        raise ConfigError(f"{line}{cause}") from error
+
+
+def _no_option(group: str, option: str, composer: Composer) -> ConfigError:
+    """The error for an option that a group of Hydra's, such as the launchers, does not have."""
+    if extra := EXTRAS.get(f"{group}/{option}"):
+        return ConfigError(
+            f"{group}={option}: it is not installed. Type pip install 'gdexp[{extra}]'."
+        )
+    installable = [name.rpartition("/")[2] for name in EXTRAS if name.startswith(f"{group}/")]
+    options = sorted({name for name in composer.options(group) if "/" not in name} | {*installable})
+    return ConfigError(
+        f"{group}={option}: there is no such option. {group} is one of: {', '.join(options)}."
+        f"{did_you_mean(option, options, prefix=f'{group}=')}"
+    )
+
+
+def _no_group(group: str, composer: Composer) -> ConfigError:
+    """The error for a group that Hydra does not have."""
+    parent, _, name = group.rpartition("/")
+    groups = sorted(composer.loader.list_groups(parent))
+    return ConfigError(
+        f"{group}: there is no such group. {parent} has: {', '.join(groups)}."
+        f"{did_you_mean(name, groups, prefix=f'{parent}/')}"
+    )
+
+
+def _no_setting(key: str, node: Any) -> ConfigError:
+    """The error for a setting of Hydra's that this configuration does not have."""
+    parents: list[str] = []
+    for name in key.split("."):
+        settings = [str(k) for k in node] if isinstance(node, DictConfig) else []
+        if name not in settings:
+            break
+        node = node._get_node(name)
+        parents.append(name)
+    parent = ".".join(parents)
+    settings = [k for k in settings if not k.startswith("_")]
+    return ConfigError(
+        f"{key}: {parent} has no setting {name!r}. It has: {', '.join(settings) or 'none'}."
+        f"{did_you_mean(name, settings, prefix=f'{parent}.')}"
+    )
 
 
 def check_value(key: str, value: Any, base: DictConfig, job: Job) -> None:

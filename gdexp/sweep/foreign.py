@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 
 from gdexp.console import say
 from gdexp.descent.signals import exposed, shielded
+from gdexp.errors import counted
 from gdexp.sweep import best
 from gdexp.sweep.ending import ending
 from gdexp.sweep.workers.launched import ended
@@ -45,7 +46,8 @@ def open_summary(config: DictConfig) -> None:
 
         with shielded():
             _opened = OpenSummary.of(config)
-    say(f"runs in {config.hydra.sweep.dir}")
+    trials = config.hydra.sweeper.get("n_trials")
+    say(f"{counted(trials, 'run') if trials else 'runs'} in {config.hydra.sweep.dir}")
 
 
 def launch_overrides(

@@ -27,8 +27,13 @@ def find(store: Store, name: str) -> RecordedRun:
     """
     summaries = summaries_of(store, None if name == "last" else Path(name).name)
     if not summaries:
-        what = "no sweep has been recorded" if name == "last" else f"there is no sweep {name!r}"
-        raise ConfigError(f"sweep.resume: {what} in experiment {store.experiment}.")
+        where = f"in experiment {store.experiment}."
+        if name == "last":
+            raise ConfigError(f"sweep.resume: no sweep has been recorded {where} Leave it out.")
+        raise ConfigError(
+            f"sweep.resume: there is no sweep {name!r} {where} "
+            "Type sweep.resume=last, or the id of a sweep: the name of its folder."
+        )
     return summaries[0]
 
 

@@ -220,7 +220,8 @@ def _launch(
     Another launcher numbers its jobs consecutively from a first number, so it is called once for
     each stretch of consecutive numbers.
     """
-    say(f"{counted(len(todo), 'run')} in {config.hydra.sweep.dir}")
+    if todo:
+        say(f"{counted(len(todo), 'run')} in {config.hydra.sweep.dir}")
     returns: list[Sequence[JobReturn]] = []
     try:
         for jobs in _stretches(todo, config, together=hasattr(launcher, "launch_jobs")):

@@ -106,7 +106,16 @@ REFUSED = {
     "tracking.uri=postgresql://me:secret@127.0.0.1:9/runs": "tracking.uri: "
     "postgresql://me@127.0.0.1:9/runs does not answer (Connection refused). Start the "
     "server, name another store, or type tracking=off.",
-    "hydra/launcher=nothing": "In 'hydra/config': Could not find 'hydra/launcher/nothing'",
+    "hydra/launcher=submitit_locla": "hydra/launcher=submitit_locla: there is no such option. "
+    "hydra/launcher is one of: basic, joblib, submitit_local, submitit_slurm, vectorized. "
+    "Did you mean hydra/launcher=submitit_local?",
+    "hydra/lancher=joblib": "hydra/lancher: there is no such group. hydra has: env, help, "
+    "hydra_help, hydra_logging, job_logging, launcher, output, sweeper. Did you mean "
+    "hydra/launcher?",
+    "hydra.launcher.engin=joblib": "hydra.launcher.engin: hydra.launcher has no setting 'engin'. "
+    "It has: engine, workers, address. Did you mean hydra.launcher.engine?",
+    "hydra/sweeper=nothing": "hydra/sweeper=nothing: there is no such option. hydra/sweeper is "
+    "one of: basic, grid, optuna.",
     "--bogus": "unrecognized arguments: --bogus. python -m gdexp --help lists what can be typed.",
 }
 

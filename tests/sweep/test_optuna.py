@@ -25,6 +25,7 @@ def test_optuna_looks_for_the_best_lr(store: Path) -> None:
     ended = process("-m", "hydra/sweeper=optuna", *TRIALS, *words, cwd=store)
     assert ended.code == 0, ended.err
     assert "one after another" not in ended.err
+    assert ended.err.startswith("6 runs in outputs/here\n#0 ")
     opened = client(store)
     found = members(opened, "here")
     assert [int(r.data.tags["gdexp.job"]) for r in found] == list(range(6))
@@ -111,6 +112,10 @@ def test_an_interval_is_searched(workdir: Path) -> None:
         ("lr=0.1,0.2", "hydra.sweeper.n_jobs=0"): (
             "hydra.sweeper.n_jobs: 0 is not a whole number >= 1. "
             "Type for example hydra.sweeper.n_jobs=20."
+        ),
+        ("lr=0.1",): (
+            "hydra/sweeper=optuna: there is nothing to choose. "
+            "Type for example 'lr=tag(log,interval(0.001,0.1))'."
         ),
         ("sweep=zip", "lr=0.1,0.2"): (
             "sweep=zip: hydra/sweeper=optuna chooses the jobs itself. Drop one."

@@ -150,7 +150,10 @@ def test_another_definition_is_refused_with_the_difference(copied: Path) -> None
 def test_an_unknown_sweep_and_one_that_runs_are_refused(copied: Path) -> None:
     ended = gd("-m", *TYPED, "sweep.resume=other")
     assert ended.code == 2
-    assert ended.err == ("gdexp: sweep.resume: there is no sweep 'other' in experiment gdexp.\n")
+    assert ended.err == (
+        "gdexp: sweep.resume: there is no sweep 'other' in experiment gdexp. Type "
+        "sweep.resume=last, or the id of a sweep: the name of its folder.\n"
+    )
     (folder,) = (copied / "outputs" / "sweeps").iterdir()
     with FileLock(folder / ".lock"):
         ended = gd("-m", *TYPED, "sweep.resume=last")
