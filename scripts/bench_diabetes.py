@@ -78,7 +78,7 @@ def computing(model: str, runs: Sequence[str]) -> Callable[[], None]:
     """
     from gdexp.config.compose import Composer, session
     from gdexp.sweep.jobs import Plan
-    from gdexp.sweep.vectorized.stacking import Origin, Stacked, key_of
+    from gdexp.sweep.vectorized.stacks.runs import Origin, Stacked, key_of
 
     with session():
         composer = Composer()

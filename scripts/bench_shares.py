@@ -18,9 +18,9 @@ FIRST = "composing"  # before and after launching
 STAGES = {
     "gdexp.tracking.connect.connect": "opening the store",
     "gdexp.sweep.sweeper._launch": "launching",
-    "gdexp.sweep.vectorized.loop.run_program": "computing",
-    "gdexp.sweep.vectorized.stack_loop.run_stack": "computing",
-    "gdexp.sweep.vectorized.points.result_of": "describing",
+    "gdexp.sweep.vectorized.points.loop.run_program": "computing",
+    "gdexp.sweep.vectorized.stacks.loop.run_stack": "computing",
+    "gdexp.sweep.vectorized.points.runs.result_of": "describing",
     "gdexp.sweep.vectorized.compute.result_of": "describing",
     "gdexp.tracking.describe.record": "describing",
     "gdexp.sweep.summary.table_row": "describing",

@@ -111,8 +111,8 @@ def growth(bench: Bench) -> Measured:
 
 def computing(bench: Bench) -> Measured:
     """Nanoseconds per iteration and run of the vectorized program, in this process."""
-    from gdexp.sweep.vectorized.loop import run_program
-    from gdexp.sweep.vectorized.program import Program
+    from gdexp.sweep.vectorized.points.loop import run_program
+    from gdexp.sweep.vectorized.points.program import Program
 
     runs, iters = (100, 10) if bench.quick else (10_000, 1000)
     program = Program(

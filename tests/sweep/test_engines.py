@@ -17,8 +17,8 @@ from gdexp.config.compose import Composer, session
 from gdexp.config.job import Job
 from gdexp.sweep.jobs import planned
 from gdexp.sweep.vectorized import compute
-from gdexp.sweep.vectorized.loop import run_program
-from gdexp.sweep.vectorized.program import Program
+from gdexp.sweep.vectorized.points.loop import run_program
+from gdexp.sweep.vectorized.points.program import Program
 from gdexp.sweep.workers import engines
 
 

@@ -13,7 +13,7 @@ from gdexp.config.compose import Composer, session
 from gdexp.config.job import Job
 from gdexp.sweep.jobs import Plan
 from gdexp.sweep.vectorized import compute as vectorized
-from gdexp.sweep.vectorized import loop
+from gdexp.sweep.vectorized.points import loop
 
 STEPS = ("manual", "autograd", "optimizer", "model")
 

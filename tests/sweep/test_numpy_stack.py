@@ -24,11 +24,11 @@ from gdexp.descent.instantiation import option
 from gdexp.descent.trajectory import Trajectory
 from gdexp.experiment import assemble
 from gdexp.sweep.jobs import Plan
-from gdexp.sweep.vectorized.numpy_pass import Pass
-from gdexp.sweep.vectorized.numpy_rows import Batch, Piece
-from gdexp.sweep.vectorized.numpy_stack import NumpyStack
-from gdexp.sweep.vectorized.numpy_updaters import Updaters
-from gdexp.sweep.vectorized.stack import End, Stack, Table
+from gdexp.sweep.vectorized.stacks.numpy_pass import Pass
+from gdexp.sweep.vectorized.stacks.numpy_rows import Batch, Piece
+from gdexp.sweep.vectorized.stacks.numpy_stack import NumpyStack
+from gdexp.sweep.vectorized.stacks.numpy_updaters import Updaters
+from gdexp.sweep.vectorized.stacks.stack import End, Stack, Table
 
 EPOCHS = 7  # of a part
 

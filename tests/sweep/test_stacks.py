@@ -239,7 +239,7 @@ def test_iters_are_beginnings_of_one_descent(plan: Plan) -> None:
 def test_a_run_that_has_ended_is_computed_no_further(
     plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gdexp.sweep.vectorized import stack_loop, torch_stack
+    from gdexp.sweep.vectorized.stacks import loop, torch_stack
 
     sizes = []
     update = torch_stack.TorchStack._update
@@ -249,7 +249,7 @@ def test_a_run_that_has_ended_is_computed_no_further(
         return update(self, x, y)
 
     monkeypatch.setattr(torch_stack.TorchStack, "_update", counted)
-    monkeypatch.setattr(stack_loop, "EPOCHS", 4)
+    monkeypatch.setattr(loop, "EPOCHS", 4)
     changes = [{"lr": 1e150}, {"lr": 1e200}, {"lr": 0.01}]
     compared(planned(plan, f"step=model {DATA} iters=12", changes))
     assert sizes[:12] == [3] * 4 + [1] * 8

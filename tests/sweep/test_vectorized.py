@@ -15,9 +15,9 @@ from gdexp import manual, run
 from gdexp.descent.fused import fuse
 from gdexp.descent.loop import descend
 from gdexp.descent.trajectory import Trajectory
-from gdexp.sweep.vectorized import loop
-from gdexp.sweep.vectorized.loop import run_program
-from gdexp.sweep.vectorized.program import Program, ProgramResult
+from gdexp.sweep.vectorized.points import loop
+from gdexp.sweep.vectorized.points.loop import run_program
+from gdexp.sweep.vectorized.points.program import Program, ProgramResult
 
 RELATIVE = {"float32": 1e-6, "float64": 1e-12}
 SGD = {"momentum": 0.0, "dampening": 0.0, "weight_decay": 0.0, "nesterov": False, "maximize": False}

@@ -14,9 +14,9 @@ from gdexp.descent.build import Components, build
 from gdexp.descent.compute import new_trajectory
 from gdexp.descent.result import Result
 from gdexp.descent.signals import signalled
-from gdexp.sweep.vectorized import points
 from gdexp.sweep.vectorized.eligible import curve_key, is_of_points
-from gdexp.sweep.vectorized.stacking import Origin, Stacked, key_of, result_of
+from gdexp.sweep.vectorized.points import runs as points
+from gdexp.sweep.vectorized.stacks.runs import Origin, Stacked, key_of, result_of
 from gdexp.sweep.workers.engines import Engine, Local
 
 LAST = 1.0  # seconds for runs that a signal has interrupted

@@ -22,9 +22,9 @@ from gdexp.descent.trajectory import Trajectory
 from gdexp.descent.trial import OwnError, undisturbed
 from gdexp.errors import brief
 from gdexp.sweep.vectorized.eligible import group_key, is_of_points
-from gdexp.sweep.vectorized.shared_state import shared_state
-from gdexp.sweep.vectorized.stack import End
-from gdexp.sweep.vectorized.stacking import Origin, Stacked
+from gdexp.sweep.vectorized.stacks.runs import Origin, Stacked
+from gdexp.sweep.vectorized.stacks.shared_state import shared_state
+from gdexp.sweep.vectorized.stacks.stack import End
 
 EPOCHS = 3
 CLOSE = {"float32": 1e-2, "float64": 1e-6}  # relative: rounding, however much a step enlarges it

@@ -20,8 +20,8 @@ from typing import Any, Protocol, TypeAlias
 from gdexp.console import say
 from gdexp.descent.signals import shielded
 from gdexp.errors import ConfigError, counted, did_you_mean
-from gdexp.sweep.vectorized.program import Program, ProgramResult
-from gdexp.sweep.vectorized.stack import Stack, StackResult
+from gdexp.sweep.vectorized.points.program import Program, ProgramResult
+from gdexp.sweep.vectorized.stacks.stack import Stack, StackResult
 from gdexp.tracking.facts import facts
 
 Progress: TypeAlias = Callable[[int], None]

@@ -62,8 +62,8 @@ class Program:
         return int(self.iters.sum())
 
     def run(self, on_progress: Callable[[int], None] | None = None) -> ProgramResult:
-        """Compute all runs; see :func:`gdexp.sweep.vectorized.loop.run_program`."""
-        from gdexp.sweep.vectorized.loop import run_program
+        """Compute all runs; see :func:`gdexp.sweep.vectorized.points.loop.run_program`."""
+        from gdexp.sweep.vectorized.points.loop import run_program
 
         return run_program(self, on_progress)
 

@@ -1,11 +1,11 @@
-"""The NumPy half of :mod:`gdexp.sweep.vectorized.loop`: one array element per run."""
+"""The NumPy half of :mod:`gdexp.sweep.vectorized.points.loop`: one array element per run."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gdexp.sweep.vectorized.program import PAIRWISE, Floats, Program
+from gdexp.sweep.vectorized.points.program import PAIRWISE, Floats, Program
 
 
 class NumpyKernel:
@@ -39,7 +39,7 @@ class NumpyKernel:
         self.n = kind.type(n) if kind.type(n) == n else np.intp(n)
 
     def __call__(self, part: Floats) -> None:
-        """The next epochs; see :data:`gdexp.sweep.vectorized.loop.Kernel`."""
+        """The next epochs; see :data:`gdexp.sweep.vectorized.points.loop.Kernel`."""
         names = len(self.parameters)
         for row in part:
             self._reduce()

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from gdexp.pytorch.eager import without_dynamo
-from gdexp.sweep.vectorized.stack import SCHEDULED, Floats, Stack, scheduled
+from gdexp.sweep.vectorized.stacks.stack import SCHEDULED, Floats, Stack, scheduled
 
 
 class Schedules:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gdexp.sweep.vectorized.stack import Stack
+from gdexp.sweep.vectorized.stacks.stack import Stack
 
 Values = NDArray[Any]
 

@@ -24,8 +24,8 @@ from gdexp.descent.result import Result
 from gdexp.descent.stopping import Rules, best_epoch
 from gdexp.insight import notes
 from gdexp.sweep.vectorized.eligible import curve_key
-from gdexp.sweep.vectorized.shared_state import shared_state
-from gdexp.sweep.vectorized.stack import End, Stack, StackResult, Table, scheduled
+from gdexp.sweep.vectorized.stacks.shared_state import shared_state
+from gdexp.sweep.vectorized.stacks.stack import End, Stack, StackResult, Table, scheduled
 
 BUILT = ("data", "predictor", "gradient", "loss", "seed", "dtype", "device")
 """The settings from which what runs share is built; their start, their rows."""
@@ -37,7 +37,7 @@ class Origin(NamedTuple):
     Attributes:
         built: their components; the parameters change from run to run.
         start: the start values of the parameters, by name.
-        state: see :func:`gdexp.sweep.vectorized.shared_state.shared_state`.
+        state: see :func:`gdexp.sweep.vectorized.stacks.shared_state.shared_state`.
     """
 
     built: Components

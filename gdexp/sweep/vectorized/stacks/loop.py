@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from gdexp.descent.signals import signalled
 from gdexp.descent.stopping import VALIDATION, Rules
 from gdexp.descent.trajectory import Trajectory
-from gdexp.sweep.vectorized.stack import Floats, Progress, Stack, StackResult
+from gdexp.sweep.vectorized.stacks.stack import Floats, Progress, Stack, StackResult
 
 EPOCHS = 64  # per tile: computed, then judged
 HISTORY = 32 * 2**20  # bytes of the parameters after each epoch of a tile
@@ -53,10 +53,10 @@ class Kernel(Protocol):
 def kernel_of(stack: Stack) -> type[Kernel]:
     """The class that computes a stack: in NumPy what is by hand, else in torch."""
     if stack.torch:
-        from gdexp.sweep.vectorized.torch_stack import TorchStack
+        from gdexp.sweep.vectorized.stacks.torch_stack import TorchStack
 
         return TorchStack
-    from gdexp.sweep.vectorized.numpy_stack import NumpyStack
+    from gdexp.sweep.vectorized.stacks.numpy_stack import NumpyStack
 
     return NumpyStack
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gdexp.sweep.vectorized.stack import Floats
+from gdexp.sweep.vectorized.stacks.stack import Floats
 
 Settings: TypeAlias = Mapping[str, Any]
 

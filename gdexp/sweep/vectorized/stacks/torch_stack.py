@@ -1,4 +1,4 @@
-"""The torch half of :mod:`gdexp.sweep.vectorized.stack_loop`: ``torch.func.vmap`` over runs."""
+"""The torch half of :mod:`gdexp.sweep.vectorized.stacks.loop`: ``torch.func.vmap`` over runs."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from torch.func import functional_call, vmap
 
 from gdexp.descent.trajectory import SMALL
 from gdexp.pytorch import Autograd, Module, inference
-from gdexp.sweep.vectorized.stack import Floats, Stack, unflatten
-from gdexp.sweep.vectorized.torch_rows import Rows
-from gdexp.sweep.vectorized.torch_updaters import UPDATERS
+from gdexp.sweep.vectorized.stacks.stack import Floats, Stack, unflatten
+from gdexp.sweep.vectorized.stacks.torch_rows import Rows
+from gdexp.sweep.vectorized.stacks.torch_updaters import UPDATERS
 from gdexp.types import Parameters
 
 WORKSPACE = 2**21  # bytes of the values of a layer, for all curves, so that they stay in the cache
@@ -46,7 +46,7 @@ class TorchStack:
         )
         self._schedules: Any = None
         if stack.schedules:
-            from gdexp.sweep.vectorized.schedules import Schedules
+            from gdexp.sweep.vectorized.stacks.schedules import Schedules
 
             self._schedules = Schedules(stack, curves)
         self._evaluate = _Evaluation(stack)
@@ -54,14 +54,14 @@ class TorchStack:
 
     @staticmethod
     def curves_at_once(stack: Stack) -> int:
-        """See :class:`gdexp.sweep.vectorized.stack_loop.Kernel`."""
+        """See :class:`gdexp.sweep.vectorized.stacks.loop.Kernel`."""
         size = _widest(stack) * stack.tables[0].x.itemsize
         if stack.device != "cpu":
             return max(1, ON_DEVICE // size)
         return max(8, min(CURVES, WORKSPACE // size))
 
     def __call__(self, part: Floats) -> None:
-        """See :class:`gdexp.sweep.vectorized.stack_loop.Kernel`."""
+        """See :class:`gdexp.sweep.vectorized.stacks.loop.Kernel`."""
         self._history = []
         is_here = self._stack.device == "cpu"
         out = torch.from_numpy(part)
@@ -129,11 +129,11 @@ class TorchStack:
                 begin += 1
 
     def parameters(self, epoch: int) -> Floats:
-        """See :class:`gdexp.sweep.vectorized.stack_loop.Kernel`."""
+        """See :class:`gdexp.sweep.vectorized.stacks.loop.Kernel`."""
         return self._history[epoch].cpu().double().numpy()
 
     def keep(self, curves: NDArray[np.intp]) -> None:
-        """See :class:`gdexp.sweep.vectorized.stack_loop.Kernel`."""
+        """See :class:`gdexp.sweep.vectorized.stacks.loop.Kernel`."""
         chosen = torch.from_numpy(curves).to(self._stack.device)
         self._flat, self._history = self._flat[chosen], []
         self._updater.keep(chosen)

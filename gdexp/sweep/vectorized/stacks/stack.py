@@ -101,8 +101,8 @@ class Stack:
         return sum(end.iters for end in self.ends)
 
     def run(self, on_progress: Progress | None = None) -> StackResult:
-        """Compute all runs; see :func:`gdexp.sweep.vectorized.stack_loop.run_stack`."""
-        from gdexp.sweep.vectorized.stack_loop import run_stack
+        """Compute all runs; see :func:`gdexp.sweep.vectorized.stacks.loop.run_stack`."""
+        from gdexp.sweep.vectorized.stacks.loop import run_stack
 
         return run_stack(self, on_progress)
 

@@ -15,7 +15,7 @@ from gdexp.descent.build import Components
 from gdexp.descent.compute import conclude, judge, new_transcript
 from gdexp.descent.result import Result
 from gdexp.insight import notes
-from gdexp.sweep.vectorized.program import Program, ProgramResult
+from gdexp.sweep.vectorized.points.program import Program, ProgramResult
 
 SGD = ("momentum", "dampening", "weight_decay", "nesterov", "maximize")
 

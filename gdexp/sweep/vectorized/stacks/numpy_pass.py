@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gdexp import manual
-from gdexp.sweep.vectorized.numpy_rows import Batch
-from gdexp.sweep.vectorized.program import PAIRWISE
+from gdexp.sweep.vectorized.points.program import PAIRWISE
+from gdexp.sweep.vectorized.stacks.numpy_rows import Batch
 from gdexp.types import Gradient, Loss, Parameters
 
 Values = NDArray[Any]

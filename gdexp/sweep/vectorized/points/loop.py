@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gdexp.descent.signals import signalled
-from gdexp.sweep.vectorized.program import Floats, Program, ProgramResult
+from gdexp.sweep.vectorized.points.program import Floats, Program, ProgramResult
 
 Kernel: TypeAlias = Callable[[Floats], None]
 """Computes the next epochs of some runs into an array of shape (epochs, columns, runs).
@@ -140,10 +140,10 @@ def _not_finite(part: Floats) -> NDArray[np.bool_]:
 
 def _kernel(program: Program, runs: NDArray[np.intp]) -> Kernel:
     if program.torch:
-        from gdexp.sweep.vectorized.torch_kernel import TorchKernel
+        from gdexp.sweep.vectorized.points.torch_kernel import TorchKernel
 
         return TorchKernel(program, runs)
-    from gdexp.sweep.vectorized.numpy_kernel import NumpyKernel
+    from gdexp.sweep.vectorized.points.numpy_kernel import NumpyKernel
 
     return NumpyKernel(program, runs)
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gdexp.sweep.vectorized.stack import Stack
+from gdexp.sweep.vectorized.stacks.stack import Stack
 
 
 class Shared(NamedTuple):

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gdexp import manual
-from gdexp.sweep.vectorized.stack import Floats
+from gdexp.sweep.vectorized.stacks.stack import Floats
 from gdexp.types import Parameters
 
 

@@ -1,4 +1,4 @@
-"""The torch half of :mod:`gdexp.sweep.vectorized.loop`: one tensor element per run."""
+"""The torch half of :mod:`gdexp.sweep.vectorized.points.loop`: one tensor element per run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
-from gdexp.sweep.vectorized.program import PAIRWISE, Floats, Program
+from gdexp.sweep.vectorized.points.program import PAIRWISE, Floats, Program
 
 
 class TorchKernel:
@@ -39,7 +39,7 @@ class TorchKernel:
         self.direction = _Direction({k: torch.tensor(v) for k, v in settings.items()}, kind)
 
     def __call__(self, part: Floats) -> None:
-        """The next epochs; see :data:`gdexp.sweep.vectorized.loop.Kernel`."""
+        """The next epochs; see :data:`gdexp.sweep.vectorized.points.loop.Kernel`."""
         names = len(self.leaves)
         for row in torch.from_numpy(part):
             loss, gradients = self._differentiate()

@@ -1,4 +1,4 @@
-"""The NumPy half of :mod:`gdexp.sweep.vectorized.stack_loop`: the families by hand on arrays."""
+"""The NumPy half of :mod:`gdexp.sweep.vectorized.stacks.loop`: the families by hand on arrays."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from gdexp import manual
 from gdexp.descent.trajectory import SMALL
-from gdexp.sweep.vectorized.numpy_pass import Pass
-from gdexp.sweep.vectorized.numpy_rows import Batch, Rows
-from gdexp.sweep.vectorized.numpy_updaters import Updaters
-from gdexp.sweep.vectorized.stack import Floats, Stack
+from gdexp.sweep.vectorized.stacks.numpy_pass import Pass
+from gdexp.sweep.vectorized.stacks.numpy_rows import Batch, Rows
+from gdexp.sweep.vectorized.stacks.numpy_updaters import Updaters
+from gdexp.sweep.vectorized.stacks.stack import Floats, Stack
 from gdexp.types import Gradient, Parameters
 
 WORKSPACE = 3 * 2**19  # bytes of the residuals and their products, so that they stay in the cache
@@ -54,21 +54,21 @@ class NumpyStack:
         self._updaters = Updaters(stack.updater, numbers, self._parameters)
         self._schedules: Any = None
         if stack.schedules:
-            from gdexp.sweep.vectorized.schedules import Schedules
+            from gdexp.sweep.vectorized.stacks.schedules import Schedules
 
             self._schedules = Schedules(stack, curves)
         self._history = np.empty((0, len(curves), stack.size))
 
     @staticmethod
     def curves_at_once(stack: Stack) -> int:
-        """See :class:`gdexp.sweep.vectorized.stack_loop.Kernel`."""
+        """See :class:`gdexp.sweep.vectorized.stacks.loop.Kernel`."""
         x = stack.tables[0].x
         rows, terms = min(stack.batch_size or len(x), len(x)), 2 + (x.ndim == 1)
         needed = x.itemsize * (rows * (terms + ("b" in stack.start)) + stack.size)
         return max(1, min(CURVES, WORKSPACE // needed))
 
     def __call__(self, part: Floats) -> None:
-        """See :class:`gdexp.sweep.vectorized.stack_loop.Kernel`."""
+        """See :class:`gdexp.sweep.vectorized.stacks.loop.Kernel`."""
         self._history = np.empty((len(part), part.shape[2], self._stack.size))
         reads = self._stack.reads
         for row, flat in zip(part, self._history, strict=True):
@@ -91,12 +91,12 @@ class NumpyStack:
                 self._schedules.step(lambda row=row: row[0])
 
     def parameters(self, epoch: int) -> Floats:
-        """See :class:`gdexp.sweep.vectorized.stack_loop.Kernel`."""
+        """See :class:`gdexp.sweep.vectorized.stacks.loop.Kernel`."""
         flat: Floats = self._history[epoch]
         return flat
 
     def keep(self, curves: NDArray[np.intp]) -> None:
-        """See :class:`gdexp.sweep.vectorized.stack_loop.Kernel`."""
+        """See :class:`gdexp.sweep.vectorized.stacks.loop.Kernel`."""
         self._rows = self._rows.keep(curves)
         self._passes.clear()
         self._parameters = {name: values[curves] for name, values in self._parameters.items()}
