@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -96,7 +97,10 @@ def test_an_optimizer_that_is_not_elementwise_runs_one_by_one_and_stderr_says_wh
     assert together == ["2", "2", None, None]
 
 
-def test_a_loss_of_ones_own_is_computed_together(store: Path, mine: tuple[str, ...]) -> None:
+def test_a_loss_of_ones_own_is_computed_together(
+    store: Path, mine: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "my_loss", raising=False)  # of another test
     text = (store / "my_loss.py").read_text()
     (store / "my_loss.py").write_text(text.replace("self.calls += 1", "pass"))  # keeps nothing
     ended = gd("-m", *mine[:-1], "loss=mine,manual", "lr=0.01,0.02", "iters=5")
