@@ -109,6 +109,7 @@ def test_a_finished_sweep_is_left_as_it_is(copied: Path) -> None:
     ended = gd("-m", *TYPED, "sweep.resume=last")
     assert (ended.code, ended.out) == (0, "")
     assert "12 finished, 0 to run\n" in ended.err
+    assert "0 runs" not in ended.err  # nothing is computed, so no folder is named
     assert essence(members(client(copied))) == before
     assert len(table(client(copied))) == 12
 
