@@ -6,13 +6,16 @@ import copy
 import importlib
 import logging
 import os
+import pickle
 import signal
 import socket
+import tempfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -32,7 +35,9 @@ SILENT = (
 class JoblibPool:
     """Processes on this machine, managed by loky, the library beneath joblib.
 
-    If one of them dies, loky stops them all; the next shard starts new ones.
+    If one of them dies, loky stops them all; the next shard starts new ones. Results are passed in
+    files: if a worker died while it wrote one into loky's pipe, loky would wait for the rest of it
+    forever, but a file's name is written at once.
 
     Args:
         workers: the number of processes; None: one per core that this process may use.
@@ -44,6 +49,7 @@ class JoblibPool:
         self._loky = loky
         self.workers: int = workers or loky.cpu_count()
         self.lost: tuple[type[Exception], ...] = (loky.BrokenProcessPool,)
+        self._folder = tempfile.TemporaryDirectory(prefix="gdexp-")
         self._executor: Any = self._start()
 
     def _start(self) -> Any:
@@ -58,16 +64,39 @@ class JoblibPool:
         """See :class:`gdexp.sweep.workers.engines.Pool`."""
         with deaf_children():
             try:
-                future: Future[Timed] = self._executor.submit(timed, shard)
+                written: Future[str] = self._executor.submit(_written, self._folder.name, shard)
             except self.lost:
-                self.close()
+                self._stop()
                 self._executor = self._start()
-                future = self._executor.submit(timed, shard)
-            return future
+                written = self._executor.submit(_written, self._folder.name, shard)
+        future: Future[Timed] = Future()
+        written.add_done_callback(lambda done: _read(done, future))
+        return future
+
+    def _stop(self) -> None:
+        self._executor.shutdown(wait=True, kill_workers=True)
 
     def close(self) -> None:
         """See :class:`gdexp.sweep.workers.engines.Pool`."""
-        self._executor.shutdown(wait=True, kill_workers=True)
+        self._stop()
+        self._folder.cleanup()
+
+
+def _written(folder: str, shard: Shard) -> str:
+    """Compute a shard in a worker; returns the name of the file with what :func:`timed` returns."""
+    with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
+        pickle.dump(timed(shard), file, pickle.HIGHEST_PROTOCOL)
+    return file.name
+
+
+def _read(written: Future[str], future: Future[Timed]) -> None:
+    """Pass on what a worker has written, or its error."""
+    try:
+        path = Path(written.result())
+        future.set_result(pickle.loads(path.read_bytes()))
+        path.unlink()
+    except BaseException as error:
+        future.set_exception(error)
 
 
 @contextmanager
