@@ -156,4 +156,5 @@ def _metrics(records: Sequence[RunRecord]) -> tuple[list[Row], list[Row]]:
         known = latest.setdefault((run.run_id, curve.name), newest)
         if RECENCY(newest) > RECENCY(known):
             latest[run.run_id, curve.name] = newest
-    return rows, list(latest.values())
+    keys = dict.fromkeys((r.run_id, c.name) for r in records for c in r.curves if len(c.values))
+    return rows, [latest[key] for key in keys]  # MLflow shows a run's metrics in this order

@@ -37,3 +37,12 @@ def test_the_newest_point_of_each_metric(
     assert newest == expected
     total = sum(len(points) for curves in runs for _, points in curves)
     assert len(rows["metrics"]) == total
+
+
+def test_mlflow_shows_them_in_the_order_of_the_curves() -> None:
+    names = ["train/loss", "param/w", "best/loss"]
+    curves = [Curve(name, np.ones(2), np.array([1, 2]), np.zeros(2, int)) for name in names]
+    rows = rows_of(
+        [RunRecord("run", "FINISHED", 0, 0, curves=curves, run_id="a")], 1, "file:///tmp"
+    )
+    assert [key for key, *_ in rows["latest_metrics"]] == names
