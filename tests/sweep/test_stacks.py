@@ -96,7 +96,7 @@ SCHEDULERS: dict[str, dict[str, Any]] = {
     "StepLR": {"gamma": st.floats(0.5, 1)},
 }
 RUN: dict[str, Any] = {
-    "lr": st.floats(1e-4, 0.02) | st.sampled_from([0.01, 1e30]),
+    "lr": st.floats(1e-4, 0.02) | st.sampled_from([0.01, 0.3]),
     "iters": st.integers(1, 12),
     "seed": st.integers(0, 2**31),
     "predict_at": st.floats(-10, 10),
@@ -144,26 +144,23 @@ def compared(jobs: list[Job], digits: float = DIGITS) -> list[tuple[Result, Resu
     return pairs
 
 
-HUGE = 1e30  # beyond it, numbers that cancel leave nothing but rounding
-
-
 def assert_alike(stacked: Result, alone: Result, digits: float, where: str) -> None:
     """The same trajectory and the same result, but for rounding."""
     assert (stacked.outcome, stacked.restored) == (alone.outcome, alone.restored), where
     columns = stacked.trajectory.columns()
     assert [*columns] == [*alone.trajectory.columns()], where
     for name, values in alone.trajectory.columns().items():
-        if np.abs(values).max(initial=0) > HUGE:
-            continue
+        if alone.outcome == "diverged" and name != "train/loss":
+            continue  # what cancels leaves nothing but rounding, enlarged at every step
         scale = np.abs(values, where=np.isfinite(values), out=np.zeros(len(values))).max(initial=0)
         close = {"rtol": digits, "atol": digits * max(scale, 1e-3), "err_msg": f"{where}: {name}"}
         np.testing.assert_allclose(columns[name], values, **close)
+    if alone.outcome == "diverged":
+        return
     for what in ("parameters", "coefficients", "scores"):
         one, other = getattr(stacked, what), getattr(alone, what)
         assert one == pytest.approx(other, rel=1e-6, abs=1e-6, nan_ok=True), f"{where}: {what}"
-    if alone.outcome != "diverged":
-        expected = pytest.approx(alone.prediction, rel=1e-6, abs=1e-6)
-        assert stacked.prediction == expected, where
+    assert stacked.prediction == pytest.approx(alone.prediction, rel=1e-6, abs=1e-6), where
     assert stacked.notes.keys() == alone.notes.keys(), where
     assert (stacked.fitted is None) == (alone.fitted is None), where
 
