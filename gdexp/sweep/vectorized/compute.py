@@ -90,8 +90,9 @@ def _parts(jobs: Sequence[Job], shards: int) -> Iterator[Part]:
         groups[curve_key(job)].append(job)
     ordered, built = list(groups.values()), build(jobs[0])
     largest = bytes_of(jobs[0], built, max(job.settings["iters"] for job in jobs))
-    memory = memory_of(jobs[0])
-    size = max(1, min(max(memory // shards, memory // 16) // largest, -(-len(ordered) // shards)))
+    memory, workers = memory_of(jobs[0]), max(1, shards // 2)  # of two shards, one waits
+    room = max(memory // workers, memory // 16) // largest
+    size = max(1, min(room, -(-len(ordered) // shards)))
     for start in range(0, len(ordered), size):
         part = [job for group in ordered[start : start + size] for job in group]
         yield from [_of_points(part, built)] if is_of_points(part[0]) else _stacks(part)
