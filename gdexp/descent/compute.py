@@ -150,12 +150,18 @@ def judge(result: Result, rules: Rules | None = None) -> None:
 
 def _restore(best: Best, result: Result) -> None:
     """Give the predictor the parameters of the best epoch, and say so in the reason."""
-    result.restored, last = best.restore(result.trajectory), result.trajectory.length
-    if result.restored is None:
-        epoch = best_epoch(result.trajectory)
-        result.reason += f"; the checkpoint lacks the parameters of epoch {epoch}, the last remain"
-    elif result.restored < last:
-        result.reason += f"; the parameters of epoch {result.restored} are restored"
+    if (restored := best.restore(result.trajectory)) is not None:
+        note_restored(result, restored)
+        return
+    epoch = best_epoch(result.trajectory)
+    result.reason += f"; the checkpoint lacks the parameters of epoch {epoch}, the last remain"
+
+
+def note_restored(result: Result, epoch: int) -> None:
+    """Record the epoch whose parameters are the final ones, and name it unless it is the last."""
+    result.restored = epoch
+    if epoch < result.trajectory.length:
+        result.reason += f"; the parameters of epoch {epoch} are restored"
 
 
 def conclude(job: Job, built: Components, result: Result, prediction: float) -> None:

@@ -157,8 +157,8 @@ def handled(*, watched: bool = True, also: Sequence[int] = ()) -> Iterator[None]
 def in_worker() -> Iterator[None]:
     """In a process of another launcher: end the process when a signal has ended this block.
 
-    The signal may come from the terminal and from the main process. One that passes it on is told
-    that the block has ended by signals being ignored from then on, and ends this process.
+    The signal may come from the terminal and from the main process. From the end of the block on,
+    signals are ignored: a main process that passed one on sees that, and ends this process.
     """
     if _is_handling or not _is_main_thread():
         yield

@@ -26,8 +26,8 @@ def within_budget(
 ) -> list[Job]:
     """The jobs of a sweep, with ``tracking.max_points`` as low as ``tracking.max_rows`` demands.
 
-    The number of points is one for all of its curves, so it is told in a line, and the runs of a
-    resumed sweep are thinned like those before. As an override it reaches every process.
+    All curves of a sweep have the same limit, which one line announces; the runs of a resumed sweep
+    are thinned like those before. As an override, the limit reaches every process.
 
     Args:
         jobs: all jobs of the sweep, or some that stand for all.

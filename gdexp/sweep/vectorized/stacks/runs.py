@@ -17,7 +17,7 @@ from gdexp.config.job import Job
 from gdexp.config.validation import is_torch_based
 from gdexp.descent import predictors
 from gdexp.descent.build import Components, build
-from gdexp.descent.compute import begin, conclude, judge
+from gdexp.descent.compute import begin, conclude, judge, note_restored
 from gdexp.descent.fitted import Fitted
 from gdexp.descent.instantiation import option
 from gdexp.descent.result import Result
@@ -165,9 +165,7 @@ def result_of(stacked: Stacked, computed: StackResult, i: int) -> Result:
     final = computed.final[i]
     if has_fit and rules.restores_best and computed.best is not None:
         final = computed.best[i]
-        result.restored = best_epoch(trajectory)
-        if result.restored < trajectory.length:
-            result.reason += f"; the parameters of epoch {result.restored} are restored"
+        note_restored(result, best_epoch(trajectory))
     _set(built, computed.parameters(final))
     if built.scheduler is not None and trajectory.length:
         built.lr = float(trajectory.columns()["train/lr"][-1])
