@@ -13,6 +13,7 @@ from gdexp import run
 from gdexp.config.compose import Composer, session
 from gdexp.config.job import Job
 from gdexp.descent.build import Components, build
+from gdexp.insight.checks import gradient
 from gdexp.insight.dynamics import sharpness
 from gdexp.insight.dynamics.forecast import Forecast, examine
 from gdexp.insight.dynamics.lanczos import largest_eigenvalue
@@ -26,6 +27,8 @@ NETWORKS = [
     "step=model loss=CrossEntropyLoss predictor=mlp data.y=[0,1,2,1]",
 ]
 OWN = """
+import random
+import numpy as np
 import torch
 
 class Dropout(torch.nn.Module):
@@ -34,6 +37,27 @@ class Dropout(torch.nn.Module):
         self.linear, self.drop = torch.nn.Linear(features, 1), torch.nn.Dropout(0.5)
     def forward(self, x):
         return self.drop(self.linear(x))
+
+rng = np.random.default_rng(0)
+
+class OfTorch(Dropout):
+    def forward(self, x):
+        return self.linear(x) * torch.randint(0, 2, (len(x), 1))
+
+class OfNumPy(Dropout):
+    def forward(self, x):
+        return self.linear(x) * torch.from_numpy(np.random.randint(0, 2, (len(x), 1)))
+
+class OfModule(Dropout):
+    def forward(self, x):
+        return self.linear(x) * torch.from_numpy(rng.integers(0, 2, (len(x), 1)))
+
+class OfObject(Dropout):
+    def __init__(self, features=1):
+        super().__init__(features)
+        self.random = random.Random(0)
+    def forward(self, x):
+        return self.linear(x) * self.random.randint(0, 1)
 
 class Once(torch.autograd.Function):
     @staticmethod
@@ -58,6 +82,7 @@ class Uncopied(Dropout):
     def __deepcopy__(self, memo):
         raise TypeError("there is only one of me")
 """
+RANDOM = ("OfTorch", "OfNumPy", "OfModule", "OfObject")
 REASONS = {
     "step=model loss=L1Loss": "loss=L1Loss is a straight line here, without curvature",
     "step=model loss=HuberLoss": "loss=HuberLoss is a straight line here, without curvature",
@@ -75,7 +100,7 @@ def own(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A folder with options for modules that cannot be examined; returns its name."""
     (workdir / "examined_modules.py").write_text(OWN)
     (workdir / "mine" / "predictor").mkdir(parents=True)
-    for name in ("Dropout", "OnceOnly", "Uncopied"):
+    for name in ("Dropout", *RANDOM, "OnceOnly", "Uncopied"):
         option = workdir / "mine" / "predictor" / f"{name}.yaml"
         option.write_text(f"_target_: examined_modules.{name}\n")
     monkeypatch.syspath_prepend(str(workdir))
@@ -174,6 +199,16 @@ def test_where_there_is_none_a_phrase_says_why_and_the_run_runs(
     assert known.startswith(reason)
     result = run("tracking=off", *words.split(), "iters=3", config_dir=own)
     assert (result.outcome, result.forecast) == ("completed", {})
+
+
+@pytest.mark.parametrize("predictor", RANDOM)
+def test_what_draws_is_noticed_although_two_draws_are_equal(predictor: str, own: str) -> None:
+    words = f"step=model predictor={predictor} data.x=[1] data.y=[2]"
+    for _ in range(6):  # each draw is equal to the one before half of the time
+        job, built = made(words, own)
+        assert examine(job, built) == f"predictor={predictor} draws random numbers"
+        assert gradient.check(job, built).gradient is None
+        run("tracking=off", *words.split(), "iters=1", config_dir=own)  # which draws, too
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,8 @@ from gdexp.sweep.vectorized.compute import compute
 from gdexp.sweep.vectorized.groups import vectorizable
 
 CODE = """
+import random
+
 import torch
 from torch import nn
 
@@ -138,6 +140,11 @@ class Normed(Base):
 class Dropped(Base):
     def change(self, z):
         return nn.functional.dropout(z, 0.5)
+
+
+class Jittered(Base):
+    def change(self, z):
+        return z + 1e-12 * random.random()
 
 
 class OfValues(Base):
@@ -280,6 +287,7 @@ ALONE = {
     "predictor": {
         "Normed": "it keeps statistics of its minibatches",
         "Dropped": "it draws random numbers",
+        "Jittered": "it draws random numbers",
         "OfValues": "what it computes depends on the values of its inputs",
         "OfInputs": "what it computes depends on the values of its inputs",
         "Item": "it turns a tensor into a number",

@@ -9,6 +9,7 @@ import numpy as np
 from gdexp.config import capabilities
 from gdexp.config.job import Job
 from gdexp.descent.build import Components
+from gdexp.descent.generators import states
 from gdexp.descent.predictors import to_numpy
 from gdexp.insight.checks.reference import (
     Floats,
@@ -57,7 +58,7 @@ class Probe:
     def __init__(
         self, job: Job, built: Components, rows: tuple[Array, Array] | None = None
     ) -> None:
-        self.built = built
+        self.job, self.built = job, built
         self.start = copied(built.predictor.parameters)
         self.x, self.y = rows or sample(built, self.start)
         self.reference = Reference.of(built, self.x, self.y)
@@ -131,8 +132,10 @@ class Probe:
         """Whether predictions depend on the parameters, and neither they nor losses are random."""
         if not np.isfinite(self.h):
             return False
+        components = self.job, self.reference.predictor, self.reference.loss
+        before = states(*components)
         one, other = (self.reference.value(self.start) for _ in range(2))
-        return one == other
+        return one == other and states(*components) == before
 
     def _point(self, at: Values, *, updates: bool = False) -> Point:
         """Call the gradient source at these parameters, rounded to the run's precision."""

@@ -18,6 +18,7 @@ from gdexp.config.job import Job
 from gdexp.config.validation import is_torch_based
 from gdexp.data.preparation import Prepared
 from gdexp.descent.build import Components
+from gdexp.descent.generators import states
 from gdexp.descent.predictors import to_numpy
 from gdexp.descent.trial import undisturbed
 from gdexp.errors import brief
@@ -81,8 +82,9 @@ def _by_products(job: Job, built: Components, products: int) -> float | str:
     predictor, loss = copy.deepcopy((built.predictor, built.loss))
     every = -(-len(built.y) // ROWS)
     x, y = (rows_copied(rows[::every]) for rows in (built.x, built.y))
+    before = states(job, predictor)
     y_pred, again = (predictor(x).detach() for _ in range(2))
-    if not y_pred.equal(again):
+    if states(job, predictor) != before or not y_pred.equal(again):
         return f"predictor={job.choices['predictor']} draws random numbers"
     if is_flat(y_pred, y, loss):
         return f"loss={job.choices['loss']} is a straight line here, without curvature"

@@ -18,6 +18,7 @@ from gdexp.config.schema import FAMILIES
 from gdexp.config.validation import is_torch_based
 from gdexp.descent.build import build
 from gdexp.descent.fused import SMALLEST
+from gdexp.descent.generators import states
 from gdexp.descent.trajectory import Trajectory
 from gdexp.descent.trial import OwnError, undisturbed
 from gdexp.errors import brief
@@ -29,9 +30,10 @@ from gdexp.sweep.vectorized.stacks.stack import End
 EPOCHS = 3
 CLOSE = {"float32": 1e-2, "float64": 1e-6}  # relative: rounding, however much a step enlarges it
 CHANGES = "it keeps something from one call to the next"
+DRAWS = "it draws random numbers"
 PHRASES = {  # what torch says, and in plain words
-    "randomness": "it draws random numbers",
-    "aten::rrelu": "it draws random numbers",
+    "randomness": DRAWS,
+    "aten::rrelu": DRAWS,
     "data-dependent control flow": "what it computes depends on the values of its inputs",
     "dynamic shape": "the shape of what it computes depends on the values of its inputs",
     ".item()": "it turns a tensor into a number",
@@ -105,8 +107,8 @@ def _tried(pair: tuple[Job, Job]) -> str:
                 return f"{blamed}: {CHANGES}"
     except (Exception, OwnError) as error:
         return f"{blamed}: {_in_words(error)}"
-    if any(one is None for one in alone):
-        return f"{blamed}: {CHANGES}"
+    if change := next((one for one in alone if isinstance(one, str)), ""):
+        return f"{blamed}: {change}"
     close = CLOSE[job.settings["dtype"]]
     for one, other in zip(alone, stacked, strict=True):
         finite = np.isfinite(one).all(axis=0)
@@ -131,12 +133,14 @@ def _in_words(error: BaseException) -> str:
 
 
 def _alone(job: Job, epochs: int) -> Any:
-    """The first epochs of a run alone, (columns, epochs); None if its components change."""
+    """The first epochs of a run alone, (columns, epochs), or what its components do meanwhile."""
     built = build(job)
     trajectory = Trajectory(built.predictor.parameters, epochs)
-    before = shared_state(built)
+    before, drawn = shared_state(built), states(job)
     trajectory.extend(built.iterations(epochs))
-    return _whole(trajectory, epochs) if shared_state(built) == before else None
+    if states(job) != drawn:
+        return DRAWS
+    return _whole(trajectory, epochs) if shared_state(built) == before else CHANGES
 
 
 def _stacked(pair: tuple[Job, Job], origins: Sequence[Origin], epochs: int) -> Iterator[Any]:
