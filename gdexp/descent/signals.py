@@ -146,9 +146,10 @@ def handled(*, watched: bool = True, also: Sequence[int] = ()) -> Iterator[None]
         signal.signal(signum, handler)
     sys.unraisablehook, threading.excepthook = hook, thread_hook
     _is_handling = _shielded = False
-    if _received is not None:
+    received, _received = _received, None  # what comes later, as in a notebook, was not signalled
+    if received is not None:
         cause = error.__cause__ if isinstance(error, Interrupted) else error
-        raise Interrupted(_received) from cause
+        raise Interrupted(received) from cause
     if error is not None:
         raise error
 

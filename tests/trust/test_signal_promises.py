@@ -16,7 +16,7 @@ import pytest
 from helpers import CLI, PATIENCE, clean_environment, eventually
 
 from gdexp.descent import signal_watch
-from gdexp.descent.signals import exposed, handled, in_worker, passing_on, shielded
+from gdexp.descent.signals import exposed, handled, in_worker, passing_on, shielded, signalled
 from gdexp.errors import Interrupted, WriteError
 from gdexp.sweep.workers.launched import ended
 
@@ -123,6 +123,16 @@ def test_without_a_signal_errors_stay_as_they_are() -> None:
     with pytest.raises(KeyError) as raised, handled(), shielded(), exposed():
         raise error
     assert raised.value is error
+
+
+def test_what_follows_the_block_knows_of_no_signal() -> None:
+    with pytest.raises(Interrupted), handled():
+        send()
+    assert not signalled()
+    with shielded(), exposed():  # as a reader of the store in a notebook
+        pass
+    with pytest.raises(KeyError, match="mine"), exposed():
+        raise KeyError("mine")
 
 
 def test_the_outermost_of_nested_blocks_counts() -> None:
