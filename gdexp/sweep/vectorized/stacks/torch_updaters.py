@@ -216,9 +216,9 @@ class RMSprop(Updater):
         root = v.sqrt() + self.number("eps")
         if not self.any("momentum"):
             return p + -self.number("lr") * g / root
-        step, moves = g / root, self.moves()
+        step = g / root
         buffer = self.running(p, step, np.ones(len(p)))
-        return p + -self.number("lr") * torch.where(self.column(moves) != 0, buffer, step)
+        return p + -self.number("lr") * torch.where(self.number("momentum") != 0, buffer, step)
 
 
 UPDATERS: dict[str, type[Updater]] = {
