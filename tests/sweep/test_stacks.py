@@ -18,7 +18,9 @@ from gdexp import experiment
 from gdexp.config.compose import Composer, session
 from gdexp.config.job import Job
 from gdexp.descent.result import Result
+from gdexp.descent.stopping import VALIDATION
 from gdexp.sweep.jobs import Plan
+from gdexp.sweep.vectorized import trial
 from gdexp.sweep.vectorized.compute import compute
 from gdexp.sweep.vectorized.eligible import group_key, obstacle
 
@@ -220,6 +222,15 @@ def test_schedules_that_cycle_the_momentum(plan: Plan, scheduler: str, updater: 
     compared(planned(plan, f"step=model {DATA} updater={updater} scheduler={scheduler}", changes))
 
 
+@pytest.mark.parametrize("updater", ["SGD updater.dampening=0.3", "RMSprop"])
+def test_momentum_may_be_0_for_some_epochs(plan: Plan, updater: str) -> None:
+    """Torch's optimizers then leave their running gradient as it is."""
+    cycle = "scheduler=CyclicLR scheduler.base_momentum=0 scheduler.max_momentum=0.9 lr=0.05"
+    common = f"step=model data=synthetic data.rows=20 data.features=3 updater={updater} {cycle}"
+    changes = [{"scheduler.step_size_up": size, "iters": 12} for size in (2, 3)]
+    compared(planned(plan, common, changes))
+
+
 def test_seeds_differ_in_start_held_out_rows_and_order(plan: Plan) -> None:
     common = f"step=model {DATA} predictor=mlp updater=Adam data.validation=0.2 iters=3"
     changes = [{"seed": seed, "lr": lr} for seed in range(4) for lr in (0.01, 0.02)]
@@ -236,6 +247,38 @@ def test_iters_are_beginnings_of_one_descent(plan: Plan) -> None:
     first = pairs[-1][0].trajectory.loss
     for stacked, _ in pairs:
         assert stacked.trajectory.loss.tolist() == first[: stacked.trajectory.length].tolist()
+
+
+@pytest.mark.parametrize("step", ["manual gradient=manual", "model"])
+def test_a_rule_ends_a_run_in_the_last_epoch_that_is_finite(plan: Plan, step: str) -> None:
+    changes = [{"lr": lr, "iters": 9} for lr in (1e155, 0.01)]
+    (stacked, alone), _ = compared(planned(plan, f"step={step} stop.tolerance=100", changes))
+    assert stacked.outcome == "converged"
+    assert stacked.coefficients == alone.coefficients == {"x": pytest.approx(3e156)}
+
+
+@pytest.mark.parametrize("step", ["manual gradient=manual", "model"])
+def test_a_validation_loss_that_is_never_finite(plan: Plan, step: str) -> None:
+    """Of equal losses, infinite ones included, the first is the best."""
+    data = "data.x=[1,2,3,4,1e200] data.y=[2,4,6,8,1] data.validation=0.2 stop.patience=2"
+    changes = [{"lr": 0.01, "seed": seed, "iters": 5} for seed in range(9)]
+    pairs = compared(planned(plan, f"step={step} {data}", changes))
+    stacked = next(one for one, _ in pairs if one.outcome == "converged")
+    assert np.isinf(stacked.trajectory.measured[VALIDATION]).tolist() == [True] * 3
+    assert stacked.restored == 1
+    assert stacked.coefficients == {"x": stacked.trajectory.parameters["w"][0]}
+
+
+def test_runs_of_huge_steps_leave_the_others_together(plan: Plan) -> None:
+    """Such steps enlarge rounding so much that nothing can be compared."""
+    common = ["step=model", "predictor=mlp", "updater=RMSprop", "dtype=float32", "tracking=off"]
+
+    def jobs(*rates: float) -> list[Job]:
+        words = [[*common, f"lr={rate}", f"seed={n}"] for n, rate in enumerate(rates)]
+        return [plan.job(each, "any", n) for n, each in enumerate(words)]
+
+    assert trial.obstacle(jobs(1e5, 1e6)).endswith("together, the runs would have other numbers")
+    assert trial.obstacle(jobs(0.02, 1e5, 0.01)) == ""
 
 
 def test_a_run_that_has_ended_is_computed_no_further(

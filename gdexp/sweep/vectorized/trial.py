@@ -54,7 +54,7 @@ PHRASES = {  # what torch says, and in plain words
     "not yet support": "torch.func.vmap has no rule for one of its operations",
 }
 
-_known: dict[Any, str] = {}
+_passed: set[Any] = set()  # a refusal may be due to the numbers of its jobs: others are tried
 
 
 def obstacle(jobs: Sequence[Job]) -> str:
@@ -68,18 +68,19 @@ def obstacle(jobs: Sequence[Job]) -> str:
     pair = _pair(jobs)
     classes = tuple(resolve(pair[0].settings[family]["_target_"]) for family in FAMILIES)
     key = group_key(pair[0]), _rows_key(pair[0]) == _rows_key(pair[1]), classes
-    if key not in _known:
-        _known[key] = _tried(pair)
-    return _known[key]
+    if key in _passed or (reason := _tried(pair)) == "":
+        _passed.add(key)
+        return ""
+    return reason
 
 
 def _pair(jobs: Sequence[Job]) -> tuple[Job, Job]:
-    """The job of the smallest steps, and one with other rows, if there is one.
+    """The job of the smallest steps, and that of the smallest with other rows, if there is one.
 
     Rows that differ have an axis of the curves, and a module may be refused only because of it.
     """
-    first = min(jobs, key=lambda job: abs(job.settings["lr"]))
-    others = [job for job in jobs if _rows_key(job) != _rows_key(first)]
+    first, *others = sorted(jobs, key=lambda job: abs(job.settings["lr"]))
+    others = [job for job in others if _rows_key(job) != _rows_key(first)]
     same_data = [job for job in others if job.settings["data"] == first.settings["data"]]
     return first, next(iter([*same_data, *others]), first)
 

@@ -105,7 +105,7 @@ class _Descent:
         self.final = np.full((runs, size), np.nan)
         restores = any(rules.restores_best for rules in self.rules)
         self.best = np.full((runs, size), np.nan) if restores else None
-        self.smallest = np.full(len(stack.iters), np.inf)
+        self.smallest = np.full(len(stack.iters), np.nan)
         self.at_smallest = np.full((len(stack.iters) if restores else 0, size), np.nan)
         self.waiting: dict[int, list[int]] = defaultdict(list)  # runs not ended, by curve
         for run, end in enumerate(stack.ends):
@@ -166,8 +166,8 @@ class _Descent:
         for row, curve in enumerate(live):
             first, stop = int(self.first[curve]), int(self.stop[curve])
             for run in [*self.waiting[curve]]:
-                length = min(self.stack.ends[run].iters, first, stop)
-                last = first if length == first < self.stack.ends[run].iters else length - 1
+                whole = min(self.stack.ends[run].iters, stop)
+                length, last = min(whole, first), min(whole - 1, first)
                 if last < end:
                     self.final[run] = read(last - begin)[row]
                     self._keep_best(read, part, row, curve, begin, length)
@@ -192,7 +192,7 @@ class _Descent:
         losses = part[: until - begin, column, row]
         losses = np.where(np.isnan(losses), np.inf, losses)
         epoch = int(losses.argmin())
-        if losses[epoch] < self.smallest[curve]:
+        if not losses[epoch] >= self.smallest[curve]:  # also the first of all, whatever it is
             self.smallest[curve] = losses[epoch]
             self.at_smallest[curve] = read(epoch)[row]
 

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from gdexp.sweep.vectorized.stacks.stack import Floats
@@ -90,6 +91,17 @@ class Updater:
         power: Floats = self._settings[name] ** self.t
         return power
 
+    def moves(self) -> NDArray[np.bool_]:
+        """Which curves have momentum; a scheduler may take it away for some epochs."""
+        moves: NDArray[np.bool_] = self._settings["momentum"] != 0
+        return moves
+
+    def running(self, p: Tensor, g: Tensor, kept: Floats) -> Tensor:
+        """``buffer = momentum * buffer + kept * g``; without momentum, torch leaves it as it is."""
+        moves = self.moves()
+        decay = self.column(np.where(moves, self._settings["momentum"], 1.0))
+        return self.state("buffer", p).mul_(decay).add_(self.column(np.where(moves, kept, 0.0)) * g)
+
     def directed(self, p: Tensor, g: Tensor) -> Tensor:
         """``-g`` where a curve ascends; plus ``weight_decay * p``."""
         if self.any("maximize"):
@@ -135,11 +147,13 @@ class SGD(Updater):
         """The parameters after update ``t``."""
         g = self.directed(p, g)
         if self.any("momentum"):
-            momentum, kept = self.number("momentum"), 1 - self._settings["dampening"]
-            kept = np.where((self._settings["momentum"] == 0) | (self.t == 1), 1.0, kept)
-            buffer = self.state("buffer", p).mul_(momentum).add_(self.column(kept) * g)
-            nesterov = self.number("nesterov") != 0
-            g = torch.where(nesterov, g + momentum * buffer, buffer)
+            settings, moves = self._settings, self.moves()
+            begun = settings.get("begun", np.zeros(len(p)))
+            kept = np.where(begun, 1 - settings["dampening"], 1.0)  # the first gradient is whole
+            settings["begun"] = np.maximum(begun, moves)
+            buffer = self.running(p, g, kept)
+            ahead = self.column(np.where(moves, settings["nesterov"], 1.0)) != 0
+            g = torch.where(ahead, g + self.number("momentum") * buffer, buffer)
         return torch.addcmul(p, self.number("lr"), g, value=-1)
 
 
@@ -202,8 +216,9 @@ class RMSprop(Updater):
         root = v.sqrt() + self.number("eps")
         if not self.any("momentum"):
             return p + -self.number("lr") * g / root
-        buffer = self.state("buffer", p).mul_(self.number("momentum")).add_(g / root)
-        return p + -self.number("lr") * buffer
+        step = g / root
+        buffer = self.running(p, step, np.ones(len(p)))
+        return p + -self.number("lr") * torch.where(self.number("momentum") != 0, buffer, step)
 
 
 UPDATERS: dict[str, type[Updater]] = {
