@@ -52,7 +52,7 @@ class Conditions:
         if not (isinstance(known, dict) and isinstance(known.get("variables"), dict)):
             known = {}
         together = run.tags.get(TOGETHER, "")
-        number = int(together) if together.isdecimal() else None
+        number = int(together) if together.isdecimal() and len(together) < 10 else None
         return cls._of(known, run.tags, number)
 
     @classmethod
@@ -71,8 +71,8 @@ class Conditions:
         facts: dict[str, Any] = {name: tags.get(tag) for tag, name in TAGS.items()}
         if known:
             variables = known.pop("variables")
-            facts |= {CALLED.get(name, name): value for name, value in known.items()}
-            facts |= {name: variables.get(name) for name in VARIABLES}
+            facts |= {CALLED.get(name, name): _plain(value) for name, value in known.items()}
+            facts |= {name: _plain(variables.get(name)) for name in VARIABLES}
         return cls(facts, folder, together, bool(known))
 
     @property
@@ -85,3 +85,8 @@ class Conditions:
         for name, value in self.facts.items():
             if name in now.facts and value != now.facts[name]:
                 yield name, value, now.facts[name]
+
+
+def _plain(value: Any) -> Any:
+    """The value of a fact; as JSON, if somebody has edited it into a list or an object."""
+    return json.dumps(value) if isinstance(value, list | dict) else value

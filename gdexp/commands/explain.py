@@ -59,6 +59,7 @@ def _digits(text: str) -> int:
 def _explain(args: argparse.Namespace) -> int:
     from gdexp.commands.conditions import Conditions
     from gdexp.commands.epoch_page import Page
+    from gdexp.config import validation
     from gdexp.config.trust import Trust
     from gdexp.insight.explanation.epoch import explain
     from gdexp.tracking.connect import open_existing
@@ -72,6 +73,7 @@ def _explain(args: argparse.Namespace) -> int:
     with rerun.where_it_started(then):
         with rerun.refusing(run, then, "explained"):
             job = job_of(store, run, Trust(tuple(args.trust)))
+            validation.check(job)
             first = _first(store, job)
         epoch = _epoch(args.epoch, first, before, run)
         with rerun.refusing(run, then, "explained"):

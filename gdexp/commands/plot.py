@@ -137,13 +137,15 @@ def _result(store: Store, run: RecordedRun, trust: Trust) -> Result:
         GdexpError: it has no trajectory, or no epoch in it.
     """
     from gdexp.commands.recorded import add_job
+    from gdexp.tracking.reading import files_of
     from gdexp.tracking.restore import TRAJECTORY, result_of
 
-    if TRAJECTORY not in store.files(run):
-        end = "has not ended" if run.status == "RUNNING" else f"ended as {run.outcome}"
+    if TRAJECTORY not in files_of(store, run):
+        is_open = run.status == "RUNNING"
+        end = "has not ended" if is_open else f"ended as {run.outcome}"
         raise GdexpError(
             f"run {run.run_id} has no {TRAJECTORY} among its artifacts, so there is nothing to "
-            f"draw: it {end}."
+            f"draw: it {end}. {'Draw it when it has' if is_open else 'Run it again'}."
         )
     result = result_of(store, run)
     if not result.trajectory.length:

@@ -55,6 +55,7 @@ class Side:
     @classmethod
     def of(cls, store: Store, run: RecordedRun) -> Side:
         """Read a run."""
+        from gdexp.tracking.reading import files_of
         from gdexp.tracking.restore import TRAJECTORY, job_of, trajectory_of
 
         problems, job, trajectory = [], None, None
@@ -66,7 +67,7 @@ class Side:
             problems.append(f"run {run.run_id} has not ended, so its curves are not compared.")
         else:
             try:
-                if TRAJECTORY in store.files(run):
+                if TRAJECTORY in files_of(store, run):
                     trajectory = trajectory_of(store, run)
                 else:
                     problems.append(

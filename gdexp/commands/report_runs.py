@@ -17,7 +17,7 @@ from gdexp.errors import GdexpError, counted
 from gdexp.insight.pictures.picture import Picture
 from gdexp.insight.report.view import Block, Section, View
 from gdexp.sweep import best
-from gdexp.tracking.query import JOB, differing
+from gdexp.tracking.query import differing
 from gdexp.tracking.run_record import RecordedRun
 from gdexp.tracking.selection import Selection
 from gdexp.tracking.store import Store
@@ -65,7 +65,7 @@ def view(store: Store, chosen: Selection, *, uri: str | None = None) -> View:
 def _row(run: RecordedRun) -> Row:
     """A row of the table: numbers as numbers; job 0 comes first."""
     known = {"behaviour": run.tags[BEHAVIOUR]} if BEHAVIOUR in run.tags else {}
-    return {"job": int(run.tags.get(JOB, 0)), **compare.row(run), **known}
+    return {"job": run.number or 0, **compare.row(run), **known}
 
 
 def _winners(chosen: Selection, rows: Sequence[Row]) -> list[Any]:

@@ -29,11 +29,12 @@ def trajectory(store: Store, run: RecordedRun, *, verb: str, purpose: str) -> Tr
     Raises:
         GdexpError: there is none.
     """
+    from gdexp.tracking.reading import files_of
     from gdexp.tracking.restore import TRAJECTORY, trajectory_of
 
     if run.status == "RUNNING":
         raise GdexpError(f"run {run.run_id} has not ended. {verb.capitalize()} it when it has.")
-    if TRAJECTORY not in store.files(run):
+    if TRAJECTORY not in files_of(store, run):
         raise GdexpError(
             f"run {run.run_id} ({run.outcome}) has no {TRAJECTORY} among its artifacts, so there "
             f"is nothing to {purpose}. Run it again."

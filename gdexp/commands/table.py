@@ -76,11 +76,12 @@ def _recorded(config: DictConfig, sweep_id: str) -> dict[int, Row]:
     store = connect(config.tracking)
     runs = [run for run in runs_of(store, sweep_id) if run.status == "FINISHED"]
     return {
-        int(run.tags["gdexp.job"]): (
+        run.number: (
             {key: parsed(text) for key, text in run.params.items()},
             result_of(store, run),
         )
         for run in runs
+        if run.number is not None
     }
 
 

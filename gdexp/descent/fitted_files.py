@@ -20,7 +20,7 @@ from gdexp.data.transforms import Scaling, TargetScaling
 from gdexp.descent.archive import check_mapping, take, unpack
 from gdexp.descent.fitted import NEEDED, Fitted
 from gdexp.descent.sizes import check_parameters, check_sizes
-from gdexp.errors import ConfigError, excerpt, first_line
+from gdexp.errors import ConfigError, brief, excerpt, first_line
 from gdexp.types import Task
 
 PARTS = ("settings", "features", "outputs", "scaling", "state")
@@ -129,7 +129,7 @@ def open_trajectory(content: bytes, iters: int) -> Any:
             data.num_rows, sum(data.row_group(i).num_rows for i in range(data.num_row_groups))
         )
     except Exception as error:  # a damaged file may raise anything
-        raise ValueError(f"it cannot be read as Parquet ({first_line(error)})") from error
+        raise ValueError(f"it cannot be read as Parquet ({brief(error)})") from error
     if rows > iters:
         raise ValueError(f"it has {rows} epochs, more than iters={iters}")
     return file
@@ -145,7 +145,7 @@ def _last_row(file: Any, wanted: list[str]) -> dict[str, Any]:
         group = file.read_row_group(file.num_row_groups - 1, columns=wanted, use_threads=False)
         return {name: group[name][-1].as_py() for name in wanted}
     except Exception as error:  # a damaged file may raise anything
-        raise ValueError(f"it cannot be read as Parquet ({first_line(error)})") from error
+        raise ValueError(f"it cannot be read as Parquet ({brief(error)})") from error
 
 
 def _check_settings(

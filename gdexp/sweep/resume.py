@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gdexp.config.job import Job
 from gdexp.errors import ConfigError, brief
-from gdexp.tracking.query import IS_RUN, JOB, KIND, SWEEP
+from gdexp.tracking.query import IS_RUN, KIND, SWEEP
 from gdexp.tracking.run_record import RecordedRun
 from gdexp.tracking.store import Store
 
@@ -103,8 +103,9 @@ def _definition(store: Store, summary: RecordedRun) -> list[tuple[str, str]] | N
 
 
 def runs_of(store: Store, sweep_id: str) -> list[RecordedRun]:
-    """The runs of a sweep, without its summary."""
-    return store.runs(IS_RUN | {SWEEP: sweep_id})
+    """The runs of a sweep that have a number, which its summary does not."""
+    runs = store.runs(IS_RUN | {SWEEP: sweep_id})
+    return [run for run in runs if run.number is not None]
 
 
 def settle(store: Store, sweep_id: str) -> set[int]:
@@ -117,7 +118,8 @@ def settle(store: Store, sweep_id: str) -> set[int]:
     incomplete: dict[str, str] = {}
     discarded: list[str] = []
     for run in runs_of(store, sweep_id):
-        number = int(run.tags[JOB])
+        number = run.number
+        assert number is not None
         if run.status != "FINISHED" or number in done:
             discarded.append(run.run_id)
         elif missing := _missing(store, run):

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from gdexp.insight.pictures.curves import Losses
 from gdexp.sweep.summary import row_of
-from gdexp.tracking.query import JOB
 from gdexp.tracking.run_record import RecordedRun
 from gdexp.tracking.store import Store
 
@@ -22,10 +20,12 @@ def rows_of(runs: Sequence[RecordedRun]) -> list[dict[str, Any]]:
 
 
 def _row(run: RecordedRun, number: int) -> dict[str, Any]:
-    tags = {JOB: str(number), **run.tags}
-    row = row_of(replace(run, tags=tags))
-    known = {"behaviour": tags[BEHAVIOUR]} if BEHAVIOUR in tags else {}
-    return row | known
+    row = row_of(run)
+    if run.number is None:
+        row["job"] = number
+    if BEHAVIOUR in run.tags:
+        row["behaviour"] = run.tags[BEHAVIOUR]
+    return row
 
 
 def losses_of(store: Store) -> Losses:

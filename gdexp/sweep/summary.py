@@ -181,7 +181,7 @@ class Summary:
         if len(rows) < len(self.jobs):
             recorded = self._recorded()
             recorded.sort(key=lambda run: run.status == "FINISHED")  # of two, the finished one wins
-            read = {int(run.tags["gdexp.job"]): row_of(run) for run in recorded}
+            read = {run.number: row_of(run) for run in recorded if run.number is not None}
             rows = {**read, **rows}
         return [rows[number] for number in sorted(rows)]
 
@@ -226,7 +226,7 @@ def table_row(job: Job, result: Result) -> dict[str, Any]:
 def row_of(run: RecordedRun) -> dict[str, Any]:
     """The row of a recorded run."""
     return {
-        "job": int(run.tags["gdexp.job"]),
+        "job": run.number,
         "run_id": run.run_id,
         "name": run.name,
         "outcome": run.outcome,

@@ -15,13 +15,15 @@ FEW = 30  # files to sync one by one; for more, one sync of the whole file syste
 
 
 def local_path(uri: str) -> Path | None:
-    """The local folder that a URI or a path names; None for any other scheme.
+    """The local folder that a URI or a path names; None for any other scheme, or for no URI.
 
     MLflow takes a %20 for a space in a path, too.
 
     >>> local_path("file:///tmp/a%20b"), local_path("/tmp/a%20b"), local_path("s3://bucket/a")
     (PosixPath('/tmp/a b'), PosixPath('/tmp/a b'), None)
     """
+    if not uri:
+        return None
     if "://" not in uri and not uri.startswith("file:"):
         is_path = ":" not in uri.partition("/")[0]  # mlflow-artifacts:/1 is not
         return Path(os.path.abspath(unquote(uri))) if is_path else None

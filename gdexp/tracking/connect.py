@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from gdexp.config.paths import OUTPUTS, absolute, check_writable
 from gdexp.credentials import with_password, without_password
@@ -242,17 +242,18 @@ def _existing(uri: str, name: str) -> Store:
         schema = _schema(database, uri) if database is not None else "unknown"
     if database is None or schema == "unknown":
         client = client_of(uri)
-        _check_experiment(name, [each.name for each in client.search_experiments()])
+        if client.get_experiment_by_name(name) is None:  # a deleted one is refused below
+            _refuse_experiment(name, [each.name for each in client.search_experiments()])
         return _client_store(client, uri, name)
     with database.reading() as connection:
-        names = connection.query("SELECT name FROM experiments WHERE lifecycle_stage = 'active'")
-    _check_experiment(name, [known for (known,) in names])
+        stages = dict(connection.query("SELECT name, lifecycle_stage FROM experiments"))
+    if name not in stages:  # a deleted one is refused below
+        _refuse_experiment(name, [known for known, stage in stages.items() if stage == "active"])
     return _sql_store(database, uri, name)
 
 
-def _check_experiment(name: str, known: list[str]) -> None:
-    if name not in known:
-        raise GdexpError(
-            f"--experiment: there is no experiment {name!r} in this store. It has: "
-            f"{', '.join(sorted(known))}.{did_you_mean(name, known)}"
-        )
+def _refuse_experiment(name: str, known: list[str]) -> NoReturn:
+    raise GdexpError(
+        f"--experiment: there is no experiment {name!r} in this store. It has: "
+        f"{', '.join(sorted(known))}.{did_you_mean(name, known)}"
+    )

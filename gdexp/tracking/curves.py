@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gdexp.descent.fitted_files import open_trajectory
 from gdexp.descent.trajectory import Trajectory
-from gdexp.errors import first_line
+from gdexp.errors import brief
 
 
 def curve_epochs(iters: int, points: int) -> NDArray[np.int64]:
@@ -65,12 +65,17 @@ def read_parquet(content: bytes, iters: int) -> Trajectory:
     try:
         columns = file.read(use_threads=False)
     except Exception as error:  # a damaged file may raise anything
-        raise ValueError(f"it cannot be read as Parquet ({first_line(error)})") from error
+        raise ValueError(f"it cannot be read as Parquet ({brief(error)})") from error
     names = [name for name in columns.column_names if name != "epoch"]
     parameters = tuple(n.removeprefix("param/") for n in names if n.startswith("param/"))
     expected = [f"{kind}/{name}" for kind in ("param", "grad") for name in parameters]
     if names[: 1 + len(expected)] != ["train/loss", *expected] or len({*names}) < len(names):
         raise ValueError(f"its columns are {', '.join(columns.column_names)}")
+    counted = np.arange(1, columns.num_rows + 1)
+    if "epoch" not in columns.column_names or not np.array_equal(
+        columns["epoch"].to_numpy(), counted
+    ):
+        raise ValueError(f"its column epoch does not count from 1 to {columns.num_rows}")
     table = np.array([columns[name].to_numpy() for name in names])
     if table.dtype != np.float64:
         raise ValueError("its columns are not all numbers in double precision")

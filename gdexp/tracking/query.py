@@ -8,12 +8,12 @@ from pathlib import Path
 from gdexp.config.differing import MAIN as MAIN  # read there, shown with what is read here
 from gdexp.config.differing import differing as differing
 from gdexp.errors import GdexpError, did_you_mean
-from gdexp.tracking.run_record import RecordedRun
+from gdexp.tracking.run_record import JOB, RecordedRun
 from gdexp.tracking.store import Store
 
 NEWEST = 20  # runs selected if the newest run belongs to no sweep
 FEWEST, MANY = 4, 1000  # characters of an id, and runs, among which the nearest is suggested
-KIND, SWEEP, JOB = "gdexp.kind", "gdexp.sweep_id", "gdexp.job"
+KIND, SWEEP = "gdexp.kind", "gdexp.sweep_id"
 IS_RUN = {KIND: "run"}  # other kinds summarise runs
 
 
@@ -81,7 +81,7 @@ def _newest(store: Store, count: int) -> list[RecordedRun]:
 
 
 def _number(run: RecordedRun) -> int:
-    return int(run.tags.get(JOB, 0))
+    return run.number or 0
 
 
 def _not_empty(store: Store, runs: list[RecordedRun]) -> list[RecordedRun]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -18,9 +17,10 @@ from gdexp.descent.fitted import FILE, Fitted, is_rebuildable
 from gdexp.descent.fitted_files import read_config, read_fitted, read_last_epoch
 from gdexp.descent.result import Result
 from gdexp.descent.trajectory import Trajectory
-from gdexp.errors import ConfigError, GdexpError, UntrustedError, brief
+from gdexp.errors import ConfigError, GdexpError
 from gdexp.tracking.curves import read_parquet
 from gdexp.tracking.describe import CHECKPOINTS
+from gdexp.tracking.reading import files_of, iters_of, reading
 from gdexp.tracking.run_record import RecordedRun
 from gdexp.tracking.store import Store
 
@@ -68,8 +68,10 @@ def trajectory_of(store: Store, run: RecordedRun) -> Trajectory:
     Raises:
         GdexpError: the artifact is missing or damaged.
     """
-    with _reading(TRAJECTORY, run.run_id):
-        trajectory = read_parquet(store.read(run, TRAJECTORY), int(run.params["iters"]))
+    with reading(TRAJECTORY, run):
+        trajectory = read_parquet(store.read(run, TRAJECTORY), iters_of(run))
+        if run.outcome in ("completed", "converged") and not trajectory.length:
+            raise ValueError("it has no epoch")
     trajectory.diverged = run.tags.get(REASON, "").startswith("a value was not finite")
     return trajectory
 
@@ -88,18 +90,27 @@ def job_of(store: Store, run: RecordedRun, trust: Trust | None = ONLY_OURS) -> J
     Raises:
         GdexpError: config.yaml is missing or damaged, or names other code.
     """
-    with _reading(CONFIG, run.run_id):
-        recorded = read_config(store.read(run, CONFIG), trust)
-        sections = {
-            name: {**asdict(section()), **check_mapping(recorded.get(name, {}), name)}
-            for name, section in SECTIONS.items()
-        }
-        settings = asdict(Settings()) | {"scheduler": {"_target_": None}} | recorded | sections
+    with reading(CONFIG, run):
+        settings = _settings(store, run, trust)
     settings["tracking"] = {"enabled": False}
     settings.pop("sweep", None)
     groups = ("step", *GROUPS)
     choices = {name: run.params.get(name, _class_name(settings.get(name))) for name in groups}
     return Job(settings, choices, sweep_id=run.tags.get("gdexp.sweep_id"))
+
+
+def _settings(store: Store, run: RecordedRun, trust: Trust | None) -> dict[str, Any]:
+    """The recorded settings; those that an older version did not record have their defaults.
+
+    Raises:
+        ValueError: they are damaged.
+    """
+    recorded = read_config(store.read(run, CONFIG), trust)
+    sections = {
+        name: {**asdict(section()), **check_mapping(recorded.get(name, {}), name)}
+        for name, section in SECTIONS.items()
+    }
+    return asdict(Settings()) | {"scheduler": {"_target_": None}} | recorded | sections
 
 
 def result_of(store: Store, run: RecordedRun) -> Result:
@@ -109,7 +120,7 @@ def result_of(store: Store, run: RecordedRun) -> Result:
         GdexpError: these artifacts are missing or damaged.
     """
     trajectory = trajectory_of(store, run)
-    with _reading(TRANSCRIPT, run.run_id):
+    with reading(TRANSCRIPT, run):
         transcript = store.read(run, TRANSCRIPT).decode()
     at = _AT.search(transcript)
     known = {*trajectory.columns(), *LOSSES}
@@ -167,54 +178,46 @@ def fitted_of(store: Store, run: RecordedRun, trust: Trust = ONLY_OURS) -> Fitte
     Raises:
         GdexpError: the run diverged, or the artifacts that this needs are missing or damaged.
     """
-    run_id = run.run_id
     if run.outcome == "diverged":
         reason = run.tags.get("gdexp.reason")
-        raise GdexpError(f"run {run_id} diverged: {reason}. Choose a run that did not diverge.")
-    with _reading("the artifacts", run_id):
-        names = set(store.files(run))
+        raise GdexpError(f"run {run.run_id} diverged: {reason}. Choose a run that did not diverge.")
+    names = files_of(store, run)
     if FILE in names:
-        with _reading(FILE, run_id):
+        with reading(FILE, run):
             return read_fitted(store.read(run, FILE), trust)
-    if {CONFIG, TRAJECTORY} <= names:
-        with _reading(CONFIG, run_id):
-            settings = read_config(store.read(run, CONFIG), trust)
-        with _reading(TRAJECTORY, run_id):
-            if last := _last_epoch(store, run, settings):
-                return Fitted.rebuilt(settings, last)
+    needed, last = FILE, dict[str, float]()
+    if CONFIG in names:
+        with reading(CONFIG, run):
+            settings = _settings(store, run, trust)
+            is_enough = is_rebuildable(settings)
+        if is_enough and TRAJECTORY in names:
+            with reading(TRAJECTORY, run):
+                last = _last_epoch(store, run, settings)
+        elif is_enough:
+            needed = TRAJECTORY
+    elif TRAJECTORY in names:
+        needed = f"{FILE} and no {CONFIG}"
+    if last:
+        try:
+            return Fitted.rebuilt(settings, last)
+        except ValueError as error:  # a ConfigError, if it is the settings' fault
+            with reading(CONFIG if isinstance(error, ConfigError) else TRAJECTORY, run):
+                raise
     raise GdexpError(
-        f"run {run_id} ({run.outcome}) has no {FILE} among its artifacts, so its predictor is "
-        "lost. Run it again, to its end."
+        f"run {run.run_id} ({run.outcome}) has no {needed} among its artifacts, so its predictor "
+        "is lost. Run it again, to its end."
     )
 
 
 def _last_epoch(store: Store, run: RecordedRun, settings: Mapping[str, Any]) -> dict[str, float]:
-    """The final parameters by name, if the predictor can be rebuilt from them; else {}.
+    """The final parameters by name; {} if the run has no epoch.
 
     Raises:
         ValueError: the trajectory ends with other values than the store has.
     """
-    if not is_rebuildable(settings):
-        return {}
     last = read_last_epoch(store.read(run, TRAJECTORY), settings["iters"])
     for name, value in last.items():
         recorded = run.metrics.get(f"param/{name}", value)
         if value != recorded and run.outcome in ("completed", "converged"):
             raise ValueError(f"it ends with {name} = {value}, but the store has {recorded}")
     return last
-
-
-@contextmanager
-def _reading(name: str, run_id: str) -> Iterator[None]:
-    """Turn errors in reading an artifact into sentences that name the artifact and the run."""
-    what = f"{name} of run {run_id}"
-    try:
-        yield
-    except UntrustedError as error:
-        raise GdexpError(f"{what}: {error}") from error
-    except ValueError as error:
-        # A ConfigError comes from a component that has changed since the run.
-        problem = "cannot be rebuilt" if isinstance(error, ConfigError) else "is damaged"
-        raise GdexpError(f"{what} {problem}: {str(error).rstrip('.')}. Run it again.") from error
-    except Exception as error:  # from MLflow or the disk
-        raise GdexpError(f"{what} cannot be read: {brief(error)}.") from error

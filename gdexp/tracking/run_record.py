@@ -14,6 +14,7 @@ STATUSES = ("RUNNING", "FINISHED", "FAILED", "KILLED")
 Points: TypeAlias = tuple[NDArray[np.float64], NDArray[np.float64]]
 """Steps and values of a metric, as read back."""
 
+JOB = "gdexp.job"  # tag: the number of a run in its sweep
 PROCESS = "gdexp.process"  # tag of a run under way: the process that owns it
 RUN_KEY = "gdexp.run_key"  # tag of a run whose id a server has given: RunRecord.run_id
 
@@ -151,6 +152,12 @@ class RecordedRun:
     metrics: Mapping[str, float]
     heard_ms: int = 0
     epoch: int = 0
+
+    @property
+    def number(self) -> int | None:
+        """Its number in its sweep; None if it has none, or one that somebody has edited."""
+        text = self.tags.get(JOB, "")
+        return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None
 
     @property
     def outcome(self) -> str:

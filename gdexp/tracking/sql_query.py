@@ -70,10 +70,10 @@ def recorded_runs(connection: Connection, ids: Sequence[str]) -> list[RecordedRu
         RecordedRun(
             run_id=run_id,
             experiment_id=str(experiment),
-            name=name,
+            name=name or "",
             status=status,
             start_ms=start or 0,
-            artifact_uri=uri,
+            artifact_uri=uri or "",
             params=params[run_id],
             tags=tags[run_id],
             metrics=metrics[run_id],

@@ -89,7 +89,7 @@ def test_without_a_trajectory_there_is_nothing_to_draw(store: Path, cli: CLI) ->
     artifact(store, "trajectory.parquet").unlink()
     sentence = (
         f"run {run_id} has no trajectory.parquet among its artifacts, so there is nothing to draw: "
-        "it ended as completed."
+        "it ended as completed. Run it again."
     )
     assert refused(cli, "plot", run_id) == sentence
     assert refused(cli, "plot", first, run_id) == sentence

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from gdexp.config import capabilities
+from gdexp.config import capabilities, validation
 from gdexp.descent import predictors
 from gdexp.descent.build import Components, build
 from gdexp.descent.result import Result
@@ -46,6 +46,7 @@ def rebuilt(result: Result) -> tuple[Components | None, str]:
     job = replace(result.job, settings={**result.job.settings, "device": "cpu"})
     try:
         with np.errstate(all="ignore"):
+            validation.check(job)  # the record may have been edited
             return build(job), ""
     except (Exception, SystemExit) as error:  # the data or own code may be gone
         return None, brief(error)
