@@ -61,9 +61,10 @@ REFUSED = {
     "step=model updater.lr=x": "updater.lr: 'x' is not a finite number > 0. "
     "Type for example updater.lr=0.01.",
     "predictor.bias=maybe": "predictor.bias: 'maybe' is not true or false.",
-    "predictor.init=tor": "predictor.init: 'tor' is not torch or a finite number.",
+    "predictor.init=tor": "predictor.init: 'tor' is not torch or a finite number. "
+    "Did you mean predictor.init=torch?",
     "step=model predictor.init=tor": "predictor.init: 'tor' is not torch or a finite number. "
-    "Type for example predictor.init=0.0.",
+    "Did you mean predictor.init=torch?",
     "data.x=[1,2]": "data.x has 2 numbers and data.y has 4: give each input one target.",
     "data.x=3": "data.x: 3 is not a list of numbers. Type data.x=[1,2,3].",
     "data.x=[1,2,3,a]": "data.x: 'a' is not a number. Type data.x=[1,2,3].",
