@@ -91,7 +91,7 @@ def _did_you_mean(key: str, value: Any, hint: Any) -> str:
 
 
 def _meanings_of(value: Any, hint: Any) -> Iterator[Any]:
-    """What people mean by a value: 5.0 for 5, yes for true, None for null, a for [a], 20% for 0.2."""
+    """What people mean: 5 by 5.0, true by yes, null by None, [a] by a, 0.2 by 20%."""
     if isinstance(value, float) and value.is_integer():
         yield int(value)
     word = str(value).lower()
