@@ -116,6 +116,8 @@ def _check_words(words: Sequence[str], config_dir: str | None) -> None:
         if i and words[i - 1].endswith("="):
             before = words[i - 1]
             raise ConfigError(f"{before} {word}: remove the space after =. Type {before}{word}.")
+        if i and (words[i - 1].endswith(",") or word.startswith(",")):
+            raise ConfigError(_apart(words, i))
         if word in COMMANDS:
             raise ConfigError(f"{word} is a command: it comes first, as in python -m gdexp {word}.")
         if word == "run":
@@ -127,6 +129,16 @@ def _check_words(words: Sequence[str], config_dir: str | None) -> None:
             raise ConfigError(_unknown(words, i, catalogue(config_dir)))
 
 
+def _apart(words: Sequence[str], i: int) -> str:
+    """The message for a list of values with spaces, whose second part is word i."""
+    whole = words[i - 1]
+    for word in words[i:]:
+        if "=" in word or not (whole.endswith(",") or word.startswith(",")):
+            break
+        whole += word
+    return f"{words[i - 1]} {words[i]}: remove the space at the comma. Type {shlex.quote(whole)}."
+
+
 def _unknown(words: Sequence[str], i: int, groups: Catalogue) -> str:
     word, keys = words[i], _keys(groups)
     if word in keys:
@@ -135,7 +147,10 @@ def _unknown(words: Sequence[str], i: int, groups: Catalogue) -> str:
             return f"{word!r} has no value. {word} is one of: {', '.join(groups[word])}."
         example = f"Type {word}={value}" if value else f"Type for example {word}={keys[word]}"
         return f"{word!r} has no value. {example}."
-    meant = {name: name for name in COMMANDS}
+    key, _, value = word.partition(":")
+    if value and key in keys:
+        return f"{word}: a setting and its value are joined by =. Type {key}={value}."
+    meant = {name: name for name in COMMANDS} | {"resume": "sweep.resume=last"}
     meant |= {key: f"{key}={default}" for key, default in keys.items()}
     for group, options in groups.items():
         for option in options:

@@ -156,7 +156,7 @@ def check_declared(job: Job) -> None:
         if not target.startswith(("torch.", "gdexp.")):
             for name, hint in capabilities.items():
                 if (value := declared(target, name)) is not None:
-                    schema.check(f"{target}.{name}", value, hint)
+                    schema.check(f"{target}.{name}", value, hint, is_typed=False)
 
 
 def is_derived_from_torch(target: str) -> bool:

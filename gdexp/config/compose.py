@@ -56,15 +56,18 @@ class Composer:
         config_dir: that folder; None if it is on the search path already, or there is none.
         root: the name of the configuration that lists the defaults.
 
+    Attributes:
+        folder: the user's folder.
+
     Raises:
         ConfigError: config_dir cannot be used, see :func:`checked_dir`.
     """
 
     def __init__(self, config_dir: str | os.PathLike[str] | None = None, root: str = ROOT) -> None:
-        self._dir = None if config_dir is None else checked_dir(config_dir)
+        self.folder = None if config_dir is None else checked_dir(config_dir)
         self._root = root
-        place = QuotedString(f"file://{self._dir}", Quote.single).with_quotes()
-        self._search = [f"hydra.searchpath=[{place}]"] if self._dir else []
+        place = QuotedString(f"file://{self.folder}", Quote.single).with_quotes()
+        self._search = [f"hydra.searchpath=[{place}]"] if self.folder else []
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:
         """The configuration of these overrides, including Hydra's own node.
@@ -91,8 +94,8 @@ class Composer:
     def groups(self) -> list[str]:
         """The names of the groups: step, data, predictor, ..."""
         groups = set(self.loader.list_groups(""))
-        if self._dir:
-            groups |= {entry.name for entry in os.scandir(self._dir) if entry.is_dir()}
+        if self.folder:
+            groups |= {entry.name for entry in os.scandir(self.folder) if entry.is_dir()}
         return sorted(groups - {"hydra"})
 
     def options(self, group: str) -> list[str]:
@@ -100,8 +103,8 @@ class Composer:
         options = set(self.loader.get_group_options(group, ObjectType.CONFIG))
         for inner in self.loader.list_groups(group):
             options |= {f"{inner}/{name}" for name in self.options(f"{group}/{inner}")}
-        if self._dir:
-            root = Path(self._dir, group)
+        if self.folder:
+            root = Path(self.folder, group)
             options |= {
                 p.relative_to(root).as_posix()[: -len(p.suffix)] for p in root.rglob("*.yaml")
             }

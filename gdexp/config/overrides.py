@@ -28,6 +28,7 @@ STRINGS = (  # settings whose value is a name, even if it looks like a number
     *("data.path", "data.target", "data.features", "data.drop", "continue_from"),
     *("tracking.uri", "tracking.experiment", "sweep.path", "sweep.key", "sweep.resume"),
 )
+LISTS = ("data.x", "data.y", "data.features", "data.drop", "predictor.sizes", "trust")
 SYNONYMS = {  # what other programs call our settings
     "learning_rate": "lr",
     "eta": "lr",
@@ -49,6 +50,13 @@ SYNONYMS = {  # what other programs call our settings
     "model": "predictor",
     "dataset": "data",
     "batch": "data.batch_size",
+    "early_stopping": "stop.patience",
+    "file": "data.path",
+    "filename": "data.path",
+    "hidden": "predictor.sizes",
+    "hidden_size": "predictor.sizes",
+    "hidden_sizes": "predictor.sizes",
+    "layers": "predictor.sizes",
     "test_size": "data.validation",
     "normalize": "data.standardize",
 }
@@ -69,11 +77,30 @@ def parse(text: str, loader: ConfigLoader | None = None) -> Override:
         if not override.key_or_group:
             raise HydraException("no key")
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(f"{text!r} cannot be read as key=value, as in lr=0.05.") from error
+        reason = _unreadable(text)
+        raise ConfigError(f"{text!r} cannot be read as key=value, {reason}.") from error
     value = override.value()
     if isinstance(value, ChoiceSweep) and any(isinstance(each, Sweep) for each in value.list):
         raise ConfigError(f"{text}: a range cannot be one of several values. List its values.")
     return override
+
+
+def _unreadable(text: str) -> str:
+    """Why Hydra cannot parse an override, or an example of one that it can.
+
+    >>> _unreadable("lr=0.1,"), _unreadable("data.x=[1,2"), _unreadable("=3")
+    ('since a value is missing beside a comma', 'since a bracket is not closed', 'as in lr=0.05')
+    """
+    key, _, value = text.partition("=")
+    if value == "," and key in ("data.decimal", "data.separator", "data.thousands"):
+        return f"since a comma is typed as a word: {key}=comma"
+    if value.count("'") % 2 or value.count('"') % 2:
+        return "since a quote is not closed"
+    if any(value.count(one) > value.count(other) for one, other in ("()", "[]", "{}")):
+        return "since a bracket is not closed"
+    if value.strip() and "" in map(str.strip, value.split(",")):
+        return "since a value is missing beside a comma"
+    return "as in lr=0.05"
 
 
 def readable(text: str) -> str:
@@ -103,9 +130,18 @@ def as_sweep(text: str) -> str:
 
     >>> print(as_sweep("lr=0.1,0.2"), as_sweep("data.target=a, b"), sep="; ")
     lr=0.1,0.2; 'data.target=a, b' or, for one name: 'data.target="a, b"'
+    >>> print(as_sweep("lr=0,1"), as_sweep("data.features=a,b"), sep="; ")
+    lr=0,1 or, for one number: lr=0.1; data.features=a,b or, for a list: 'data.features=[a,b]'
     """
     typed, (key, _, value) = shlex.quote(text), text.partition("=")
-    if key not in STRINGS or set(value) & set("'\"("):
+    if set(value) & set("'\"("):
+        return typed
+    if key in LISTS:
+        return f"{typed} or, for a list: " + shlex.quote(f"{key}=[{value}]")
+    if re.fullmatch(r"-?\d+,\d+", value) and key not in STRINGS:
+        mark = "" if re.fullmatch(r"-?[1-9]\d*,\d{3}", value) else "."  # as in 1,000 or in 0,001
+        return f"{typed} or, for one number: {key}={value.replace(',', mark)}"
+    if key not in STRINGS:
         return typed
     return f"{typed} or, for one name: " + shlex.quote(f'{key}="{value}"')
 

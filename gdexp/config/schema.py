@@ -6,6 +6,8 @@ errors read the same.
 
 from __future__ import annotations
 
+import contextlib
+import re
 import sys
 from collections.abc import Iterator
 from types import NoneType, UnionType
@@ -14,13 +16,32 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from annotated_types import Ge, Gt, Le, Lt, Predicate
 
 from gdexp.config.settings import FAMILIES, HINTS, TRACKING, default_of
-from gdexp.errors import ConfigError
+from gdexp.errors import ConfigError, nearest
 
 LONGEST = 100  # characters of a value in a sentence
+NOT_DIGITS = re.compile(r"\D")
+WORDS = {  # what YAML and Python call these values
+    **dict.fromkeys(("true", "yes", "y", "on", "1"), True),
+    **dict.fromkeys(("false", "no", "n", "off", "0"), False),
+    **dict.fromkeys(("null", "none", "nil"), None),
+}
+SYNONYMS = {  # what other programs call these values
+    "gpu": "cuda",
+    "double": "float64",
+    "single": "float32",
+    "float": "float32",
+    ",": "comma",
+    ";": "semicolon",
+    ".": "point",
+    "|": "pipe",
+    "\\t": "tab",
+    "\t": "tab",
+    " ": "space",
+}
 __all__ = ["FAMILIES", "HINTS", "TRACKING"]
 
 
-def check(key: str, value: Any, hint: Any, example: str = "") -> None:
+def check(key: str, value: Any, hint: Any, example: str = "", *, is_typed: bool = True) -> None:
     """Refuse a value that its annotation does not allow.
 
     Args:
@@ -28,6 +49,7 @@ def check(key: str, value: Any, hint: Any, example: str = "") -> None:
         value: its value.
         hint: its annotation.
         example: what to type instead; empty: the setting's default.
+        is_typed: whether the value was typed, and not declared by a class.
 
     Raises:
         ConfigError: the value is not allowed.
@@ -44,11 +66,58 @@ def check(key: str, value: Any, hint: Any, example: str = "") -> None:
     elif not example and (default := default_of(key)) is not None:
         example = f"{key}={default if isinstance(default, str) else shown(default)}"
     hinted = f" Type for example {example}." if example else ""
-    if isinstance(value, float) and value.is_integer() and _accepts(hint, int(value)):
-        hinted = f" Did you mean {key}={int(value)}?"
+    hinted = (is_typed and _did_you_mean(key, value, hint)) or hinted
     text = " ".join(typed(value).split())
     text = text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
     raise ConfigError(f"{key}: {text} is not {describe(hint)}.{hinted}")
+
+
+def _did_you_mean(key: str, value: Any, hint: Any) -> str:
+    """What was probably meant by a value that is refused, or "".
+
+    >>> _did_you_mean("predictor.bias", "yes", bool), _did_you_mean("lr", [1, 2], float)
+    (' Did you mean predictor.bias=true?', ' Type -m lr=1,2 to run each; in Python, call sweep.')
+    >>> _did_you_mean("data.validation", "20%", HINTS["data.validation"])
+    ' Did you mean data.validation=0.2?'
+    """
+    if isinstance(value, list) and value and all(_accepts(hint, each) for each in value):
+        each = ",".join(map(typed, value))
+        return f" Type -m {key}={each} to run each; in Python, call sweep."
+    for meant in _meanings_of(value, hint):
+        if _accepts(hint, meant):
+            text = typed(meant).replace("'", "")
+            return f" Did you mean {key}={text}?"
+    return ""
+
+
+def _meanings_of(value: Any, hint: Any) -> Iterator[Any]:
+    """What people mean: 5 by 5.0, true by yes, null by None, [a] by a, 0.2 by 20%."""
+    if isinstance(value, float) and value.is_integer():
+        yield int(value)
+    word = str(value).lower()
+    if word in WORDS:
+        yield WORDS[word]
+    if word in SYNONYMS:
+        yield SYNONYMS[word]
+    digits = NOT_DIGITS.sub("", word)  # float16 is not meant to be float64
+    names = (name for name in map(str, _names(hint)) if NOT_DIGITS.sub("", name) == digits)
+    if (name := nearest(word, names)) is not None:
+        yield name
+    if value is not None:
+        yield [value]
+    with contextlib.suppress(ValueError):
+        number, is_share = float(word.removesuffix("%")), word.endswith("%")
+        if is_share or 1 < number <= 100:
+            yield number / 100
+
+
+def _names(hint: Any) -> tuple[Any, ...]:
+    """The words that an annotation allows, if it is a choice of words."""
+    kind, constraints = _split(hint)
+    for each in (*constraints, kind, *get_args(kind)):
+        if get_origin(each) is Literal:
+            return get_args(each)
+    return ()
 
 
 def describe(hint: Any) -> str:

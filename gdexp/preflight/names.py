@@ -15,9 +15,9 @@ from omegaconf.errors import OmegaConfBaseException, ValidationError
 from gdexp.config import schema, validation
 from gdexp.config.compose import Composer
 from gdexp.config.job import Job
-from gdexp.config.overrides import SYNONYMS
 from gdexp.config.settings import switched
 from gdexp.errors import ConfigError, did_you_mean, first_line
+from gdexp.preflight.unknown import check_suffix, unknown_choice, unknown_key
 
 REQUIRED = ("step", *validation.BUILT, "tracking", "sweep")
 EXTRAS = {
@@ -26,7 +26,6 @@ EXTRAS = {
     "hydra/launcher/submitit_slurm": "slurm",
     "hydra/sweeper/optuna": "optuna",
 }  # that install an option of Hydra's
-SEE_HELP = " python -m gdexp --help lists every setting."
 
 
 def key_of(override: Override) -> str:
@@ -55,6 +54,7 @@ def check_option(group: str, option: Any, composer: Composer) -> None:
     options = composer.options(group)
     for name in option if isinstance(option, list) else [option]:
         if name not in options:
+            check_suffix(group, str(name), composer)
             raise ConfigError(
                 f"{group}={_typed(name)}: there is no such option. {group} is one of: "
                 f"{', '.join(_beside(str(name), options))}."
@@ -86,6 +86,8 @@ def composed(composer: Composer, choices: list[str]) -> DictConfig:
             raise _no_option(missing[1], missing[2], composer) from error
         if missing := re.search(r"Could not override '(hydra/[\w/]+)'", line):
             raise _no_group(missing[1], composer) from error
+        if missing := re.search(r"Could not override '(\w+)'", line):
+            raise unknown_choice(missing[1]) from error
         if missing := re.search(r"Could not override '(hydra\.[\w.]+)'", line):
             others = [text for text in choices if text.lstrip("+").split("=")[0] != missing[1]]
             if len(others) < len(choices) and not isinstance(error.__cause__, ValidationError):
@@ -146,10 +148,20 @@ def check_value(key: str, value: Any, base: DictConfig, job: Job) -> None:
     """
     node = holder(key, base)
     if node is base and key not in schema.HINTS:
-        raise ConfigError(f"{key}: {value!r} is not an option. Type one by its name.")
+        raise ConfigError(_no_value(key, value, base[key]))
     is_reference = isinstance(value, str) and "${" in value  # checked when it is resolved
     if isinstance(node, DictConfig) and not is_reference:
         validation.check_setting(job, key, switched(key, value))
+
+
+def _no_value(key: str, value: Any, node: Any) -> str:
+    """The message for a value given to a node, such as stop, whose settings have the values."""
+    if not isinstance(node, DictConfig):
+        return f"{key}: {value!r} is not an option. Type one by its name."
+    return (
+        f"{key}={_typed(value)}: {key} has no value of its own. Type one of its "
+        f"settings: {', '.join(f'{key}.{name}' for name in node)}."
+    )
 
 
 def holder(key: str, base: DictConfig) -> Any:
@@ -162,7 +174,7 @@ def holder(key: str, base: DictConfig) -> Any:
         return node
     siblings = [str(k) for k in node] if isinstance(node, DictConfig) else []
     if name not in siblings:
-        raise ConfigError(_unknown(key, siblings, base))
+        raise ConfigError(unknown_key(key, siblings, base))
     return node
 
 
@@ -176,22 +188,3 @@ def _values(override: Override) -> Iterator[Any]:
 
 def _typed(value: Any) -> str:
     return value if isinstance(value, str) else schema.shown(value)
-
-
-def _unknown(key: str, siblings: list[str], base: DictConfig) -> str:
-    """The message for an unknown key, whose parent has the keys siblings."""
-    parent, _, name = key.rpartition(".")
-    siblings = [s for s in siblings if not s.startswith("_") and s != "hydra"]
-    groups = [g for g in map(str, base) if isinstance(base[g], DictConfig) and g != "hydra"]
-    if not parent:
-        nested = [f"{g}.{k}" for g in groups for k in base[g] if not str(k).startswith("_")]
-        near = did_you_mean(SYNONYMS.get(name, name), [*siblings, *nested])
-        return f"{key}: a run has no setting {name!r}.{near or SEE_HELP}"
-    if OmegaConf.select(base, parent) is None:
-        return f"{key}: there is no group {parent!r}.{did_you_mean(parent, groups)}{SEE_HELP}"
-    choice = base.hydra.runtime.choices.get(parent)
-    listed = f"It has: {', '.join(siblings)}." if siblings else "It has no settings."
-    return (
-        f"{key}: {f'{parent}={choice}' if choice else parent} has no setting {name!r}. "
-        f"{listed}{did_you_mean(name, siblings, prefix=f'{parent}.')}"
-    )

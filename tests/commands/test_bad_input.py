@@ -40,8 +40,24 @@ REFUSED = {
     "predict_at=nan": "predict_at: nan is not a finite number. Type for example predict_at=5.0.",
     "lrr=0.1": "lrr: a run has no setting 'lrr'. Did you mean lr?",
     "+lrr=0.1": "lrr: a run has no setting 'lrr'. Did you mean lr?",
-    "momentum=0.9": "momentum: a run has no setting 'momentum'. "
-    "python -m gdexp --help lists every setting.",
+    "momentum=0.9": "momentum: a run has no setting 'momentum'. updater.momentum is a setting of "
+    "updater=Muon, RMSprop, SGD, manual_momentum, manual_nesterov.",
+    "bias=true": "bias: a run has no setting 'bias'. Did you mean predictor.bias?",
+    "zebra=1": "zebra: a run has no setting 'zebra'. python -m gdexp --help lists every setting.",
+    "stepp=model": "stepp: a run has no setting 'stepp'. Did you mean step?",
+    "data.path=a.csv": "data.path: data=tutorial has no setting 'path'. It has: standardize, "
+    "standardize_target, validation, batch_size, compress, metrics, x, y, name. data.path is a "
+    "setting of data=csv, parquet.",
+    "predictor.hidden=8": "predictor.hidden: predictor=manual has no setting 'hidden'. It has: "
+    "bias, init. predictor.sizes is a setting of predictor=mlp.",
+    "data=csv data.file=a.csv": "data.file: data=csv has no setting 'file'. It has: standardize, "
+    "standardize_target, validation, batch_size, compress, metrics, path, target, features, drop, "
+    "separator, decimal, thousands, encoding, comment, header, missing, name. Did you mean "
+    "data.path?",
+    "stop=5": "stop=5: stop has no value of its own. Type one of its settings: stop.tolerance, "
+    "stop.watch, stop.patience, stop.restore_best, stop.divergence, stop.every.",
+    "checkpoint=true": "checkpoint=true: checkpoint has no value of its own. Type one of its "
+    "settings: checkpoint.every.",
     "++updater.momentm=0.9": "updater.momentm: updater=manual has no setting 'momentm'. "
     "It has: lr.",
     "step=optimizer ++updater.momentm=0.9": "updater.momentm: updater=SGD has no setting "
@@ -61,9 +77,10 @@ REFUSED = {
     "step=model updater.lr=x": "updater.lr: 'x' is not a finite number > 0. "
     "Type for example updater.lr=0.01.",
     "predictor.bias=maybe": "predictor.bias: 'maybe' is not true or false.",
-    "predictor.init=tor": "predictor.init: 'tor' is not torch or a finite number.",
+    "predictor.init=tor": "predictor.init: 'tor' is not torch or a finite number. "
+    "Did you mean predictor.init=torch?",
     "step=model predictor.init=tor": "predictor.init: 'tor' is not torch or a finite number. "
-    "Type for example predictor.init=0.0.",
+    "Did you mean predictor.init=torch?",
     "data.x=[1,2]": "data.x has 2 numbers and data.y has 4: give each input one target.",
     "data.x=3": "data.x: 3 is not a list of numbers. Type data.x=[1,2,3].",
     "data.x=[1,2,3,a]": "data.x: 'a' is not a number. Type data.x=[1,2,3].",
@@ -89,7 +106,17 @@ REFUSED = {
     "-m step=manual,autogradd": "step=autogradd: there is no such option. step is one of: "
     "autograd, manual, model, optimizer. Did you mean step=autograd?",
     "-m step=manual,optimizer updater.momentum=0.9": "updater.momentum: updater=manual has no "
-    "setting 'momentum'. It has: lr.",
+    "setting 'momentum'. It has: lr. updater.momentum is a setting of updater=Muon, RMSprop, SGD, "
+    "manual_momentum, manual_nesterov.",
+    "lr=0,1": "lr=0,1 names several values. Add -m to run each of them: python -m gdexp -m lr=0,1 "
+    "or, for one number: lr=0.1",
+    "iters=1,000": "iters=1,000 names several values. Add -m to run each of them: python -m gdexp "
+    "-m iters=1,000 or, for one number: iters=1000",
+    "predictor.sizes=8,8": "predictor.sizes=8,8 names several values. Add -m to run each of them: "
+    "python -m gdexp -m predictor.sizes=8,8 or, for a list: 'predictor.sizes=[8,8]'",
+    "lr=0.1,": "'lr=0.1,' cannot be read as key=value, since a value is missing beside a comma.",
+    "data.decimal=,": "'data.decimal=,' cannot be read as key=value, since a comma is typed as a "
+    "word: data.decimal=comma.",
     "-m step=optimizer updater.momentum=0.5,-1": "updater.momentum: -1 is not a finite number "
     ">= 0. Type for example updater.momentum=0.0.",
     "tracking.max_points=1": "tracking.max_points: 1 is not a whole number >= 2.",
@@ -124,6 +151,8 @@ LIKE_OTHERS = (
     *("lr=0", "lr=inf", "lr=null", "lr=true", "iters=-3", "print_every=0", "predict_at=nan"),
     *("+lrr=0.1", "updater.lr=x", "step=model updater.lr=x", "predictor.init=tor", "data.x=3"),
     *("step=optimizer updater.momentum=x", "loss=mse", "tracking=null", "~updater"),
+    *("zebra=1", "stepp=model", "predictor.hidden=8", "checkpoint=true", "iters=1,000"),
+    *("data=csv data.file=a.csv", "predictor.sizes=8,8", "lr=0.1,"),
 )
 
 
@@ -235,6 +264,21 @@ def test_a_users_option_that_cannot_be_imported(workdir: Path, cli: CLI) -> None
     ended = cli("--config-dir", "mine", "step=autograd", "loss=odd")
     assert ended.err.startswith("gdexp: loss: no_such_module.Loss cannot be imported: ")
     assert (ended.code, len(ended.err.splitlines())) == (2, 1)
+    assert not (workdir / "outputs").exists()
+
+
+def test_a_users_option_that_is_not_where_it_is_read(workdir: Path, cli: CLI) -> None:
+    for folder, name in (("loss", "odd.yml"), ("model", "mine.yaml")):
+        (workdir / "mine" / folder).mkdir(parents=True)
+        (workdir / "mine" / folder / name).write_text("_target_: odd.Odd\n")
+    assert cli("--config-dir", "mine", "loss=odd").err == (
+        f"gdexp: loss=odd: {workdir}/mine/loss/odd.yml is not read. Rename it to odd.yaml.\n"
+    )
+    assert cli("--config-dir", "mine", "model=mine").err == (
+        "gdexp: model: a run has no choice 'model'. A folder of options is named after one of: "
+        "step, data, predictor, gradient, loss, updater, scheduler, experiment, tracking, sweep. "
+        "Did you mean predictor?\n"
+    )
     assert not (workdir / "outputs").exists()
 
 

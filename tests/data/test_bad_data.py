@@ -117,8 +117,8 @@ REFUSED = {
     TWO + "step=model predictor=mlp predictor.activation=Tahn": "predictor.activation: torch.nn "
     "has no activation 'Tahn'. Did you mean predictor.activation=Tanh?",
     TWO + "stop.tolerance=-1": "stop.tolerance: -1.0 is not null or a finite number > 0.",
-    TWO + "stop.watch=grad": "stop.watch: 'grad' is not one of loss, gradient. Type for example "
-    "stop.watch=loss.",
+    TWO + "stop.watch=grad": "stop.watch: 'grad' is not one of loss, gradient. Did you mean "
+    "stop.watch=gradient?",
     TWO + "stop.patience=3": "stop.patience: it watches the validation loss, and no rows are held "
     "out for it. Type for example data.validation=0.2.",
     TWO + "data.validation=1": "data.validation: 1 is not a finite number from 0 to below 1. "
@@ -131,8 +131,8 @@ REFUSED = {
     "has: standardize, standardize_target, validation, batch_size, compress, metrics, path, "
     "target, features, drop, separator, decimal, thousands, encoding, comment, header, missing, "
     "name. Did you mean data.standardize?",
-    TWO + "data.standardize=yes": "data.standardize: 'yes' is not true or false. Type for example "
-    "data.standardize=false.",
+    TWO + "data.standardize=yes": "data.standardize: 'yes' is not true or false. Did you mean "
+    "data.standardize=true?",
     TWO + "data.batch_size=5": "data.batch_size: 5 is more than the 4 rows to train on. Type "
     "data.batch_size=4 or less, or null for all rows at once.",
     TWO + "data.batch_size=1.5": "data.batch_size: 1.5 is not null or a whole number >= 1.",

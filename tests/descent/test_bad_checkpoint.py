@@ -190,8 +190,9 @@ def test_the_beginning_of_a_run_id_names_the_run(store: Path, cli: CLI) -> None:
 
 def test_a_setting_of_the_run_that_this_combination_lacks(workdir: Path, cli: CLI) -> None:
     assert refused(cli, "updater.momentum=0.9", "continue_from=ckpt", "iters=9") == (
-        "updater.momentum: updater=manual has no setting 'momentum'. It has: lr. Leave it out: "
-        "with continue_from, it is taken from the run."
+        "updater.momentum: updater=manual has no setting 'momentum'. It has: lr. updater.momentum "
+        "is a setting of updater=Muon, RMSprop, SGD, manual_momentum, manual_nesterov. Leave it "
+        "out: with continue_from, it is taken from the run."
     )
 
 
