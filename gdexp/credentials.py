@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from typing import NamedTuple
 from urllib.parse import quote, unquote, unquote_to_bytes, urlsplit
 
 VARIABLE = "GDEXP_CREDENTIALS"  # a JSON object: URIs without their passwords, and with them
 SECRETS = ("password", "passwd", "pwd", "secret", "token", "odbc_connect")  # in parameters' names
+_REFERENCE = re.compile(r"\$\{[^{}]+\}")  # to a setting or a variable; a lone ${ is text
 LONG = 4  # characters from which a password is hidden in messages wherever it stands
 UNREADABLE = (
     "the URI cannot be read. In a user name or password, type @ : / ? # [ ] as "
@@ -60,9 +62,9 @@ def separated(uri: str) -> Separated:
     if secret:  # an & in the password has split it
         secret += [pair for pair in pairs if "=" not in pair]
     secrets = tuple(filter(None, [hidden, *(pair.rpartition("=")[2] for pair in secret)]))
-    if not secrets or all("${" in text for text in secrets):
+    if not secrets or all(map(_REFERENCE.search, secrets)):
         return Separated(uri, uri)
-    if "${" in uri:
+    if _REFERENCE.search(uri):
         raise ValueError(MIXED)
     shown_query = "&".join(pair for pair in pairs if pair not in secret)
     public = f"{scheme}://{shown}{path}{shown_query and f'?{shown_query}'}"
@@ -84,7 +86,8 @@ def _host(rest: str, *, is_http: bool) -> tuple[str, str, str, str]:
     user, _, password = userinfo.partition(":")
     if at:
         name = "" if is_http else user
-        escaped = quote(unquote_to_bytes(password), safe="") if "${" not in password else password
+        is_typed = not _REFERENCE.search(password)
+        escaped = quote(unquote_to_bytes(password), safe="") if is_typed else password
         kept = f"{user}:{escaped}@{host}"
         return (name and f"{name}@") + host, kept, password or (user if is_http else ""), after
     if not _has_odd_port(place):
@@ -98,7 +101,7 @@ def _host(rest: str, *, is_http: bool) -> tuple[str, str, str, str]:
 def _has_odd_port(place: str) -> bool:
     """Whether a port is not a number; there may be several hosts, as in ``a:1,[::1]:2``."""
     ports = [host.rpartition("]")[2].partition(":")[2] for host in place.split(",")]
-    return any(port and "${" not in port and not port.isdecimal() for port in ports)
+    return any(not (port.isdecimal() or _REFERENCE.search(port)) for port in ports if port)
 
 
 def _is_secret(pair: str) -> bool:

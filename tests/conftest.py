@@ -18,6 +18,7 @@ import composition_helpers
 import pytest
 from helpers import CLI, PATIENCE, Ended, clean_environment, eventually, process, python, required
 from server_helpers import Server, tracking_server
+from store_helpers import move_artifacts
 from sweep_helpers import TYPED
 
 # Started in the background, a shell's commands ignore Ctrl-C, as do the processes they start;
@@ -87,10 +88,11 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def store(workdir: Path, migrated: Path) -> Path:
+def store(workdir: Path, migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A working folder whose outputs/ has a store already, with one run of step=manual in it."""
     (workdir / "outputs").mkdir()
     shutil.copy(migrated, workdir / "outputs" / "mlflow.db")
+    move_artifacts(workdir, tmp_path_factory.mktemp("artifacts"))
     return workdir
 
 

@@ -21,6 +21,7 @@ from gdexp.data.task import check_targets, ignored_class, outputs_of, targets
 from gdexp.data.transforms import batches
 from gdexp.descent import predictors
 from gdexp.descent.fused import fuse
+from gdexp.descent.generators import drawing, seeded
 from gdexp.descent.instantiation import option, refusing, source
 from gdexp.descent.loop import descend, descend_in_batches
 from gdexp.errors import ConfigError
@@ -198,7 +199,7 @@ def _check_shape(job: Job, built: Components, outputs: int) -> None:
     x = built.x[:2]
     if hasattr(x, "clone"):  # a module may change it in place, and runs share the rows
         x = x.clone()
-    with refusing("predictor"):
+    with refusing("predictor"), drawing(job):
         shape = built.predict(x).shape
     expected = (len(x),) if outputs == 1 else (len(x), outputs)
     if shape != expected:
@@ -243,9 +244,8 @@ def _predictor(job: Job, features: int, outputs: int) -> Any:
         return option(job, "predictor", **sizes)
     from gdexp import pytorch
 
-    seed = job.settings["seed"]
-    with pytorch.seeded(seed):
-        predictor = option(job, "predictor", **sizes)
+    predictor = option(job, "predictor", **sizes)
     if isinstance(predictor, manual.Predictor) and predictor.init == "torch":
-        predictor.parameters = pytorch.initial("b" in predictor.parameters, seed, features)
+        with seeded(job):
+            predictor.parameters = pytorch.initial("b" in predictor.parameters, features)
     return predictor

@@ -16,6 +16,7 @@ import numpy as np
 from gdexp.config.compose import new_stamp
 from gdexp.config.job import Job
 from gdexp.config.paths import OUTPUTS, absolute
+from gdexp.descent import generators
 from gdexp.descent.archive import check_mapping, pack
 from gdexp.descent.best import Best
 from gdexp.descent.build import Components
@@ -32,8 +33,9 @@ class Saved:
         label: where it was read from.
         epoch: its last epoch.
         table: its trajectory, as :attr:`gdexp.descent.trajectory.Trajectory.table`.
-        state: the state of the components, as :meth:`gdexp.descent.build.Components.state`, and
-            as "best" the predictor's state in the best epoch, if the run was to restore it.
+        state: the state of the components, as :meth:`gdexp.descent.build.Components.state`; as
+            "best" the predictor's state in the best epoch, if the run was to restore it; and as
+            "generators" those that the user's own components may draw from.
     """
 
     label: str
@@ -49,6 +51,8 @@ def contents(
     state = built.state()
     if best is not None and best.state is not None:
         state["best"] = best.state
+    if drawn := generators.saved(job):
+        state["generators"] = drawn
     content = pack(
         {
             "epoch": trajectory.length,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from typing import Any, TextIO
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy as np
 from gdexp.config.capabilities import is_linear
 from gdexp.config.job import Job
 from gdexp.credentials import scrubbed
+from gdexp.descent import generators
 from gdexp.descent.best import Best
 from gdexp.descent.build import Components
 from gdexp.descent.checkpoint import Saved, contents
@@ -37,7 +37,7 @@ def begin(job: Job, built: Components, stream: TextIO | None = None) -> tuple[Re
         stream: also receives the transcript, line by line.
     """
     transcript = new_transcript(job, built, stream)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore"), generators.drawing(job):
         prediction = built.prediction()
     trajectory = new_trajectory(job, built)
     result = Result("interrupted", "", trajectory, "", prediction, transcript.at)
@@ -83,14 +83,11 @@ def compute(
     if (best := Best(built) if rules.restores_best else None) is not None:
         trajectory.measures[VALIDATION] = best
     transcript.prediction("before", result.prediction)
-    with ExitStack() as stack:
-        if hasattr(built.x, "detach"):
-            from gdexp.pytorch import seeded
-
-            stack.enter_context(seeded(job.settings["seed"]))  # for draws of the predictor: dropout
+    with generators.drawing(job):
         if saved is not None:
             trajectory.restore(saved.table)
             built.load(saved.state)
+            generators.load(job, saved.state.get("generators", {}))
             if best is not None:
                 best.resume(trajectory, saved.state.get("best"))
         quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")

@@ -1,34 +1,83 @@
-"""Random generators: whether a computation draws from them, and their states restored."""
+"""Random generators: seeded for a run, restored after it, and whether a computation draws.
+
+A run that draws gives the same numbers whatever its process has computed before, and it leaves
+every generator as it was.
+"""
 
 from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from gdexp.config.job import Job
+from gdexp.config.validation import is_torch_based
+
+_alone = threading.RLock()  # held by a thread that draws: the generators are those of all threads
 
 
 class Generator(NamedTuple):
     """How the state of a random generator is read and restored."""
 
+    name: str
     read: Callable[[], Any]
     restore: Callable[[Any], Any]
 
 
 @contextmanager
-def preserved(job: Job) -> Iterator[None]:
-    """Restore at the end every generator that a run may draw from."""
-    kept = [(generator, generator.read()) for generator in _generators(job)]
-    try:
-        yield
-    finally:
-        for generator, state in kept:
-            generator.restore(state)
+def seeded(job: Job, seed: int | None = None) -> Iterator[None]:
+    """Seed the global generators; restore at the end all that the run may draw from.
+
+    Other threads wait until the block ends.
+
+    Args:
+        job: the run.
+        seed: the seed; None: that of the run.
+    """
+    seed = job.settings["seed"] if seed is None else seed
+    with _alone:
+        kept = [(generator, generator.read()) for generator in _generators(job)]
+        random.seed(seed)
+        np.random.seed(seed)
+        if torch := sys.modules.get("torch"):
+            torch.default_generator.manual_seed(seed)  # torch.manual_seed takes 20 times as long
+            if torch.cuda.is_initialized():
+                torch.cuda.manual_seed_all(seed)
+            if torch.backends.mps.is_available():
+                torch.mps.manual_seed(seed)
+        try:
+            yield
+        finally:
+            for generator, state in kept:
+                generator.restore(state)
+
+
+def drawing(job: Job) -> AbstractContextManager[None]:
+    """:func:`seeded` around what may draw; nothing around what consists of our NumPy classes."""
+    return seeded(job) if is_torch_based(job) or _packages(job) else nullcontext()
+
+
+def saved(job: Job) -> dict[str, Any]:
+    """The states of the generators that the user's own components may draw from, by name."""
+    if not _packages(job):
+        return {}
+    return {generator.name: generator.read() for generator in _generators(job)}
+
+
+def load(job: Job, states: Mapping[str, Any]) -> None:
+    """Restore the states that :func:`saved` returned, of those generators that exist.
+
+    Raises:
+        Exception: whatever a generator raises if its state is damaged.
+    """
+    for generator in _generators(job):
+        if generator.name in states:
+            generator.restore(states[generator.name])
 
 
 def states(job: Job, *components: Any) -> list[Any]:
@@ -64,45 +113,48 @@ def _generators(job: Job) -> Iterator[Generator]:
 
     The modules of the run's own components, or their classes, hold theirs by name.
     """
-    yield Generator(random.getstate, random.setstate)
-    yield Generator(np.random.get_state, np.random.set_state)
+    yield Generator("random", random.getstate, random.setstate)
+    yield Generator("numpy.random", np.random.get_state, np.random.set_state)
     torch = sys.modules.get("torch")
     if torch is not None:
-        yield Generator(torch.get_rng_state, torch.set_rng_state)
-        if torch.cuda.is_initialized():
-            yield Generator(torch.cuda.get_rng_state_all, torch.cuda.set_rng_state_all)
+        yield Generator("torch", torch.get_rng_state, torch.set_rng_state)
+        if (cuda := torch.cuda).is_initialized():
+            yield Generator("torch.cuda", cuda.get_rng_state_all, cuda.set_rng_state_all)
     yield from _own(job)
 
 
-def _own(job: Job) -> Iterator[Generator]:
+def _packages(job: Job) -> set[str]:
+    """The packages of the user's own components."""
     targets = (node.get("_target_") for node in job.settings.values() if isinstance(node, dict))
-    packages = {str(target).partition(".")[0] for target in targets if target}
-    packages -= {"gdexp", "torch"}
-    if not packages:
+    return {str(target).partition(".")[0] for target in targets if target} - {"gdexp", "torch"}
+
+
+def _own(job: Job) -> Iterator[Generator]:
+    if not (packages := _packages(job)):
         return
     for name, module in list(sys.modules.items()):
         if name.partition(".")[0] in packages:
-            yield from _held_by(module)
-            for value in list(vars(module).values()):
+            yield from _held_by(module, name)
+            for key, value in list(vars(module).items()):
                 if isinstance(value, type) and value.__module__ == name:
-                    yield from _held_by(value)
+                    yield from _held_by(value, f"{name}.{key}")
 
 
-def _held_by(owner: Any) -> Iterator[Generator]:
+def _held_by(owner: Any, place: str = "") -> Iterator[Generator]:
     """The generators among the attributes of a module, a class or an object."""
-    for value in list(getattr(owner, "__dict__", {}).values()):
-        yield from _as_generator(value)
+    for key, value in list(getattr(owner, "__dict__", {}).items()):
+        yield from _as_generator(value, f"{place}.{key}")
 
 
-def _as_generator(value: Any) -> Iterator[Generator]:
+def _as_generator(value: Any, name: str) -> Iterator[Generator]:
     """A generator; nothing for any other value."""
     torch = sys.modules.get("torch")
     if isinstance(value, np.random.Generator):
         bits = value.bit_generator
-        yield Generator(lambda: bits.state, lambda state: setattr(bits, "state", state))
+        yield Generator(name, lambda: bits.state, lambda state: setattr(bits, "state", state))
     elif isinstance(value, np.random.RandomState):
-        yield Generator(value.get_state, value.set_state)
+        yield Generator(name, value.get_state, value.set_state)
     elif isinstance(value, random.Random):
-        yield Generator(value.getstate, value.setstate)
+        yield Generator(name, value.getstate, value.setstate)
     elif torch is not None and isinstance(value, torch.Generator):
-        yield Generator(value.get_state, value.set_state)
+        yield Generator(name, value.get_state, value.set_state)

@@ -7,7 +7,7 @@ import inspect
 import json
 import pkgutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import lru_cache, partial
 from typing import Any
 
@@ -19,6 +19,7 @@ from gdexp.config.job import Job
 from gdexp.config.passwords import with_passwords
 from gdexp.config.trust import targets
 from gdexp.data.arrays import as_source
+from gdexp.descent.generators import seeded
 from gdexp.errors import ConfigError, first_line
 from gdexp.pytorch.settings import with_floats
 
@@ -29,6 +30,7 @@ _WHITELISTS = {"_target_whitelist_", "_execution_whitelist_"} & {
     *inspect.signature(instantiate).parameters
 }
 TORCH_BASES = {"torch.optim.optimizer.Optimizer", "torch.optim.lr_scheduler.LRScheduler"}
+QUIET = ("gdexp.manual.", "torch.optim.")  # whose constructors draw no random numbers
 LONGEST = 300  # characters of a message that is not ours
 PASSED = {"updater": "params", "scheduler": "optimizer"}  # what torch's constructors are given
 
@@ -36,10 +38,14 @@ PASSED = {"updater": "params", "scheduler": "optimizer"}  # what torch's constru
 def source(node: dict[str, Any]) -> Any:
     """Make a data source from its settings: a Dataset, or a Source that reads one.
 
+    All runs share a table, so if a loader draws, it draws the same for every seed.
+
     Raises:
         ConfigError: if its loader rejects them, or returns no table.
     """
-    with refusing("data"):
+    target = str(node["_target_"])
+    draws = nullcontext() if target.startswith("gdexp.") else seeded(Job({"data": node}, {}), 0)
+    with refusing("data"), draws:
         return as_source(_by_hydra(node), node["_target_"])
 
 
@@ -67,11 +73,12 @@ def option(job: Job, family: str, **sizes: int) -> Any:
         if not node.get("_partial_") and _is_called_later(target, family, tuple(node)):
             node["_partial_"] = True
         words = {k: v for k, v in node.items() if not isinstance(v, int | float)}
-        if not (isinstance(target, type) and _is_plain(target, json.dumps(words))):
-            return _by_hydra(node)
-        arguments = {k: v for k, v in node.items() if k not in ("_target_", "_partial_")}
-        arguments = copy.deepcopy(with_passwords(arguments))  # objects must not share a list
-        return partial(target, **arguments) if node.get("_partial_") else target(**arguments)
+        with nullcontext() if str(node["_target_"]).startswith(QUIET) else seeded(job):
+            if not (isinstance(target, type) and _is_plain(target, json.dumps(words))):
+                return _by_hydra(node)
+            arguments = {k: v for k, v in node.items() if k not in ("_target_", "_partial_")}
+            arguments = copy.deepcopy(with_passwords(arguments))  # objects must not share a list
+            return partial(target, **arguments) if node.get("_partial_") else target(**arguments)
 
 
 @lru_cache(maxsize=64)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import threading
 import traceback
 import warnings
 from collections.abc import Iterator, Mapping
@@ -22,9 +21,9 @@ import numpy as np
 from gdexp.config.capabilities import resolve
 from gdexp.config.job import Job
 from gdexp.config.schema import FAMILIES
-from gdexp.descent import predictors
+from gdexp.descent import generators, predictors
+from gdexp.descent.archive import check_mapping
 from gdexp.descent.build import Components, build
-from gdexp.descent.generators import preserved
 from gdexp.descent.signals import is_of_signal
 from gdexp.errors import ConfigError, brief
 from gdexp.types import Array, Parameters
@@ -36,7 +35,6 @@ LEAF = "a leaf Variable that requires grad is being used in an in-place operatio
 LIBRARIES = ("torch", "numpy")  # folders of site-packages
 
 _passed: set[Any] = set()
-_alone = threading.RLock()  # stdout, warnings and generators are those of all threads
 
 
 class OwnError(Exception):
@@ -86,6 +84,7 @@ def check_state(job: Job, state: Mapping[str, Any]) -> None:
         if "best" in state:
             predictors.load_state(built.predictor, state["best"])
         built.load(state)
+        generators.load(job, check_mapping(state.get("generators", {}), "generators"))
         size = built.batch_size or len(built.y)
         for _ in range(2):  # the second uses what the first and its scheduler have changed
             _update(job, built, min(size, len(built.y)))
@@ -109,15 +108,14 @@ def _key(job: Job, built: Components) -> Any:
 
 @contextlib.contextmanager
 def undisturbed(job: Job) -> Iterator[None]:
-    """Without output, warnings and lasting draws; what is computed here does not end the process.
+    """With the run's seed, without output, warnings and lasting draws; sys.exit ends no process.
 
     Raises:
         OwnError: a component called sys.exit, or raised KeyboardInterrupt.
     """
     with (
         _contained(),
-        _alone,
-        preserved(job),
+        generators.seeded(job),  # no other thread runs, whose stdout and warnings are the same
         warnings.catch_warnings(),
         np.errstate(all="ignore"),
         contextlib.redirect_stdout(io.StringIO()),

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from gdexp.pytorch.models import MLP, Linear, Module, adopt, in_double, inference, initial
     from gdexp.pytorch.optimizers import Optimizer, QuasiNewton, Repeatable, Untracked, adapt
     from gdexp.pytorch.schedulers import Scheduled, schedule
-    from gdexp.pytorch.tensors import device_of, joined, norm, seeded, tensors
+    from gdexp.pytorch.tensors import device_of, joined, norm, tensors
 else:
 
     def __getattr__(name: str) -> object:
@@ -44,6 +44,5 @@ __all__ = [
     "joined",
     "norm",
     "schedule",
-    "seeded",
     "tensors",
 ]

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 
 from gdexp.errors import ConfigError, did_you_mean, excerpt
-from gdexp.pytorch.tensors import seeded
 from gdexp.types import Array, Parameters, Predictor, Start
 
 
@@ -139,10 +138,9 @@ class MLP(Module):
         super().__init__(torch.nn.Sequential(*layers[:-1]))
 
 
-def initial(bias: bool, seed: int, features: int = 1) -> dict[str, Array]:
+def initial(bias: bool, features: int = 1) -> dict[str, Array]:
     """Start values as ``torch.nn.Linear`` draws them: uniform within 1/sqrt(features) of 0."""
-    with seeded(seed):
-        drawn = Linear(bias, "torch", features).parameters
+    drawn = Linear(bias, "torch", features).parameters
     arrays = {name: value.detach().numpy().reshape(-1) for name, value in drawn.items()}
     return {name: array.item() if len(array) == 1 else array for name, array in arrays.items()}
 

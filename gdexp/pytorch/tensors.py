@@ -1,10 +1,8 @@
-"""Conversion of arrays to tensors and back, devices, and torch's random generator."""
+"""Conversion of arrays to tensors and back, and devices."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -13,19 +11,6 @@ from numpy.typing import NDArray
 
 from gdexp.errors import ConfigError
 from gdexp.types import Array, Iteration
-
-_generator = threading.RLock()  # held by the thread that uses torch's random generator
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Seed torch's generator within this block; restore its state at the end.
-
-    All threads share the generator, so another thread waits until the block ends.
-    """
-    with _generator, torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        yield
 
 
 def tensors(*arrays: NDArray[Any], device: str = "cpu") -> tuple[torch.Tensor, ...]:

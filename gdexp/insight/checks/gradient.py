@@ -145,7 +145,7 @@ def _check(job: Job, built: Components) -> Checked:
             second = build(job)
             probe = Probe(job, second)
             loss = loss_check.wrong(second)
-            updater = updater_check.wrong(second)
+            updater = updater_check.wrong(job, second)
             points = probe.points()
             verdict = judge(probe, points) if points else None
     except Exception:  # it is the run's own error, which the run shows

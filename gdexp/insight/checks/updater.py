@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from gdexp.config.job import Job
 from gdexp.descent.build import Components
+from gdexp.descent.generators import seeded
 from gdexp.insight.checks.probe import norm
 from gdexp.insight.checks.reference import Floats, Values, copied, dot, moved, put
 from gdexp.types import Array, Parameters
@@ -25,11 +27,12 @@ UPDATES = 32  # in which every parameter has to move
 EQUAL = 1e-3  # relative
 
 
-def wrong(built: Components) -> str:
+def wrong(job: Job, built: Components) -> str:
     """What is wrong with an updater of one's own, as the end of "updater=mine …", or "".
 
     It is made to step by a made-up gradient and by its negative. Half the difference of the steps
-    is what it does with the gradient, whatever it does besides, such as decaying weights.
+    is what it does with the gradient, whatever it does besides, such as decaying weights or adding
+    noise, which is the same in both.
     """
     updater: Any = getattr(built.updater, "updater", built.updater)
     own = type(getattr(updater, "optimizer", updater)).__module__
@@ -39,10 +42,10 @@ def wrong(built: Components) -> str:
     shapes = {name: value.shape for name, value in copied(built.predictor.parameters).items()}
     gradient = {name: rng.uniform(0.5, 1.5, shape) for name, shape in shapes.items()}
     start = {name: np.ones(shape) for name, shape in shapes.items()}
-    up, down = (_after(updater, built, start, g) for g in (gradient, _negative(gradient)))
+    up, down = (_after(job, updater, built, start, g) for g in (gradient, _negative(gradient)))
     if dot(moved(up, down, -1), gradient) > 0:
         return CLIMBS
-    if still := _still(updater, built, gradient):
+    if still := _still(job, updater, built, gradient):
         names = " and ".join(still)
         return f"does not move {names}. Write parameters[name] -= lr * gradient, in place."
     sum_, difference, size = (
@@ -57,7 +60,7 @@ def wrong(built: Components) -> str:
     return IGNORES if getattr(updater, "lr", 1) != 1 and surplus <= 1e-6 * difference else ""
 
 
-def _still(updater: Any, built: Components, gradient: Values) -> list[str]:
+def _still(job: Job, updater: Any, built: Components, gradient: Values) -> list[str]:
     """The parameters that stay where they are in many updates, whether they are 0 or 1."""
     if not getattr(updater, "lr", 1):
         return []
@@ -67,7 +70,7 @@ def _still(updater: Any, built: Components, gradient: Values) -> list[str]:
         start = {name: np.full(g.shape, value) for name, g in gradient.items()}
         for updates in (1, UPDATES):
             if names:
-                after = _after(updater, built, start, slopes, updates)
+                after = _after(job, updater, built, start, slopes, updates)
                 names = [name for name in names if (after[name] == value).all()]
     return names
 
@@ -77,17 +80,18 @@ def _negative(values: Values) -> Values:
 
 
 def _after(
-    updater: Any, built: Components, start: Values, gradient: Values, updates: int = 1
+    job: Job, updater: Any, built: Components, start: Values, gradient: Values, updates: int = 1
 ) -> Values:
-    """The parameters after updates of a copy of the updater, which start there."""
+    """The parameters after updates of a copy of the updater, which start there and draw alike."""
     fresh, predictor = copy.deepcopy((updater, built.predictor))
     moving: Parameters = predictor.parameters
     if not hasattr(updater, "optimizer"):  # which knows its tensors, and torch tracks them
         moving = {n: v.detach() if hasattr(v, "detach") else v for n, v in moving.items()}
     put(moving, start)
-    for _ in range(updates):
-        gradients = {name: _like(value, gradient[name]) for name, value in moving.items()}
-        fresh(moving, gradients)
+    with seeded(job):
+        for _ in range(updates):
+            gradients = {name: _like(value, gradient[name]) for name, value in moving.items()}
+            fresh(moving, gradients)
     return copied(moving)
 
 

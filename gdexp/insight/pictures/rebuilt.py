@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gdexp.config import capabilities, validation
+from gdexp.config.job import Job
 from gdexp.descent import predictors
 from gdexp.descent.build import Components, build
+from gdexp.descent.generators import seeded
 from gdexp.descent.result import Result
 from gdexp.errors import brief
 from gdexp.insight.dynamics.curvature import Floats, curvature
@@ -59,12 +61,12 @@ def landscape(result: Result, built: Components) -> Landscape | str:
     else the data or the code have changed since.
     """
     assert result.job is not None
-    start, seed = _joined(built), result.job.settings["seed"]
+    start = _joined(built)
     if len(start) != len(result.trajectory.names) and not has_norms(result):
         return "its predictor has other parameters now"
     try:
         with np.errstate(all="ignore"):
-            ground = _quadratic(result, built, start) or _general(built, start, seed)
+            ground = _quadratic(result, built, start) or _general(built, start, result.job)
             value = float(ground.loss(start[None])[0])
     except (Exception, SystemExit) as error:  # the user's own code may raise anything
         return brief(error)
@@ -95,10 +97,9 @@ def retraced(
         return names, None
     assert result.job is not None
     points, wanted, loss = [], {*epochs.tolist()}, math.nan
-    seed = result.job.settings["seed"]
     try:
         _set(built, start)
-        with _alone(built, seed):
+        with _alone(built, result.job):
             for iteration in built.iterations(last):
                 loss = float(predictors.to_numpy(iteration.loss))
                 if iteration.epoch in wanted:
@@ -110,22 +111,20 @@ def retraced(
 
 
 @contextmanager
-def _alone(built: Components, seed: int) -> Iterator[None]:
+def _alone(built: Components, job: Job) -> Iterator[None]:
     """Compute with one thread, which is faster for few rows, and draw what the run drew."""
-    if not hasattr(built.x, "detach"):
-        yield
-        return
-    import torch
-
-    from gdexp.pytorch import seeded
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with seeded(seed):
+    with seeded(job):
+        if not hasattr(built.x, "detach"):
             yield
-    finally:
-        torch.set_num_threads(threads)
+            return
+        import torch
+
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
 
 
 def _quadratic(result: Result, built: Components, start: Floats) -> Landscape | None:
@@ -151,13 +150,13 @@ def _quadratic(result: Result, built: Components, start: Floats) -> Landscape | 
     return Landscape(loss, start, nearest, fine=True)
 
 
-def _general(built: Components, start: Floats, seed: int) -> Landscape:
+def _general(built: Components, start: Floats, job: Job) -> Landscape:
     step = -(-len(built.y) // ROWS)
     x, y = built.x[::step], built.y[::step]
 
     def loss(points: Floats) -> Floats:
         values = np.empty(len(points))
-        with _alone(built, seed), predictors.inference(built.predictor, x):
+        with _alone(built, job), predictors.inference(built.predictor, x):
             for i, point in enumerate(points):
                 _set(built, point)
                 values[i] = float(built.loss(built.predictor(x), y))

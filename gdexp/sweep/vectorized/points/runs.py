@@ -13,6 +13,7 @@ from gdexp.config.validation import is_torch_based
 from gdexp.descent import predictors
 from gdexp.descent.build import Components
 from gdexp.descent.compute import conclude, judge, new_transcript
+from gdexp.descent.generators import seeded
 from gdexp.descent.result import Result
 from gdexp.insight import notes
 from gdexp.sweep.vectorized.points.program import Program, ProgramResult
@@ -57,7 +58,8 @@ def _start_of(job: Job, names: tuple[str, ...]) -> dict[str, float]:
         return dict.fromkeys(names, float(init))
     from gdexp import pytorch
 
-    return pytorch.initial("b" in names, job.settings["seed"])
+    with seeded(job):
+        return pytorch.initial("b" in names)
 
 
 def result_of(job: Job, built: Components, computed: ProgramResult, i: int) -> Result:
