@@ -110,8 +110,8 @@ def _of_run(run: RecordedRun, result: Result) -> list[Picture]:
 
 
 def _losses(store: Store, runs: Sequence[RecordedRun], trust: Trust) -> Picture:
+    from gdexp.config.differing import differing
     from gdexp.insight.pictures.of_runs import of_runs
-    from gdexp.tracking.query import differing
 
     if len(runs) > MANY:
         raise GdexpError(

@@ -8,6 +8,7 @@ from typing import Any
 
 from gdexp.commands import compare
 from gdexp.commands import report_parts as parts
+from gdexp.config.differing import MAIN, differing
 from gdexp.config.settings import FAMILIES
 from gdexp.descent.numbers import short
 from gdexp.insight.repetitions import (
@@ -19,7 +20,6 @@ from gdexp.insight.repetitions import (
     over_seeds,
 )
 from gdexp.insight.report.view import Block, Sentence, Table, Value
-from gdexp.tracking.query import MAIN, differing
 from gdexp.tracking.run_record import RecordedRun
 
 RESULTS = (

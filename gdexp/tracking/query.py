@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from gdexp.config.differing import MAIN as MAIN  # read there, shown with what is read here
-from gdexp.config.differing import differing as differing
 from gdexp.errors import GdexpError, did_you_mean
 from gdexp.tracking.run_record import RecordedRun
 from gdexp.tracking.store import Store

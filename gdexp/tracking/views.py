@@ -12,8 +12,9 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
+from gdexp.config.differing import MAIN, differing
 from gdexp.tracking.client_query import quoted
-from gdexp.tracking.query import IS_RUN, KIND, MAIN, SWEEP, differing
+from gdexp.tracking.query import IS_RUN, KIND, SWEEP
 from gdexp.tracking.run_record import RecordedRun
 from gdexp.tracking.store import Store
 
