@@ -42,6 +42,13 @@ SWEEPS = "A sweep is named by its id, its folder, the id of its summary run, or 
 LISTED = 5  # runs that are not heard from
 
 
+def bare(command: str, epilog: str = "") -> Parser:
+    """Make the parser of a command, described by its line in :data:`gdexp.commands.COMMANDS`."""
+    line = COMMANDS[command]
+    description = f"{line[0].upper()}{line[1:]}."
+    return Parser(prog=f"python -m gdexp {command}", description=description, epilog=epilog or None)
+
+
 def parser(command: str, *, single: bool = False, default: str = NEWEST) -> Parser:
     """Make the parser of a command that takes runs, a store and an experiment.
 
@@ -50,8 +57,7 @@ def parser(command: str, *, single: bool = False, default: str = NEWEST) -> Pars
         single: whether it takes exactly one run.
         default: else, which runs it takes if none is named.
     """
-    line = COMMANDS[command]
-    made = Parser(prog=f"python -m gdexp {command}", description=f"{line[0].upper()}{line[1:]}.")
+    made = bare(command)
     made.add_argument(
         "runs",
         nargs=1 if single else "*",

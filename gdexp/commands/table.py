@@ -69,8 +69,8 @@ class Kept:
 
 
 def _recorded(config: DictConfig, sweep_id: str) -> dict[int, Row]:
-    from gdexp.sweep.resume import runs_of
     from gdexp.tracking.connect import connect
+    from gdexp.tracking.query import runs_of
     from gdexp.tracking.restore import result_of
 
     store = connect(config.tracking)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gdexp.config.job import Job
 from gdexp.errors import ConfigError, brief
-from gdexp.tracking.query import IS_RUN, JOB, KIND, SWEEP
+from gdexp.tracking.query import IS_RUN, JOB, SWEEP, runs_of, summaries_of
 from gdexp.tracking.run_record import RecordedRun
 from gdexp.tracking.store import Store
 
@@ -35,11 +35,6 @@ def find(store: Store, name: str) -> RecordedRun:
             "Type sweep.resume=last, or the id of a sweep: the name of its folder."
         )
     return summaries[0]
-
-
-def summaries_of(store: Store, sweep_id: str | None) -> list[RecordedRun]:
-    """The newest summary run of this sweep, or of any sweep if None."""
-    return store.runs({KIND: "sweep", SWEEP: sweep_id}, limit=1)
 
 
 def definition(jobs: Sequence[Job]) -> bytes:
@@ -100,11 +95,6 @@ def _definition(store: Store, summary: RecordedRun) -> list[tuple[str, str]] | N
             f"sweep.resume: the jobs of {summary.tags[SWEEP]} cannot be read: {brief(error)}. "
             "Start a new sweep."
         ) from error
-
-
-def runs_of(store: Store, sweep_id: str) -> list[RecordedRun]:
-    """The runs of a sweep, without its summary."""
-    return store.runs(IS_RUN | {SWEEP: sweep_id})
 
 
 def settle(store: Store, sweep_id: str) -> set[int]:

@@ -16,7 +16,7 @@ from gdexp.descent.result import Result
 from gdexp.errors import ConfigError, counted
 from gdexp.insight import repetitions
 from gdexp.sweep import best, resume
-from gdexp.tracking import delivery, describe, environment
+from gdexp.tracking import delivery, describe, environment, query
 from gdexp.tracking.curves import table_parquet
 from gdexp.tracking.delivery import Delivery
 from gdexp.tracking.metric_names import curve_name
@@ -69,7 +69,7 @@ class Summary:
             ConfigError: the store already has a sweep of this name; their runs would be mixed.
         """
         # A store that does not answer is not asked: the name of a new folder is unique.
-        if self._delivery.read(lambda: resume.summaries_of(self.store, self.sweep_id)):
+        if self._delivery.read(lambda: query.summaries_of(self.store, self.sweep_id)):
             raise ConfigError(
                 f"hydra.sweep.dir: a sweep {self.sweep_id!r} is recorded already. Name another "
                 f"folder{self._or_resume}."
@@ -187,7 +187,7 @@ class Summary:
 
     def _recorded(self) -> list[RecordedRun]:
         self._delivery.finish()  # what is spooled is not in the store yet
-        recorded = self._delivery.read(lambda: resume.runs_of(self.store, self.sweep_id))
+        recorded = self._delivery.read(lambda: query.runs_of(self.store, self.sweep_id))
         self._is_unread = recorded is None
         return recorded or []
 
