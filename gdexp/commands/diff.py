@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from gdexp.commands import common
+from gdexp.commands import common, formats
 from gdexp.descent.numbers import short
 from gdexp.errors import counted
 
@@ -218,13 +217,4 @@ def _as_json(two: TwoRuns) -> str:
         "candidates": [*two.candidates],
         "problems": [*two.a.problems, *two.b.problems],
     }
-    return json.dumps(_finite(told), indent=2, ensure_ascii=False, default=str)
-
-
-def _finite(value: Any) -> Any:
-    """The value with null for NaN and infinities, which JSON does not have."""
-    if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return formats.as_json(told)
