@@ -81,9 +81,7 @@ def _table(rungs: Sequence[Rung], first: Sequence[str], title: str) -> Iterator[
     for name, rung in zip(first, rungs, strict=True):
         end = rung.outcome if rung.outcome != "completed" else rung.final_loss
         rows.append((name, *rung.choices, end))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        yield "  ".join(f"{text:{width}}" for text, width in zip(row, widths, strict=True)).rstrip()
+    yield from common.aligned(rows)
 
 
 def _start(rung: Rung) -> str:

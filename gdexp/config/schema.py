@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from annotated_types import Ge, Gt, Le, Lt, Predicate
 
 from gdexp.config.settings import FAMILIES, HINTS, TRACKING, default_of
-from gdexp.errors import ConfigError
+from gdexp.errors import ConfigError, cut
 
 LONGEST = 100  # characters of a value in a sentence
 __all__ = ["FAMILIES", "HINTS", "TRACKING"]
@@ -47,8 +47,7 @@ def check(key: str, value: Any, hint: Any, example: str = "") -> None:
     if isinstance(value, float) and value.is_integer() and _accepts(hint, int(value)):
         hinted = f" Did you mean {key}={int(value)}?"
     text = " ".join(typed(value).split())
-    text = text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
-    raise ConfigError(f"{key}: {text} is not {describe(hint)}.{hinted}")
+    raise ConfigError(f"{key}: {cut(text, LONGEST)} is not {describe(hint)}.{hinted}")
 
 
 def describe(hint: Any) -> str:

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from gdexp.config.job import Job, quoted
 from gdexp.config.paths import OUTPUTS, absolute
 from gdexp.descent.result import Result
-from gdexp.errors import ConfigError, counted
+from gdexp.errors import ConfigError, counted, cut
 from gdexp.insight import repetitions
 from gdexp.sweep import best, resume
 from gdexp.tracking import delivery, describe, environment, query
@@ -75,7 +75,7 @@ class Summary:
                 f"folder{self._or_resume}."
             )
         count = f"{counted(len(self.jobs), 'run')}, " if self.jobs else ""
-        note = f"`{describe.cut(self._command)}`: {count}not finished yet."
+        note = f"`{cut(self._command, describe.LONGEST_VALUE)}`: {count}not finished yet."
         tags = self._tags() | describe.source_tags() | {PROCESS: environment.process()}
         tags["mlflow.note.content"] = note
         record = self._record(tags, "RUNNING", **self._definition())
@@ -128,7 +128,7 @@ class Summary:
             if over := repetitions.sentence(groups, [repetitions.SEED]):
                 sentence += f". {over}"
         took = f"{sentence}. The sweep took {seconds:.1f} s"
-        tags["mlflow.note.content"] = f"`{describe.cut(self._command)}`: {took}."
+        tags["mlflow.note.content"] = f"`{cut(self._command, describe.LONGEST_VALUE)}`: {took}."
         stamp = int(now * 1000)
         curves = [Curve.point(name, float(v), 0, stamp) for name, v in metrics.items()]
         news = {"curves": curves, "end_ms": stamp, "artifacts": _files(table, groups)}
@@ -150,7 +150,7 @@ class Summary:
             "gdexp.kind": "sweep",
             "gdexp.sweep_id": self.sweep_id,
             "gdexp.sweep_dir": str(absolute(self.folder)),  # resumable from anywhere
-            "gdexp.overrides": describe.cut(" ".join(self.typed)),
+            "gdexp.overrides": cut(" ".join(self.typed), describe.LONGEST_VALUE),
         }
 
     def _definition(self) -> dict[str, Any]:
