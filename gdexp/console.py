@@ -7,9 +7,11 @@ import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from gdexp.config import capabilities
 from gdexp.config.job import Job
+from gdexp.config.paths import relative
 from gdexp.credentials import scrubbed
 from gdexp.data.categories import numbered
 from gdexp.descent.numbers import short
@@ -105,6 +107,21 @@ def _fit(job: Job, result: Result) -> Iterator[str]:
 def report_sweep() -> None:
     """Print the line after a sweep."""
     say("compare the runs with: python -m gdexp compare, or in the browser: python -m gdexp ui")
+
+
+def report_kept(folder: Path, reason: str) -> None:
+    """Print that runs are in the spool, also within :func:`silent`.
+
+    Args:
+        folder: the folder of the spool.
+        reason: why the store cannot be written.
+    """
+    print(
+        f"the store cannot be written ({reason}): runs are kept in {relative(folder)} and "
+        "delivered later, by the next command or by python -m gdexp sync",
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 def log_settings(job: Job, place: str) -> None:

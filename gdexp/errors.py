@@ -141,8 +141,16 @@ def excerpt(value: object) -> str:
     >>> excerpt("a" * 200) == repr("a" * 200)[:79] + "…"
     True
     """
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 80 else text[:79] + "…"
+    return cut(" ".join(repr(value).split()), 80)
+
+
+def cut(text: str, longest: int) -> str:
+    """The text, truncated with an ellipsis to at most that many characters.
+
+    >>> cut("gradient", 8), cut("gradient", 5)
+    ('gradient', 'grad…')
+    """
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def did_you_mean(given: str, known: Iterable[str], *, prefix: str = "") -> str:

@@ -12,7 +12,7 @@ from gdexp.config.job import Job
 from gdexp.config.schema import FAMILIES
 from gdexp.console import report_forecast, say
 from gdexp.descent.build import Components, build
-from gdexp.descent.checkpoint import Folder, Saved, check_updater, fit
+from gdexp.descent.checkpoint import Folder, check_updater, fit
 from gdexp.descent.checkpoint_files import Checkpoint, read
 from gdexp.descent.compute import begin, compute, end
 from gdexp.descent.result import Result
@@ -41,7 +41,7 @@ class Ready:
     job: Job
     built: Components
     store: Store | None
-    saved: Saved | None
+    saved: Checkpoint | None
     asked: Job
 
 
@@ -66,7 +66,7 @@ def check_run(job: Job) -> None:
     assembled(job)
 
 
-def assembled(job: Job) -> tuple[Job, Components, Saved | None]:
+def assembled(job: Job) -> tuple[Job, Components, Checkpoint | None]:
     """Check and build a run: itself, its components, and the checkpoint that it continues.
 
     Raises:

@@ -6,7 +6,7 @@ import argparse
 import os
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from gdexp.commands import COMMANDS
@@ -42,6 +42,13 @@ SWEEPS = "A sweep is named by its id, its folder, the id of its summary run, or 
 LISTED = 5  # runs that are not heard from
 
 
+def bare(command: str, epilog: str = "") -> Parser:
+    """Make the parser of a command, described by its line in :data:`gdexp.commands.COMMANDS`."""
+    line = COMMANDS[command]
+    description = f"{line[0].upper()}{line[1:]}."
+    return Parser(prog=f"python -m gdexp {command}", description=description, epilog=epilog or None)
+
+
 def parser(command: str, *, single: bool = False, default: str = NEWEST) -> Parser:
     """Make the parser of a command that takes runs, a store and an experiment.
 
@@ -50,8 +57,7 @@ def parser(command: str, *, single: bool = False, default: str = NEWEST) -> Pars
         single: whether it takes exactly one run.
         default: else, which runs it takes if none is named.
     """
-    line = COMMANDS[command]
-    made = Parser(prog=f"python -m gdexp {command}", description=f"{line[0].upper()}{line[1:]}.")
+    made = bare(command)
     made.add_argument(
         "runs",
         nargs=1 if single else "*",
@@ -108,6 +114,13 @@ def show(text: str) -> None:
         print(text, flush=True)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """The rows of a table as lines, with columns of equal widths."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(f"{text:{width}}" for text, width in zip(row, widths, strict=True)).rstrip()
 
 
 def report_silent(runs: Sequence[RecordedRun]) -> None:

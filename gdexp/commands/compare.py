@@ -152,7 +152,7 @@ def parsed(text: str) -> Plain:
 
 def shown_columns(runs: Sequence[RecordedRun]) -> list[str]:
     """The columns to show: the id, the params that differ, the results and the name."""
-    from gdexp.tracking.query import MAIN, differing
+    from gdexp.config.differing import MAIN, differing
 
     return ["run_id", *(differing([run.params for run in runs]) or MAIN), *RESULTS, "name"]
 

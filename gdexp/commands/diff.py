@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from gdexp.commands import common
+from gdexp.commands import common, formats
 from gdexp.descent.numbers import short
-from gdexp.errors import counted
+from gdexp.errors import counted, cut
 
 if TYPE_CHECKING:
     from gdexp.commands.two_runs import Section, TwoRuns, Values
@@ -95,9 +94,7 @@ def _table(title: str, section: Section) -> Iterator[str]:
     for key, (a, b) in list(told.items())[:LISTED]:
         note = "" if title != "settings" or is_on_curves(key) else "(not on the curves)"
         rows.append((f"  {key}", _shown(a), _shown(b), note))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        yield "  ".join(f"{text:{width}}" for text, width in zip(row, widths, strict=True)).rstrip()
+    yield from common.aligned(rows)
     if (more := len(told) - LISTED) > 0:
         yield f"  and {more} more"
 
@@ -110,8 +107,7 @@ def _shown(value: Any) -> str:
     text = typed(value)
     if isinstance(value, float) and len(text) > LONGEST:
         text = short(value)
-    text = " ".join(text.strip("'").split())
-    return text if len(text) <= 40 else f"{text[:39]}…"
+    return cut(" ".join(text.strip("'").split()), 40)
 
 
 def _curves(two: TwoRuns) -> Iterator[str]:
@@ -218,13 +214,4 @@ def _as_json(two: TwoRuns) -> str:
         "candidates": [*two.candidates],
         "problems": [*two.a.problems, *two.b.problems],
     }
-    return json.dumps(_finite(told), indent=2, ensure_ascii=False, default=str)
-
-
-def _finite(value: Any) -> Any:
-    """The value with null for NaN and infinities, which JSON does not have."""
-    if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return formats.as_json(told)

@@ -57,19 +57,13 @@ def _digits(text: str) -> int:
 
 
 def _explain(args: argparse.Namespace) -> int:
-    from gdexp.commands.conditions import Conditions
     from gdexp.commands.epoch_page import Page
     from gdexp.config import validation
     from gdexp.config.trust import Trust
     from gdexp.insight.explanation.epoch import explain
-    from gdexp.tracking.connect import open_existing
-    from gdexp.tracking.query import select
     from gdexp.tracking.restore import job_of
 
-    store = open_existing(args.uri, args.experiment)
-    run = select(store, args.runs)[0]
-    before = rerun.trajectory(store, run, verb="explain", purpose="explain")
-    then = Conditions.recorded(run)
+    store, run, before, then = rerun.recorded(args, verb="explain", purpose="explain")
     with rerun.where_it_started(then):
         with rerun.refusing(run, then, "explained"):
             job = job_of(store, run, Trust(tuple(args.trust)))

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from gdexp.commands import COMMANDS, common
+from gdexp.commands import common
 from gdexp.descent.numbers import short
 from gdexp.errors import ConfigError, counted
 
@@ -41,12 +41,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _parser() -> common.Parser:
-    line = COMMANDS["forecast"]
-    made = common.Parser(
-        prog="python -m gdexp forecast",
-        description=f"{line[0].upper()}{line[1:]}.",
-        epilog="For example: python -m gdexp forecast step=manual lr=0.05",
-    )
+    made = common.bare("forecast", "For example: python -m gdexp forecast step=manual lr=0.05")
     made.add_argument(
         "settings", nargs="*", metavar="SETTING", help="as of a run: GROUP=OPTION or KEY=VALUE"
     )

@@ -45,15 +45,20 @@ def is_number(value: Value) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def as_json(rows: Sequence[Row]) -> str:
-    """The rows as a JSON list of objects, with every digit; null for what is not finite."""
-    finite = [{key: _finite(value) for key, value in row.items()} for row in rows]
+def as_json(value: object) -> str:
+    """Rows, or any other value, as JSON with every digit; null for what is not finite."""
     encoding = sys.stdout.encoding or "utf-8"
     is_ascii = encoding.lower().replace("-", "") != "utf8"  # else é might be printed as \\xe9
-    return json.dumps(finite, indent=2, ensure_ascii=is_ascii, allow_nan=False)
+    finite = _finite(value)
+    return json.dumps(finite, indent=2, ensure_ascii=is_ascii, allow_nan=False, default=str)
 
 
-def _finite(value: Value) -> Value:
+def _finite(value: object) -> object:
+    """The value with null for NaN and infinities, which JSON does not have."""
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

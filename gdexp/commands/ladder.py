@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gdexp.commands import COMMANDS, common
+from gdexp.commands import common
 from gdexp.commands.rungs import OPTIONS, STEPS
 from gdexp.errors import ConfigError, counted
 
@@ -29,12 +29,8 @@ WIDTH = 92
 
 def main(argv: Sequence[str]) -> int:
     """Run the command and return its exit code."""
-    line = COMMANDS["ladder"]
-    parser = common.Parser(
-        prog="python -m gdexp ladder",
-        description=f"{line[0].upper()}{line[1:]}.",
-        epilog="Nothing is recorded. Exit codes: 0 done, whether or not they differ; 2 bad input.",
-    )
+    end = "Nothing is recorded. Exit codes: 0 done, whether or not they differ; 2 bad input."
+    parser = common.bare("ladder", end)
     parser.add_argument("overrides", nargs="*", metavar="SETTING", help="as of a run: lr=0.05")
     parser.add_argument("--all", action="store_true", help="all 16 combinations by hand and torch")
     parser.add_argument("--config-dir", metavar="DIR", help="a folder with your own options")
@@ -85,9 +81,7 @@ def _table(rungs: Sequence[Rung], first: Sequence[str], title: str) -> Iterator[
     for name, rung in zip(first, rungs, strict=True):
         end = rung.outcome if rung.outcome != "completed" else rung.final_loss
         rows.append((name, *rung.choices, end))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        yield "  ".join(f"{text:{width}}" for text, width in zip(row, widths, strict=True)).rstrip()
+    yield from common.aligned(rows)
 
 
 def _start(rung: Rung) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from gdexp.commands import common
-from gdexp.config.paths import OUTPUTS, absolute
+from gdexp.config.paths import OUTPUTS, absolute, relative
 from gdexp.errors import GdexpError, counted
 
 if TYPE_CHECKING:
@@ -57,7 +57,6 @@ def _plot(args: argparse.Namespace) -> int:
     from gdexp.tracking.selection import selection
 
     place = None if args.out is None else _place(args.out, args.force)
-    here = absolute(".")
     store = open_existing(args.uri, args.experiment)
     selected = selection(store, args.runs)
     pictures, heading, name = _drawn(store, selected, Trust(tuple(args.trust)), args.axes)
@@ -66,7 +65,7 @@ def _plot(args: argparse.Namespace) -> int:
     pictures = chosen(pictures, args.only)
     place = place or Place.new(absolute(FOLDER), name)
     for path in place.write(pictures, heading):
-        common.show(str(path.relative_to(here) if path.is_relative_to(here) else path))
+        common.show(str(relative(path)))
     return 0
 
 
@@ -110,8 +109,8 @@ def _of_run(run: RecordedRun, result: Result) -> list[Picture]:
 
 
 def _losses(store: Store, runs: Sequence[RecordedRun], trust: Trust) -> Picture:
+    from gdexp.config.differing import differing
     from gdexp.insight.pictures.of_runs import of_runs
-    from gdexp.tracking.query import differing
 
     if len(runs) > MANY:
         raise GdexpError(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from gdexp.commands.conditions import CALLED, TAGS, VERSION, Conditions
 from gdexp.errors import GdexpError, brief
+from gdexp.tracking.dataset_record import shape_of
 from gdexp.tracking.environment import COMMIT, DIFF, DIRTY
 from gdexp.tracking.run_record import RecordedRun
 
@@ -91,14 +91,10 @@ class Side:
 
     def of_dataset(self) -> dict[str, Any]:
         """What is recorded of its data set: digest, name, context, rows and columns."""
-        import json
-
         known: dict[str, Any] = {"digest": self.digest}
         if self.dataset is not None:
             known |= {"name": self.dataset.name, "context": self.dataset.context}
-            with suppress(ValueError, AttributeError, TypeError):  # edited by hand
-                shape = json.loads(self.dataset.profile or "{}").get("features_shape", [])
-                known |= dict(zip(("rows", "columns"), [*shape, 1], strict=False))
+            known |= dict(zip(("rows", "columns"), shape_of(self.dataset) or (), strict=False))
         return known
 
     def of_code(self) -> dict[str, Any]:

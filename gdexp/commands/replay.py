@@ -40,15 +40,10 @@ def _replay(args: argparse.Namespace) -> int:
     from gdexp.commands.conditions import Conditions
     from gdexp.config.trust import Trust
     from gdexp.insight.comparison.difference import difference
-    from gdexp.tracking.connect import open_existing
-    from gdexp.tracking.query import select
     from gdexp.tracking.restore import job_of
 
     trust = Trust(tuple(args.trust))
-    store = open_existing(args.uri, args.experiment)
-    run = select(store, args.runs)[0]
-    before = rerun.trajectory(store, run, verb="replay", purpose="compare with")
-    then = Conditions.recorded(run)
+    store, run, before, then = rerun.recorded(args, verb="replay", purpose="compare with")
     with rerun.where_it_started(then):
         with rerun.refusing(run, then, "replayed"):
             job = job_of(store, run, trust)

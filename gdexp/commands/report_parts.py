@@ -7,11 +7,12 @@ import shlex
 import time
 from collections.abc import Iterator, Sequence
 
-from gdexp.commands.conditions import HASH, TAGS, Conditions
+from gdexp.commands.conditions import CALLED, HASH, TAGS, Conditions
 from gdexp.config import __version__
 from gdexp.credentials import without_password
 from gdexp.insight.pictures.picture import Picture
 from gdexp.insight.report.view import Block, Code, Drawing, Section, Sentence, Table, Value
+from gdexp.tracking.dataset_record import shape_of
 from gdexp.tracking.environment import COMMIT, DIRTY
 from gdexp.tracking.run_record import DatasetRecord, RecordedRun
 from gdexp.tracking.store import Store
@@ -19,7 +20,7 @@ from gdexp.tracking.store import Store
 NOTE = "mlflow.note.content"
 LONGEST = 200  # characters of a setting in a table
 MORE = 3  # distinct values of a fact that are named
-DIGEST = "digest of the data"
+DIGEST = CALLED["data"]
 SHOWN_ELSEWHERE = (DIGEST, TAGS[HASH])  # with the data set, and as the settings themselves
 
 
@@ -70,10 +71,8 @@ def data_section(store: Store, runs: Sequence[RecordedRun]) -> Section:
 
 
 def _of_dataset(dataset: DatasetRecord) -> list[tuple[str, Value]]:
-    shape, source = _loaded(dataset.profile).get("features_shape"), _loaded(dataset.source)
-    rows, columns = None, None
-    if isinstance(shape, list) and shape:
-        rows, columns = shape[0], shape[1] if len(shape) > 1 else 1
+    source = _loaded(dataset.source)
+    rows, columns = shape_of(dataset) or (None, None)
     return [
         ("name", dataset.name),
         ("digest", dataset.digest),

@@ -12,12 +12,12 @@ from gdexp.commands import report_parts as parts
 from gdexp.commands import report_tables as tables
 from gdexp.commands.report_run import BEHAVIOUR
 from gdexp.commands.report_tables import Row
+from gdexp.config.differing import differing
 from gdexp.descent.numbers import short
 from gdexp.errors import GdexpError, counted
 from gdexp.insight.pictures.picture import Picture
 from gdexp.insight.report.view import Block, Section, View
 from gdexp.sweep import best
-from gdexp.tracking.query import differing
 from gdexp.tracking.run_record import RecordedRun
 from gdexp.tracking.selection import Selection
 from gdexp.tracking.store import Store

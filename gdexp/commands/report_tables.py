@@ -8,6 +8,7 @@ from typing import Any
 
 from gdexp.commands import compare
 from gdexp.commands import report_parts as parts
+from gdexp.config.differing import MAIN, differing, is_told_by_step
 from gdexp.config.settings import FAMILIES
 from gdexp.descent.numbers import short
 from gdexp.insight.repetitions import (
@@ -19,7 +20,6 @@ from gdexp.insight.repetitions import (
     over_seeds,
 )
 from gdexp.insight.report.view import Block, Sentence, Table, Value
-from gdexp.tracking.query import MAIN, differing
 from gdexp.tracking.run_record import RecordedRun
 
 RESULTS = (
@@ -37,7 +37,7 @@ def runs_table(rows: Sequence[Row], winners: Sequence[Row], *, is_sweep: bool) -
     """All runs, with what differs and the results; the word best marks the best."""
     keys = differing([{k: v for k, v in row.items() if "/" not in k} for row in rows])
     keys = [key for key in keys if key not in NOT_PARAMS]
-    keys = [key for key in keys if not _is_told_by_step(key, rows)] or list(MAIN)
+    keys = [key for key in keys if not _is_choice_of_step(key, rows)] or list(MAIN)
     known = {key for row in rows for key, value in row.items() if value is not None}
     results = [name for name in RESULTS if name in known and not _is_said(name, rows)]
     listed = sorted(rows, key=_loss)[:MOST] if len(rows) > MOST else rows
@@ -63,12 +63,9 @@ def _is_said(name: str, rows: Sequence[Row]) -> bool:
     return name == BOUND and len({row.get(name) for row in rows}) == 1
 
 
-def _is_told_by_step(key: str, rows: Sequence[Row]) -> bool:
+def _is_choice_of_step(key: str, rows: Sequence[Row]) -> bool:
     """Whether this is the choice of a family, and each step has one."""
-    if key not in FAMILIES or any("step" not in row for row in rows):
-        return False
-    pairs = {(row["step"], row.get(key)) for row in rows}
-    return len(pairs) == len({step for step, _ in pairs})
+    return key in FAMILIES and all("step" in row for row in rows) and is_told_by_step(key, rows)
 
 
 def _loss(row: Row) -> tuple[bool, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,18 +18,30 @@ if TYPE_CHECKING:
     from gdexp.tracking.store import Store
 
 
-def trajectory(store: Store, run: RecordedRun, *, verb: str, purpose: str) -> Trajectory:
-    """Every recorded epoch of a run that has ended.
+def recorded(
+    args: argparse.Namespace, *, verb: str, purpose: str
+) -> tuple[Store, RecordedRun, Trajectory, Conditions]:
+    """The run that is named: its store, itself, every recorded epoch, and what surrounded it.
 
     Args:
-        store: the store that has the run.
-        run: the run.
+        args: the arguments of a command that takes a single run.
         verb: what is done with it, as in "replay".
         purpose: what cannot be done without a trajectory, as in "compare with".
 
     Raises:
-        GdexpError: there is none.
+        GdexpError: there is no such run, it has not ended, or it has no trajectory.
     """
+    from gdexp.commands.conditions import Conditions
+    from gdexp.tracking.connect import open_existing
+    from gdexp.tracking.query import select
+
+    store = open_existing(args.uri, args.experiment)
+    run = select(store, args.runs)[0]
+    return store, run, _trajectory(store, run, verb, purpose), Conditions.recorded(run)
+
+
+def _trajectory(store: Store, run: RecordedRun, verb: str, purpose: str) -> Trajectory:
+    """Every recorded epoch of a run that has ended."""
     from gdexp.tracking.reading import files_of
     from gdexp.tracking.restore import TRAJECTORY, trajectory_of
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gdexp.commands import COMMANDS, common
+from gdexp.config.paths import relative
 from gdexp.errors import GdexpError, brief, counted
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def _sync(uri: str | None) -> int:
         wanted = spool.address_of(resolve(uri))
         groups = {key: paths for key, paths in groups.items() if key[0] == wanted}
     if not groups and not left:
-        common.show(f"nothing to deliver in {spool.shown(place)}")
+        common.show(f"nothing to deliver in {relative(place)}")
         return 0
     count = 0
     for (address, experiment), paths in groups.items():
@@ -71,7 +72,7 @@ def _sync(uri: str | None) -> int:
             left |= dict.fromkeys(paths, "another process is delivering it")
     for reason in dict.fromkeys(left.values()):
         alike = [path for path, why in left.items() if why == reason]
-        which = f"{spool.shown(alike[0])} is" if len(alike) == 1 else f"{len(alike)} files are"
+        which = f"{relative(alike[0])} is" if len(alike) == 1 else f"{len(alike)} files are"
         print(f"gdexp: {which} left: {reason}.", file=sys.stderr)
     rest = f"; {counted(len(left), 'file')} left" if left else ""
     print(f"delivered {counted(count, 'run')}{rest}", file=sys.stderr)

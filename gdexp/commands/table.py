@@ -11,11 +11,11 @@ from hydra.core.utils import JobReturn, JobStatus
 
 from gdexp.commands import accessor
 from gdexp.commands.compare import parsed
+from gdexp.config.differing import MAIN, differing
 from gdexp.config.job import Job
 from gdexp.descent.result import Result
 from gdexp.errors import RunFailedError, counted
 from gdexp.tracking import describe
-from gdexp.tracking.query import MAIN, differing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,8 +69,8 @@ class Kept:
 
 
 def _recorded(config: DictConfig, sweep_id: str) -> dict[int, Row]:
-    from gdexp.sweep.resume import runs_of
     from gdexp.tracking.connect import connect
+    from gdexp.tracking.query import runs_of
     from gdexp.tracking.restore import result_of
 
     store = connect(config.tracking)

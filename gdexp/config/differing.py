@@ -29,3 +29,9 @@ def differing(params: Sequence[Mapping[str, Any]]) -> list[str]:
 
     keys = [key for key in values if differs(key) and not repeats(key)]
     return sorted(keys, key=lambda key: key not in MAIN)
+
+
+def is_told_by_step(key: str, params: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether all runs of the same step have the same value of a param."""
+    pairs = {(run.get("step"), run.get(key)) for run in params}
+    return len(pairs) == len({step for step, _ in pairs})

@@ -14,6 +14,7 @@ from gdexp.config.overrides import assignment, is_hydras, readable
 from gdexp.errors import ConfigError
 
 MAX_RUNS = 1_000_000  # the default of sweep.max_runs
+VAST = 10**100  # runs
 
 
 def overrides(
@@ -46,7 +47,23 @@ def _check_size(words: Iterable[str], settings: Mapping[str, Any]) -> None:
     limit = settings.get("sweep.max_runs", limits[-1] if limits else MAX_RUNS)
     axes = [value for key, value in settings.items() if not key.startswith("sweep.")]
     size = math.prod(map(_size, axes))
-    if str(limit).isdecimal() and size > int(limit):
+    if str(limit).isdecimal():
+        check_count(size, int(limit))
+
+
+def check_count(size: int, limit: int) -> None:
+    """Refuse a sweep of more runs than ``sweep.max_runs``.
+
+    Raises:
+        ConfigError: says what to type.
+    """
+    if size >= VAST:  # its digits would fill the screen
+        power = math.floor(math.log10(size))
+        raise ConfigError(
+            f"the sweep has more than 10^{power} runs, and sweep.max_runs={limit}. "
+            "Type fewer values."
+        )
+    if size > limit:
         raise ConfigError(
             f"the sweep has {size} runs, and sweep.max_runs={limit}. "
             f"Type sweep.max_runs={size} to run them all."

@@ -33,6 +33,16 @@ def absolute(path: str | Path) -> Path:
     return Path(os.path.abspath(os.path.join(_start or os.getcwd(), path)))
 
 
+def relative(path: Path) -> Path:
+    """The path, relative to the folder in which gdexp was started if it is below that.
+
+    >>> relative(absolute("outputs/spool"))
+    PosixPath('outputs/spool')
+    """
+    start = absolute(".")
+    return path.relative_to(start) if path.is_relative_to(start) else path
+
+
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file whole or, if that fails or is interrupted, not at all.
 

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from annotated_types import Ge, Gt, Le, Lt, Predicate
 
 from gdexp.config.settings import FAMILIES, HINTS, TRACKING, default_of
-from gdexp.errors import ConfigError, nearest
+from gdexp.errors import ConfigError, cut, nearest
 
 LONGEST = 100  # characters of a value in a sentence
 NOT_DIGITS = re.compile(r"\D")
@@ -68,8 +68,7 @@ def check(key: str, value: Any, hint: Any, example: str = "", *, is_typed: bool 
     hinted = f" Type for example {example}." if example else ""
     hinted = (is_typed and _did_you_mean(key, value, hint)) or hinted
     text = " ".join(typed(value).split())
-    text = text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
-    raise ConfigError(f"{key}: {text} is not {describe(hint)}.{hinted}")
+    raise ConfigError(f"{key}: {cut(text, LONGEST)} is not {describe(hint)}.{hinted}")
 
 
 def _did_you_mean(key: str, value: Any, hint: Any) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gdexp.config.paths import absolute
-from gdexp.errors import ConfigError, did_you_mean
+from gdexp.errors import ConfigError, cut, did_you_mean
 
 SHOWN = 12  # columns named in a sentence
 LONGEST = 40  # characters of a cell shown in one
@@ -145,10 +145,9 @@ def _is_index(name: str, position: int) -> bool:
     return INDEX.fullmatch(name) is not None or (name == "" and position == 0)
 
 
-def cut(value: Any) -> str:
-    """A cell as it is in the file, truncated if it is long."""
-    text = str(value)
-    return repr(text if len(text) <= LONGEST else text[: LONGEST - 1] + "…")
+def quoted(value: Any) -> str:
+    """A cell as it is in the file, in quotes, truncated if it is long."""
+    return repr(cut(str(value), LONGEST))
 
 
 def _check_known(key: str, name: str, columns: Sequence[str]) -> None:

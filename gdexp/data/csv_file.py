@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gdexp.data.advice import NO_TEXT, advice, is_text, text_columns
-from gdexp.data.columns import Column, cut
+from gdexp.data.columns import Column, quoted
 from gdexp.data.csv_format import Format
 from gdexp.data.numbers import BLANK, DECIMALS, EMPTY
 from gdexp.data.text_file import open_text
@@ -133,7 +133,7 @@ class CsvFile:
         """The line of a row, counted from 0, and its cell in a column as written in the file."""
         line, cells = self._row(row)
         index = self.columns.index(column)
-        return f"line {line}", cut(cells[index] if index < len(cells) else "")
+        return f"line {line}", quoted(cells[index] if index < len(cells) else "")
 
     def _check_first_row(self) -> None:
         """Refuse a first row with too many cells: pandas would silently take them as row names."""
@@ -171,7 +171,7 @@ class CsvFile:
         """That a cell is a number among text, and which text makes the column one."""
         for line, cells in self.cells():
             if index < len(cells) and is_text(cells[index], self.format.notation):
-                return NO_TEXT.format(f", like {cut(cells[index])} in line {line}")
+                return NO_TEXT.format(f", like {quoted(cells[index])} in line {line}")
         return NO_TEXT.format("")
 
     def _refuse(self, row: int, index: int, why: str) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from gdexp.data.advice import is_numeric
-from gdexp.data.columns import cut
+from gdexp.data.columns import quoted
 from gdexp.data.numbers import BLANK, EMPTY, Notation
 from gdexp.data.text_file import check_encoding
 from gdexp.errors import ConfigError
@@ -83,9 +83,9 @@ class Format:
             return [f"column_{number}" for number in range(1, len(first) + 1)]
         if self.header is None and self._is_row(first, second):
             raise ConfigError(
-                f"data.header: the first line of {file}, {cut(self.sign.join(first))}, looks like "
-                "a row, not like names. Type data.header=false if it is a row (the columns are "
-                "then column_1, column_2, …), or data.header=true if these are the names."
+                f"data.header: the first line of {file}, {quoted(self.sign.join(first))}, looks "
+                "like a row, not like names. Type data.header=false if it is a row (the columns "
+                "are then column_1, column_2, …), or data.header=true if these are the names."
             )
         return [name.strip().lstrip("\ufeff") for name in first]
 
@@ -111,14 +111,14 @@ class Format:
         line = self.sign.join(first).strip('" ')
         if line.lower().startswith("sep=") and len(line.rstrip(self.sign)) <= len("sep=;"):
             raise ConfigError(
-                f"data.comment: the first line of {file}, {cut(line)}, tells Excel the separator. "
-                "Type data.comment=sep= to skip it."
+                f"data.comment: the first line of {file}, {quoted(line)}, tells Excel the "
+                "separator. Type data.comment=sep= to skip it."
             )
         sign = first[0].lstrip()[:1]
         if self.comment is None and sign in COMMENTS and len(first) != len(second):
             raise ConfigError(
-                f"data.comment: the first line of {file}, {cut(self.sign.join(first))}, looks like "
-                f"a comment. Type data.comment='{sign}' to skip such lines."
+                f"data.comment: the first line of {file}, {quoted(self.sign.join(first))}, looks "
+                f"like a comment. Type data.comment='{sign}' to skip such lines."
             )
 
     def _check_separator(self, file: str, first: Sequence[str], second: Sequence[str]) -> None:
@@ -130,7 +130,7 @@ class Format:
                 if len(first) > 1:
                     what = f"a {word} is inside a name in the first line of {file}"
                 raise ConfigError(
-                    f"data.separator: {what}, {cut(name)}. Did you mean data.separator={word}?"
+                    f"data.separator: {what}, {quoted(name)}. Did you mean data.separator={word}?"
                 )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gdexp.data.advice import CORRECT, NO_TEXT, advice, text_columns
-from gdexp.data.columns import Column, cut
+from gdexp.data.columns import Column, quoted
 from gdexp.data.numbers import BLANK, EMPTY, Notation
 from gdexp.errors import ConfigError
 
@@ -166,7 +166,7 @@ class ParquetFile:
                 why = NO_TEXT.format("") if text else f"is not a number. {_advice(cell)}"
                 raise ConfigError(
                     f"data.path: {self.path.name}, row {before + row + 1}, column {name!r}: "
-                    f"{cut(cell)} {why}"
+                    f"{quoted(cell)} {why}"
                 )
         return strings if text else np.array(values, dtype=np.float64)
 

@@ -6,10 +6,9 @@ A checkpoint is packed by :mod:`gdexp.descent.archive`, so that loading one runs
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 
@@ -21,27 +20,8 @@ from gdexp.descent.archive import check_mapping, pack
 from gdexp.descent.best import Best
 from gdexp.descent.build import Components
 from gdexp.descent.checkpoint_files import Checkpoint
-from gdexp.descent.trajectory import FloatArray, Trajectory
+from gdexp.descent.trajectory import Trajectory
 from gdexp.errors import ConfigError, brief, excerpt
-
-
-@dataclass(frozen=True)
-class Saved:
-    """A checkpoint that fits the run that continues it.
-
-    Attributes:
-        label: where it was read from.
-        epoch: its last epoch.
-        table: its trajectory, as :attr:`gdexp.descent.trajectory.Trajectory.table`.
-        state: the state of the components, as :meth:`gdexp.descent.build.Components.state`; as
-            "best" the predictor's state in the best epoch, if the run was to restore it; and as
-            "generators" those that the user's own components may draw from.
-    """
-
-    label: str
-    epoch: int
-    table: FloatArray
-    state: Mapping[str, Any]
 
 
 def contents(
@@ -82,8 +62,8 @@ class Folder:
         return str(self._folder)
 
 
-def fit(job: Job, built: Components, checkpoint: Checkpoint) -> Saved:
-    """Check that a checkpoint fits the run that continues it.
+def fit(job: Job, built: Components, checkpoint: Checkpoint) -> Checkpoint:
+    """Check that a checkpoint fits the run that continues it; its schedule becomes the run's.
 
     Args:
         job: the run, with the settings of the checkpoint; see :mod:`gdexp.descent.continuing`.
@@ -96,9 +76,8 @@ def fit(job: Job, built: Components, checkpoint: Checkpoint) -> Saved:
     label, epoch, iters = checkpoint.label, checkpoint.epoch, job.settings["iters"]
     if checkpoint.digest != built.data.digest:
         raise ConfigError(f"continue_from: the data have changed since {label} was written.")
-    saved = Saved(label, epoch, checkpoint.table, checkpoint.state)
     with _loading(label):
-        _check_table(saved, built)
+        _check_table(checkpoint, built)
     if epoch >= iters:
         raise ConfigError(
             f"iters: the checkpoint is already at epoch {epoch}, so iters must be more than that, "
@@ -106,9 +85,9 @@ def fit(job: Job, built: Components, checkpoint: Checkpoint) -> Saved:
         )
     with _loading(label):
         if job.settings["scheduler"] != checkpoint.settings["scheduler"]:
-            saved = _rescheduled(saved, built)
-        _check_state(job, saved, built)
-    return saved
+            checkpoint = _rescheduled(checkpoint, built)
+        _check_state(job, checkpoint, built)
+    return checkpoint
 
 
 @contextmanager
@@ -121,35 +100,35 @@ def _loading(label: str) -> Iterator[None]:
         raise ConfigError(f"continue_from: {label} is damaged: {reason}.") from error
 
 
-def _rescheduled(saved: Saved, built: Components) -> Saved:
+def _rescheduled(checkpoint: Checkpoint, built: Components) -> Checkpoint:
     """With the schedule of the new length: the schedule follows iters."""
-    schedule = built.scheduler.replayed(saved.epoch)
-    schedule["numbers"] = saved.state["scheduler"]["numbers"] | schedule["numbers"]
-    return replace(saved, state={**saved.state, "scheduler": schedule})
+    schedule = built.scheduler.replayed(checkpoint.epoch)
+    schedule["numbers"] = checkpoint.state["scheduler"]["numbers"] | schedule["numbers"]
+    return replace(checkpoint, state={**checkpoint.state, "scheduler": schedule})
 
 
-def _check_table(saved: Saved, built: Components) -> None:
+def _check_table(checkpoint: Checkpoint, built: Components) -> None:
     """Raise ValueError if the table does not have the run's curves and the checkpoint's epochs."""
     curves = 1 + 2 * len(Trajectory(built.predictor.parameters, 0).names)
     curves += (built.kept is not None) + (built.scheduler is not None)
-    if type(saved.epoch) is not int or saved.epoch < 1:
-        raise ValueError(f"its epoch is {excerpt(saved.epoch)}")
-    shape = np.shape(saved.table)
-    if shape != (curves, saved.epoch):
-        raise ValueError(f"its table has shape {shape}, not {(curves, saved.epoch)}")
-    if saved.table.dtype != np.float64 or not np.isfinite(saved.table).all():
+    if type(checkpoint.epoch) is not int or checkpoint.epoch < 1:
+        raise ValueError(f"its epoch is {excerpt(checkpoint.epoch)}")
+    shape = np.shape(checkpoint.table)
+    if shape != (curves, checkpoint.epoch):
+        raise ValueError(f"its table has shape {shape}, not {(curves, checkpoint.epoch)}")
+    if checkpoint.table.dtype != np.float64 or not np.isfinite(checkpoint.table).all():
         raise ValueError("its table does not hold finite numbers")
 
 
-def _check_state(job: Job, saved: Saved, built: Components) -> None:
+def _check_state(job: Job, checkpoint: Checkpoint, built: Components) -> None:
     """Raise if the state cannot be loaded, or the next update fails with it."""
     from gdexp.descent import trial
 
-    check_mapping(saved.state, "its state")
+    check_mapping(checkpoint.state, "its state")
     for part in built.state():
-        if part != "random" and part not in saved.state:
+        if part != "random" and part not in checkpoint.state:
             raise ValueError(f"it has no state of the {part}")
-    trial.check_state(job, copy.deepcopy(saved.state))
+    trial.check_state(job, copy.deepcopy(checkpoint.state))
 
 
 def check_updater(job: Job, built: Components) -> None:

@@ -25,13 +25,14 @@ NEWER = ("choices", "following")  # parts that older checkpoints lack
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint as read, not yet compared with a run.
+    """A checkpoint; :func:`gdexp.descent.checkpoint.fit` compares it with the run to continue.
 
     Attributes:
         label: where it was read from.
         epoch: its last epoch.
         table: its trajectory, as :attr:`gdexp.descent.trajectory.Trajectory.table`.
-        state: the state of the components, as :meth:`gdexp.descent.build.Components.state`.
+        state: the state of the components, as :meth:`gdexp.descent.build.Components.state`, and
+            as "best" the predictor's state in the best epoch, if the run was to restore it.
         settings: the settings of its run.
         digest: the digest of its data.
         choices: the options of its run; None in older checkpoints.

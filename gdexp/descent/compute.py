@@ -15,7 +15,8 @@ from gdexp.credentials import scrubbed
 from gdexp.descent import generators
 from gdexp.descent.best import Best
 from gdexp.descent.build import Components
-from gdexp.descent.checkpoint import Saved, contents
+from gdexp.descent.checkpoint import contents
+from gdexp.descent.checkpoint_files import Checkpoint
 from gdexp.descent.evaluation import coefficients, final_scores
 from gdexp.descent.fitted import Fitted
 from gdexp.descent.progress import Progress
@@ -59,7 +60,7 @@ def compute(
     result: Result,
     transcript: Transcript,
     *,
-    saved: Saved | None = None,
+    saved: Checkpoint | None = None,
     update: Callable[[Trajectory], None] | None = None,
     keep: Keep | None = None,
     bar: bool = True,

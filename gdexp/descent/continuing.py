@@ -13,7 +13,6 @@ from gdexp.config.settings import SECTIONS, Stop, default_of, is_float
 from gdexp.config.trust import Trust, check, named_in
 from gdexp.descent.archive import check_mapping
 from gdexp.descent.build import Components
-from gdexp.descent.checkpoint import Saved
 from gdexp.descent.checkpoint_files import Checkpoint
 from gdexp.descent.compute import new_trajectory
 from gdexp.descent.sizes import check_sizes
@@ -89,7 +88,7 @@ def _check_trusted(job: Job, checkpoint: Checkpoint) -> None:
         raise ConfigError(f"continue_from: {checkpoint.label} is damaged: {error}.") from error
 
 
-def without_met_rules(job: Job, built: Components, saved: Saved) -> Job:
+def without_met_rules(job: Job, built: Components, saved: Checkpoint) -> Job:
     """The job without the stop rules that the checkpoint meets: it is to go on from there."""
     trajectory = new_trajectory(job, built)
     trajectory.restore(saved.table)
@@ -98,7 +97,7 @@ def without_met_rules(job: Job, built: Components, saved: Saved) -> Job:
     return replace(job, settings=job.settings | {"stop": asdict(Stop())})
 
 
-def announcement(job: Job, saved: Saved) -> str:
+def announcement(job: Job, saved: Checkpoint) -> str:
     """Where the run goes on, and which settings follow the new iters."""
     text = f"continues {saved.label} at epoch {saved.epoch + 1}"
     values = [f"{key}={shown(_get(job.settings, key))}" for key in job.following]

@@ -10,7 +10,7 @@ from gdexp.config import __version__
 from gdexp.insight.pictures.of_sweep import of_sweep
 from gdexp.sweep.rows import losses_of, rows_of
 from gdexp.tracking import environment
-from gdexp.tracking.query import KIND, SWEEP
+from gdexp.tracking.query import summaries_of
 from gdexp.tracking.run_record import RecordedRun
 from gdexp.tracking.selection import Selection
 from gdexp.tracking.store import Store
@@ -27,7 +27,7 @@ def own_sweep(store: Store, runs: Sequence[RecordedRun]) -> Selection | None:
     adds nothing to it.
     """
     sweep_id = sweep_of(runs)
-    summaries = store.runs({KIND: "sweep", SWEEP: sweep_id}, limit=1) if sweep_id else []
+    summaries = summaries_of(store, sweep_id) if sweep_id else []
     for summary in summaries:
         if summary.status != "RUNNING" and summary.tags.get("mlflow.user") == environment.user():
             return Selection([*runs], sweep_id, summary)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gdexp.config.job import Job
 from gdexp.errors import ConfigError, brief
-from gdexp.tracking.query import IS_RUN, KIND, SWEEP
+from gdexp.tracking.query import IS_RUN, SWEEP, runs_of, summaries_of
 from gdexp.tracking.run_record import RecordedRun
 from gdexp.tracking.store import Store
 
@@ -35,11 +35,6 @@ def find(store: Store, name: str) -> RecordedRun:
             "Type sweep.resume=last, or the id of a sweep: the name of its folder."
         )
     return summaries[0]
-
-
-def summaries_of(store: Store, sweep_id: str | None) -> list[RecordedRun]:
-    """The newest summary run of this sweep, or of any sweep if None."""
-    return store.runs({KIND: "sweep", SWEEP: sweep_id}, limit=1)
 
 
 def definition(jobs: Sequence[Job]) -> bytes:
@@ -102,12 +97,6 @@ def _definition(store: Store, summary: RecordedRun) -> list[tuple[str, str]] | N
         ) from error
 
 
-def runs_of(store: Store, sweep_id: str) -> list[RecordedRun]:
-    """The runs of a sweep that have a number, which its summary does not."""
-    runs = store.runs(IS_RUN | {SWEEP: sweep_id})
-    return [run for run in runs if run.number is not None]
-
-
 def settle(store: Store, sweep_id: str) -> set[int]:
     """The numbers of the jobs that are done; all other runs of the sweep are discarded.
 
@@ -118,8 +107,8 @@ def settle(store: Store, sweep_id: str) -> set[int]:
     incomplete: dict[str, str] = {}
     discarded: list[str] = []
     for run in runs_of(store, sweep_id):
-        number = run.number
-        assert number is not None
+        if (number := run.number) is None:  # it has been edited: whose it is cannot be told
+            continue
         if run.status != "FINISHED" or number in done:
             discarded.append(run.run_id)
         elif missing := _missing(store, run):

@@ -13,10 +13,10 @@ from typing import Any, TypeAlias
 from gdexp.config.job import Job, quoted
 from gdexp.config.paths import OUTPUTS, absolute
 from gdexp.descent.result import Result
-from gdexp.errors import ConfigError, counted
+from gdexp.errors import ConfigError, counted, cut
 from gdexp.insight import repetitions
 from gdexp.sweep import best, resume
-from gdexp.tracking import delivery, describe, environment
+from gdexp.tracking import delivery, describe, environment, query
 from gdexp.tracking.curves import table_parquet
 from gdexp.tracking.delivery import Delivery
 from gdexp.tracking.metric_names import curve_name
@@ -69,13 +69,13 @@ class Summary:
             ConfigError: the store already has a sweep of this name; their runs would be mixed.
         """
         # A store that does not answer is not asked: the name of a new folder is unique.
-        if self._delivery.read(lambda: resume.summaries_of(self.store, self.sweep_id)):
+        if self._delivery.read(lambda: query.summaries_of(self.store, self.sweep_id)):
             raise ConfigError(
                 f"hydra.sweep.dir: a sweep {self.sweep_id!r} is recorded already. Name another "
                 f"folder{self._or_resume}."
             )
         count = f"{counted(len(self.jobs), 'run')}, " if self.jobs else ""
-        note = f"`{describe.cut(self._command)}`: {count}not finished yet."
+        note = f"`{cut(self._command, describe.LONGEST_VALUE)}`: {count}not finished yet."
         tags = self._tags() | describe.source_tags() | {PROCESS: environment.process()}
         tags["mlflow.note.content"] = note
         record = self._record(tags, "RUNNING", **self._definition())
@@ -128,7 +128,7 @@ class Summary:
             if over := repetitions.sentence(groups, [repetitions.SEED]):
                 sentence += f". {over}"
         took = f"{sentence}. The sweep took {seconds:.1f} s"
-        tags["mlflow.note.content"] = f"`{describe.cut(self._command)}`: {took}."
+        tags["mlflow.note.content"] = f"`{cut(self._command, describe.LONGEST_VALUE)}`: {took}."
         stamp = int(now * 1000)
         curves = [Curve.point(name, float(v), 0, stamp) for name, v in metrics.items()]
         news = {"curves": curves, "end_ms": stamp, "artifacts": _files(table, groups)}
@@ -150,7 +150,7 @@ class Summary:
             "gdexp.kind": "sweep",
             "gdexp.sweep_id": self.sweep_id,
             "gdexp.sweep_dir": str(absolute(self.folder)),  # resumable from anywhere
-            "gdexp.overrides": describe.cut(" ".join(self.typed)),
+            "gdexp.overrides": cut(" ".join(self.typed), describe.LONGEST_VALUE),
         }
 
     def _definition(self) -> dict[str, Any]:
@@ -187,7 +187,7 @@ class Summary:
 
     def _recorded(self) -> list[RecordedRun]:
         self._delivery.finish()  # what is spooled is not in the store yet
-        recorded = self._delivery.read(lambda: resume.runs_of(self.store, self.sweep_id))
+        recorded = self._delivery.read(lambda: query.runs_of(self.store, self.sweep_id))
         self._is_unread = recorded is None
         return recorded or []
 

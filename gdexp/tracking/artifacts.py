@@ -1,4 +1,4 @@
-"""Artifacts on the local disk: written atomically and synced, and listed."""
+"""The artifacts of runs: on the local disk, written atomically and synced, or in remote storage."""
 
 from __future__ import annotations
 
@@ -84,12 +84,35 @@ def remove_partial(uri: str) -> None:
             path.unlink()
 
 
-def listed(folder: Path, below: str = "") -> list[str]:
-    """The entries of a folder, as paths below the root; none if it does not exist."""
+def add(uri: str, files: Mapping[str, bytes]) -> None:
+    """Write files below a URI, and sync them if it names a local folder."""
+    if (folder := local_path(uri)) is not None:
+        write_files({folder: files})
+        return
+    from gdexp.tracking import mlflow_files
+
+    mlflow_files.upload(uri, files)
+
+
+def listed(uri: str, below: str = "") -> list[str]:
+    """The entries of a folder below a URI, as paths below that URI; none if it does not exist."""
+    if (folder := local_path(uri)) is None:
+        from gdexp.tracking import mlflow_files
+
+        return mlflow_files.listed(uri, below)
     place = folder / below
     if not place.is_dir():
         return []
     return sorted(str(PurePosixPath(below, entry.name)) for entry in place.iterdir())
+
+
+def read(uri: str, name: str) -> bytes:
+    """The content of one file below a URI."""
+    if (folder := local_path(uri)) is not None:
+        return (folder / name).read_bytes()
+    from gdexp.tracking import mlflow_files
+
+    return mlflow_files.download(uri, name)
 
 
 @contextmanager

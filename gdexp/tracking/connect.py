@@ -12,10 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from gdexp.config.paths import OUTPUTS, absolute, check_writable
+from gdexp.config.paths import OUTPUTS, absolute, check_writable, relative
 from gdexp.credentials import with_password, without_password
 from gdexp.errors import GdexpError, StoreError, brief, did_you_mean
-from gdexp.tracking import empty_store, location, spool, sql_write
+from gdexp.tracking import empty_store, location, sql_write
 from gdexp.tracking.database import Database, Postgres, Sqlite
 from gdexp.tracking.delivery import deliver_rest, first_step
 from gdexp.tracking.liveness import close_dead
@@ -231,8 +231,8 @@ def open_existing(uri: str | None, experiment: str | None) -> Store:
 def _existing(uri: str, name: str) -> Store:
     database = _database(uri)
     if isinstance(database, Sqlite) and not database.path.exists():
-        shown, advice = spool.shown(database.path), first_step(uri, name)
-        raise GdexpError(f"nothing recorded yet: {shown} does not exist; {advice}.")
+        file, advice = relative(database.path), first_step(uri, name)
+        raise GdexpError(f"nothing recorded yet: {file} does not exist; {advice}.")
     schema = _schema(database, uri) if database is not None else "unknown"
     if schema == "empty":
         advice = first_step(uri, name)

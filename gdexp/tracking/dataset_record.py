@@ -28,6 +28,16 @@ def dataset_record(job: Job, data: Prepared) -> DatasetRecord:
     )
 
 
+def shape_of(record: DatasetRecord) -> tuple[int, int] | None:
+    """The numbers of rows and columns; None if the record has none, or was edited by hand."""
+    try:
+        shape = json.loads(record.profile or "")["features_shape"]
+        rows, columns = (*map(int, shape), 1)[:2]
+    except (ValueError, TypeError, KeyError, OverflowError):
+        return None
+    return rows, columns
+
+
 def _source(settings: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """Where data come from: the file or folder that the setting ``path`` names, else gdexp."""
     path = settings.get("path")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -12,7 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from gdexp.console import say
+from gdexp.config.paths import relative
+from gdexp.console import report_kept, say
 from gdexp.errors import RefusedError, WriteError, brief, cause, counted
 from gdexp.tracking import spool
 from gdexp.tracking.patience import Attempt, patiently
@@ -111,7 +111,7 @@ def deliver_rest(store: Store) -> None:
         done = patiently(partial(deliver, store, place), store.uri)
     except TimeoutError:
         return
-    where = spool.shown(place)
+    where = relative(place)
     parts = [f"delivered {counted(len(done.ids), 'run')} from {where}"] if done.ids else []
     if done.left:
         parts.append(f"{counted(len(done.left), 'file')} left in {where}: see python -m gdexp sync")
@@ -122,7 +122,7 @@ def deliver_rest(store: Store) -> None:
 def first_step(uri: str, experiment: str) -> str:
     """What to do about a store that has no runs."""
     if files := spool.files_for(spool.folder(), uri, experiment):
-        return f"python -m gdexp sync delivers what {spool.shown(files[0].parent)} keeps for it"
+        return f"python -m gdexp sync delivers what {relative(files[0].parent)} keeps for it"
     return "run python -m gdexp first"
 
 
@@ -195,7 +195,7 @@ class Delivery:
             if not isinstance(error, TimeoutError):
                 self._store.give_up(records)
             raise WriteError(
-                f"{brief(error)}, and {spool.shown(self._place)} cannot be written either: "
+                f"{brief(error)}, and {relative(self._place)} cannot be written either: "
                 f"{cause(another)}."
             ) from error
         self._kept[path] = [record.run_id for record in records]
@@ -203,13 +203,7 @@ class Delivery:
             self._failed = time.monotonic()
         if not self._is_told:
             self._is_told = True
-            print(
-                f"the store cannot be written ({cause(error)}): runs are kept in "
-                f"{spool.shown(self._place)} and delivered later, by the next command or by "
-                "python -m gdexp sync",
-                file=sys.stderr,
-                flush=True,
-            )
+            report_kept(self._place, cause(error))
 
     def _retry(self) -> None:
         """Try to deliver in the background, if the last attempt was a while ago."""

@@ -21,6 +21,7 @@ from gdexp.descent.fitted import FILE, is_rebuildable
 from gdexp.descent.numbers import log10_loss, short
 from gdexp.descent.result import Result
 from gdexp.descent.trajectory import CHECK, Trajectory
+from gdexp.errors import cut
 from gdexp.tracking import environment
 from gdexp.tracking.config_text import config_text
 from gdexp.tracking.curves import curve_epochs, epoch_times, parquet
@@ -104,12 +105,8 @@ def run_name(job: Job) -> str:
 
 def params(job: Job) -> dict[str, str]:
     """The choices, the run-level settings and every component's settings, flat."""
-    return {key: cut(schema.shown(value).strip("'")) for key, value in job.flat().items()}
-
-
-def cut(text: str, longest: int = LONGEST_VALUE) -> str:
-    """The text, truncated with an ellipsis to at most ``longest`` characters."""
-    return text if len(text) <= longest else text[: longest - 1] + "…"
+    texts = {key: schema.shown(value).strip("'") for key, value in job.flat().items()}
+    return {key: cut(text, LONGEST_VALUE) for key, text in texts.items()}
 
 
 def tags(job: Job) -> dict[str, str]:
@@ -122,7 +119,7 @@ def tags(job: Job) -> dict[str, str]:
     }
     if job.sweep_id is not None:
         texts |= {"gdexp.sweep_id": job.sweep_id, "gdexp.job": str(job.number)}
-    return {key: cut(value) for key, value in texts.items()}
+    return {key: cut(value, LONGEST_VALUE) for key, value in texts.items()}
 
 
 def source_tags() -> dict[str, str]:
@@ -153,7 +150,7 @@ def final_tags(job: Job, result: Result) -> dict[str, str]:
         texts["gdexp.decades"] = " ".join(map(str, result.decades))
     if result.together is not None:
         texts[TOGETHER] = str(result.together)
-    return {key: cut(value) for key, value in texts.items()}
+    return {key: cut(value, LONGEST_VALUE) for key, value in texts.items()}
 
 
 def note(job: Job, result: Result) -> str:

@@ -12,15 +12,9 @@ from typing import Any
 from gdexp.credentials import without_password
 from gdexp.errors import StoreError, cause
 from gdexp.tracking.artifacts import temporary_folder
-from gdexp.tracking.sql_rows import artifact_uri
 
 
-def upload(location: str, run_id: str, files: Mapping[str, bytes]) -> None:
-    """Upload a run's files below its experiment's artifact location."""
-    upload_to(artifact_uri(location, run_id), files)
-
-
-def upload_to(uri: str, files: Mapping[str, bytes]) -> None:
+def upload(uri: str, files: Mapping[str, bytes]) -> None:
     """Upload files below this artifact URI."""
     with temporary_folder(files) as folder:
         _repository(uri).log_artifacts(folder)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from gdexp.config.differing import MAIN as MAIN  # read there, shown with what is read here
-from gdexp.config.differing import differing as differing
 from gdexp.errors import GdexpError, did_you_mean
 from gdexp.tracking.run_record import JOB, RecordedRun
 from gdexp.tracking.store import Store
@@ -56,6 +54,16 @@ def select(
     return in_order(_of_sweep(store, Path(sweep).name))
 
 
+def summaries_of(store: Store, sweep_id: str | None) -> list[RecordedRun]:
+    """The newest summary run of this sweep, or of any sweep if None; empty if there is none."""
+    return store.runs({KIND: "sweep", SWEEP: sweep_id}, limit=1)
+
+
+def runs_of(store: Store, sweep_id: str, *, everywhere: bool = False) -> list[RecordedRun]:
+    """The runs of a sweep, without its summary."""
+    return store.runs(IS_RUN | {SWEEP: sweep_id}, everywhere=everywhere)
+
+
 def without_repeated(runs: Sequence[RecordedRun]) -> list[RecordedRun]:
     """Runs without those that a resumed sweep has run again: of a job's runs, the finished one."""
     kept: dict[tuple[str, ...], RecordedRun] = {}
@@ -93,7 +101,7 @@ def _not_empty(store: Store, runs: list[RecordedRun]) -> list[RecordedRun]:
 
 
 def _of_sweep(store: Store, sweep: str) -> list[RecordedRun]:
-    runs = store.runs(IS_RUN | {SWEEP: sweep})
+    runs = runs_of(store, sweep)
     if not runs:
         known = list(dict.fromkeys(run.tags[SWEEP] for run in store.runs(IS_RUN | {SWEEP: None})))
         last = f" The last one is {known[0]}." if known else " It has no sweep yet."

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gdexp.errors import GdexpError, did_you_mean
-from gdexp.tracking.query import IS_RUN, KIND, SWEEP, by_id, in_order, select
+from gdexp.tracking.query import IS_RUN, KIND, SWEEP, by_id, in_order, runs_of, select, summaries_of
 from gdexp.tracking.run_record import RecordedRun
 from gdexp.tracking.store import Store
 
@@ -88,9 +88,8 @@ def _sweep(store: Store, sweep_id: str, summary: RecordedRun | None = None) -> S
     """A sweep, in the experiment of its summary if that is given."""
     elsewhere = summary is not None
     if summary is None:
-        summaries = store.runs({KIND: "sweep", SWEEP: sweep_id}, limit=1)
-        summary = summaries[0] if summaries else None
-    runs = store.runs(IS_RUN | {SWEEP: sweep_id}, everywhere=elsewhere)
+        summary = next(iter(summaries_of(store, sweep_id)), None)
+    runs = runs_of(store, sweep_id, everywhere=elsewhere)
     if summary is not None:
         runs = [run for run in runs if run.experiment_id == summary.experiment_id]
     if not runs:

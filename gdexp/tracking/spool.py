@@ -20,7 +20,7 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
-from gdexp.config.paths import OUTPUTS, absolute
+from gdexp.config.paths import OUTPUTS, absolute, relative
 from gdexp.credentials import without_password
 from gdexp.descent import archive
 from gdexp.errors import brief
@@ -56,12 +56,6 @@ def folder() -> Path:
     return absolute(OUTPUTS) / NAME
 
 
-def shown(place: Path) -> Path:
-    """The folder as it is typed: below the working folder, a relative path."""
-    start = absolute(".")
-    return place.relative_to(start) if place.is_relative_to(start) else place
-
-
 def address_of(uri: str) -> str:
     """A store's URI without any credentials; a SQLite file below the working folder is relative.
 
@@ -72,8 +66,7 @@ def address_of(uri: str) -> str:
     """
     kind = kind_of(uri)
     if kind == "sqlite":
-        path, start = absolute(sqlite_path(uri)), absolute(".")
-        return sqlite_uri(path.relative_to(start) if path.is_relative_to(start) else path)
+        return sqlite_uri(relative(absolute(sqlite_path(uri))))
     return f"{kind}://{without_password(uri).partition('://')[2].rstrip('/')}"
 
 

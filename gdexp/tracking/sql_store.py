@@ -19,7 +19,7 @@ from gdexp.tracking.database import Connection, Database, Row
 from gdexp.tracking.patience import is_abandoned
 from gdexp.tracking.run_record import DatasetRecord, Points, RecordedRun, RunRecord
 from gdexp.tracking.sql_query import curves, is_as_read, matching_ids, recorded_runs
-from gdexp.tracking.sql_rows import COLUMNS, Rows, rows_of
+from gdexp.tracking.sql_rows import COLUMNS, Rows, artifact_uri, rows_of
 from gdexp.tracking.sql_write import ENDINGS, insert, is_there, set_status, tag_failed
 from gdexp.tracking.store import adding, reading, writing
 
@@ -85,16 +85,14 @@ class SqlStore:
     def _write_files(self, records: Sequence[RunRecord], *, again: bool) -> None:
         files = {record.run_id: record.artifacts for record in records if record.artifacts}
         root = self._root
-        if root is not None:
-            for record in records:
-                if not (record.is_open or again) and (root / record.run_id).exists():
-                    raise ValueError(f"run {record.run_id} already exists")
-            artifacts.write_files({root / run_id / "artifacts": files[run_id] for run_id in files})
+        if root is None:
+            for run_id, contents in files.items():
+                artifacts.add(artifact_uri(self._location, run_id), contents)
             return
-        from gdexp.tracking import mlflow_files
-
-        for run_id, contents in files.items():
-            mlflow_files.upload(self._location, run_id, contents)
+        for record in records:
+            if not (record.is_open or again) and (root / record.run_id).exists():
+                raise ValueError(f"run {record.run_id} already exists")
+        artifacts.write_files({root / run_id / "artifacts": files[run_id] for run_id in files})
 
     def _remove_files(self, records: Sequence[RunRecord]) -> None:
         """Remove the files of runs that are not in the store, unless the store does not tell.
@@ -190,22 +188,12 @@ class SqlStore:
     @reading
     def files(self, run: RecordedRun, below: str = "") -> list[str]:
         """The files of a run; see :class:`gdexp.tracking.store.Store`."""
-        folder = artifacts.local_path(run.artifact_uri)
-        if folder is not None:
-            return artifacts.listed(folder, below)
-        from gdexp.tracking import mlflow_files
-
-        return mlflow_files.listed(run.artifact_uri, below)
+        return artifacts.listed(run.artifact_uri, below)
 
     @reading
     def read(self, run: RecordedRun, name: str) -> bytes:
         """The content of one file."""
-        folder = artifacts.local_path(run.artifact_uri)
-        if folder is not None:
-            return (folder / name).read_bytes()
-        from gdexp.tracking import mlflow_files
-
-        return mlflow_files.download(run.artifact_uri, name)
+        return artifacts.read(run.artifact_uri, name)
 
     @reading
     def dataset(self, run: RecordedRun) -> DatasetRecord | None:
@@ -216,13 +204,7 @@ class SqlStore:
     @adding
     def add_files(self, run: RecordedRun, files: Mapping[str, bytes]) -> None:
         """Add artifacts to a run; see :class:`gdexp.tracking.store.Store`."""
-        folder = artifacts.local_path(run.artifact_uri)
-        if folder is not None:
-            artifacts.write_files({folder: files})
-            return
-        from gdexp.tracking import mlflow_files
-
-        mlflow_files.upload_to(run.artifact_uri, files)
+        artifacts.add(run.artifact_uri, files)
 
     def analyze_after(self, written: int) -> None:
         """Update the database's statistics after many new runs; fast queries need them."""

@@ -12,8 +12,9 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
+from gdexp.config.differing import MAIN, differing, is_told_by_step
 from gdexp.tracking.client_query import quoted
-from gdexp.tracking.query import IS_RUN, KIND, MAIN, SWEEP, differing
+from gdexp.tracking.query import IS_RUN, KIND, SWEEP
 from gdexp.tracking.run_record import RecordedRun
 from gdexp.tracking.store import Store
 
@@ -114,15 +115,9 @@ def _columns(runs: Sequence[RecordedRun]) -> State:
 
 def _others(runs: Sequence[RecordedRun]) -> list[str]:
     """The params that differ, apart from the main ones and those that the step determines."""
-
-    def is_implied(key: str) -> bool:
-        pairs = {(run.params.get("step"), run.params.get(key)) for run in runs}
-        return len(pairs) == len({step for step, _ in pairs})
-
+    params = [run.params for run in runs]
     return [
-        key
-        for key in differing([run.params for run in runs])
-        if key not in MAIN and not is_implied(key)
+        key for key in differing(params) if key not in MAIN and not is_told_by_step(key, params)
     ]
 
 

@@ -21,7 +21,7 @@ from picture_helpers import (
 
 import gdexp
 from gdexp.insight.pictures import descent
-from gdexp.insight.pictures.path import path_of
+from gdexp.insight.pictures.drawn_path import path_of
 from gdexp.insight.pictures.rebuilt import Landscape, landscape, rebuilt
 from gdexp.insight.pictures.style import number
 

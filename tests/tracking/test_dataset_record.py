@@ -19,7 +19,8 @@ from mlflow.entities import Run
 from gdexp import run
 from gdexp.tracking.client_store import ClientStore
 from gdexp.tracking.connect import client_of, open_existing
-from gdexp.tracking.dataset_record import dataset_record
+from gdexp.tracking.dataset_record import dataset_record, shape_of
+from gdexp.tracking.run_record import DatasetRecord
 
 CSV = "x,y\n1,2\n2,4\n3,7\n"
 
@@ -93,3 +94,20 @@ def test_both_kinds_of_store_read_it_back(store: Path) -> None:
     with closing(sqlite3.connect(store / "outputs" / "mlflow.db")) as database, database:
         database.execute("DELETE FROM inputs")
     assert by_sql.dataset(newest) is by_client.dataset(newest) is None
+
+
+@pytest.mark.parametrize(
+    ("profile", "shape"),
+    [
+        ('{"features_shape": [4]}', (4, 1)),
+        ('{"features_shape": [4, 2]}', (4, 2)),
+        ('{"features_shape": [4, 2, 3]}', (4, 2)),
+        *((text, None) for text in (None, "", "[]", "{}", "no JSON", '{"features_shape": []}')),
+        *((f'{{"features_shape": {text}}}', None) for text in ("4", '["many"]', "[Infinity]")),
+    ],
+)
+def test_the_shape_of_a_record_is_read_or_unknown(
+    profile: str | None, shape: tuple[int, int] | None
+) -> None:
+    record = DatasetRecord("t", "d", "local", "{}", schema="", profile=profile)
+    assert shape_of(record) == shape

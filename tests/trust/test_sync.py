@@ -13,6 +13,7 @@ import pytest
 from helpers import CLI
 from tracking_helpers import finished, lived
 
+from gdexp.config.paths import relative
 from gdexp.descent import archive
 from gdexp.tracking import spool
 from gdexp.tracking.connect import connect
@@ -112,7 +113,7 @@ def test_a_damaged_file_is_named_and_left(damage: str, cli: CLI, store: Path) ->
     ended = cli("sync")
     assert ended.code == 0
     first, last = ended.err.splitlines()
-    assert first.startswith(f"gdexp: {spool.shown(bad)} is left: {reason}")
+    assert first.startswith(f"gdexp: {relative(bad)} is left: {reason}")
     assert last == "delivered 1 run; 1 file left"
     assert [path.name for path in spool.files(spool.folder())] == [bad.name]
     assert not (store.parent / "x").exists()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from gdexp.config.differing import differing
 from gdexp.descent.numbers import short
-from gdexp.errors import GdexpError, did_you_mean
+from gdexp.errors import GdexpError, cut, did_you_mean
 
 Row: TypeAlias = Mapping[str, Any]
 Floats: TypeAlias = NDArray[np.float64]
@@ -123,7 +123,7 @@ class Axis:
         """A value as it is shown."""
         if self.is_numeric:
             return short(float(value), 4)
-        return value if len(value) <= LONGEST else f"{value[: LONGEST - 1]}…"
+        return cut(value, LONGEST)
 
 
 def axis_of(rows: Sequence[Row], key: str) -> Axis:

@@ -39,14 +39,14 @@ def bands_of(rows: Sequence[Row], axes: Sequence[Axis], losses: Losses) -> Pictu
     """
     if len({row.get(SEED) for row in rows}) < 2:
         return None
+    runs = facets(rows, axes)
     groups = {
         title: kept
-        for title, members in facets(rows, axes).items()
+        for title, members in runs.items()
         if len(kept := [row for row in members if is_drawn(row)]) > 1
     }
     if not groups:
         return None
-    sizes = {title: len(members) for title, members in facets(rows, axes).items()}
     titles = [[*groups][i] for i in evenly(len(groups), BANDS)]
     ids = {title: [row["run_id"] for row in groups[title][:SEEDS]] for title in titles}
     curves = losses([run_id for each in ids.values() for run_id in each])
@@ -68,7 +68,7 @@ def bands_of(rows: Sequence[Row], axes: Sequence[Axis], losses: Losses) -> Pictu
         place.fill_between(epochs, lower, mean + deviation, color=colour, alpha=0.22, lw=0)
         lines += place.plot(epochs, mean, **look(which))
         everything += [lower, mean + deviation]
-        row = _row(title, len(own), sizes[title] - len(groups[title]), mean[-1], deviation[-1])
+        row = _row(title, len(own), len(runs[title]) - len(groups[title]), mean[-1], deviation[-1])
         for key, value in row.items():
             table.setdefault(key, []).append(value)
     if ends := span(np.concatenate(everything)):

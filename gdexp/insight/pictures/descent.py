@@ -11,9 +11,9 @@ from gdexp.descent.build import Components
 from gdexp.descent.result import Result
 from gdexp.errors import counted
 from gdexp.insight.dynamics.curvature import Floats
+from gdexp.insight.pictures.drawn_path import DrawnPath, path_of
 from gdexp.insight.pictures.lines import legend
 from gdexp.insight.pictures.loss import unit
-from gdexp.insight.pictures.path import Path, path_of
 from gdexp.insight.pictures.picture import Picture
 from gdexp.insight.pictures.rebuilt import Landscape, landscape
 from gdexp.insight.pictures.style import (
@@ -67,7 +67,7 @@ def picture(result: Result, built: Components | None, missing: str) -> Picture |
 
 
 def _line(
-    axes: Axes, path: Path, ground: Landscape | None, unit: str
+    axes: Axes, path: DrawnPath, ground: Landscape | None, unit: str
 ) -> tuple[str, dict[str, Floats]]:
     """The steps of one parameter on the curve of the loss."""
     w, (name,) = path.points[:, 0], path.names
@@ -96,7 +96,7 @@ def _line(
 
 
 def _contours(
-    axes: Axes, path: Path, ground: Landscape | None, unit: str
+    axes: Axes, path: DrawnPath, ground: Landscape | None, unit: str
 ) -> tuple[str, dict[str, Floats]]:
     """The path of two parameters among the contours of the loss."""
     _map(axes, path, path.points, ground, np.zeros(2), np.eye(2))
@@ -111,7 +111,7 @@ def _contours(
 
 
 def _plane(
-    axes: Axes, path: Path, ground: Landscape | None, unit: str
+    axes: Axes, path: DrawnPath, ground: Landscape | None, unit: str
 ) -> tuple[str, dict[str, Floats]]:
     """The path in the plane of its first two principal directions, from its last point."""
     origin = path.points[-1]
@@ -157,7 +157,7 @@ def _padded(directions: Floats, size: int) -> Floats:
 
 def _map(
     axes: Axes,
-    path: Path,
+    path: DrawnPath,
     flat: Floats,
     ground: Landscape | None,
     origin: Floats,
@@ -210,7 +210,7 @@ def _contour(axes: Axes, sides: Sequence[Floats], values: Floats) -> None:
     axes.clabel(shown, fmt=lambda root: number(low + root**2), fontsize=7, colors=INK)
 
 
-def _steps(axes: Axes, x: Floats, y: Floats, path: Path) -> dict[str, Any]:
+def _steps(axes: Axes, x: Floats, y: Floats, path: DrawnPath) -> dict[str, Any]:
     """The path with a mark for each epoch that is drawn, its start and its end."""
     start, end = int(path.epochs[0]), int(path.epochs[-1])
     (line,) = axes.plot(x, y, "-o", color=BLUE, markersize=3, linewidth=1, zorder=3, label="epochs")

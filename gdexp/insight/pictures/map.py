@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gdexp.insight.pictures.axes import Axis, Row
 from gdexp.insight.pictures.cells import PANELS, Panel, facets, panel
@@ -14,8 +14,6 @@ from gdexp.insight.pictures.marks import BOUND_LABEL, MARKS, keys_of, legend_bel
 from gdexp.insight.pictures.picture import Picture
 from gdexp.insight.pictures.scatter import draw_points
 from gdexp.insight.pictures.state import (
-    BOUND,
-    LOSS,
     bound_of,
     contradicts,
     is_drawn,
@@ -23,16 +21,13 @@ from gdexp.insight.pictures.state import (
     scaled,
     state_of,
     summary,
+    table_of,
 )
-from gdexp.insight.pictures.style import evenly, number
+from gdexp.insight.pictures.style import number
 from gdexp.insight.pictures.style import panels as panels_of
-
-if TYPE_CHECKING:
-    pass
 
 FULL = 0.5  # share of the cells that have a run, below which runs are drawn as points
 WIDTH = 3.4  # inches of each of several panels
-TABLE = 50  # rows of the table
 
 
 def map_of(rows: Sequence[Row], across: Axis, up: Axis, others: Sequence[Axis] = ()) -> Picture:
@@ -77,7 +72,7 @@ def map_of(rows: Sequence[Row], across: Axis, up: Axis, others: Sequence[Axis] =
         words.append(f"Each cell shows the median of its runs, up to {most}.")
     words += [summary(rows), _bound_words(bounds)]
     title = f"Final loss by {across.key} and {up.key}"
-    table = _table(shown, [across, up, *others])
+    table = table_of(shown, [across, up, *others])
     return Picture("map", title, " ".join(filter(None, words)), table, figure)
 
 
@@ -101,15 +96,3 @@ def _bound_words(bounds: Sequence[float]) -> str:
     words, last = number(bounds[0], 3), number(bounds[-1], 3)
     words += f" to {last}" if last != words else ""
     return f"The dashed line is the {BOUND_LABEL}: {words}."
-
-
-def _table(cells: Sequence[Row], axes: Sequence[Axis]) -> dict[str, list[Any]]:
-    """The numbers of the cells, evenly sampled if they are many."""
-    rows = [cells[i] for i in evenly(len(cells), TABLE)]
-    columns: dict[str, list[Any]] = {axis.key: [axis.of(row) for row in rows] for axis in axes}
-    columns[LOSS] = [row.get(LOSS) for row in rows]
-    columns["behaviour"] = [state_of(row) for row in rows]
-    if any(BOUND in row for row in rows):
-        columns["largest lr"] = [row.get(BOUND) for row in rows]
-        columns["contradicts the forecast"] = ["yes" if contradicts(row) else "" for row in rows]
-    return columns

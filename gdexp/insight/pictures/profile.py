@@ -14,8 +14,6 @@ from gdexp.insight.pictures.picture import Picture
 from gdexp.insight.pictures.scales import log_axis, span
 from gdexp.insight.pictures.scatter import points, set_scale
 from gdexp.insight.pictures.state import (
-    BOUND,
-    LOSS,
     bound_of,
     contradicts,
     is_drawn,
@@ -23,10 +21,9 @@ from gdexp.insight.pictures.state import (
     loss_of,
     state_of,
     summary,
+    table_of,
 )
-from gdexp.insight.pictures.style import INK, LARGE, canvas, evenly, number
-
-TABLE = 50  # rows of the table
+from gdexp.insight.pictures.style import INK, LARGE, canvas, number
 
 
 def profile_of(rows: Sequence[Row], axis: Axis | None) -> Picture:
@@ -81,7 +78,9 @@ def profile_of(rows: Sequence[Row], axis: Axis | None) -> Picture:
         else f" The dashed line is at {axis.key}={number(bounds[0], 4)}, the {BOUND_LABEL}."
     )
     description = f"{words}. {summary(rows)}{above}{line}"
-    return Picture("map", title, description, _table(rows, axis), figure)
+    return Picture(
+        "map", title, description, table_of(sorted(rows, key=axis.place), [axis]), figure
+    )
 
 
 def _numbered(rows: Sequence[Row]) -> Axis:
@@ -101,15 +100,3 @@ def _join(axes: Any, axis: Axis, x: Any, losses: Any) -> None:
 
 def _finite(values: Any) -> Any:
     return values[np.isfinite(values)]
-
-
-def _table(rows: Sequence[Row], axis: Axis) -> dict[str, list[Any]]:
-    """The runs in the order of the axis, evenly sampled if they are many."""
-    ordered = sorted(rows, key=axis.place)
-    shown = [ordered[i] for i in evenly(len(ordered), TABLE)]
-    columns: dict[str, list[Any]] = {axis.key: [axis.of(row) for row in shown]}
-    columns[LOSS] = [row.get(LOSS) for row in shown]
-    columns["behaviour"] = [state_of(row) for row in shown]
-    if any(BOUND in row for row in rows):
-        columns["largest lr"] = [row.get(BOUND) for row in shown]
-    return columns

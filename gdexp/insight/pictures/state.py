@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from gdexp.descent.numbers import short
 from gdexp.errors import counted
-from gdexp.insight.pictures.axes import Row, swept
+from gdexp.insight.pictures.axes import Axis, Row, swept
+from gdexp.insight.pictures.style import evenly
 
 LOSS, BOUND, SHARE = "final/loss", "forecast/largest_lr", "forecast/lr_over_largest"
 ENDED = ("completed", "converged")
 MONOTONE, OSCILLATING, GROWING = "monotone", "oscillating", "diverging"
 DIVERGED, UNFINISHED, PLAIN = "diverged", "unfinished", "completed"
+TABLE = 50  # rows of the table of a picture
 NEAR = 1e-6  # relative distance from the bound below which rounding decides
 
 
@@ -113,6 +116,18 @@ def scaled(rows: Iterable[Row]) -> list[float]:
 def best_of(rows: Sequence[Row]) -> Row | None:
     """The run with the smallest final loss; None if none completed."""
     return min(filter(is_drawn, rows), key=rank, default=None)
+
+
+def table_of(rows: Sequence[Row], axes: Sequence[Axis]) -> dict[str, list[Any]]:
+    """The numbers of these runs by column, evenly sampled if they are many."""
+    shown = [rows[i] for i in evenly(len(rows), TABLE)]
+    columns: dict[str, list[Any]] = {axis.key: [axis.of(row) for row in shown] for axis in axes}
+    columns[LOSS] = [row.get(LOSS) for row in shown]
+    columns["behaviour"] = [state_of(row) for row in shown]
+    if any(BOUND in row for row in rows):
+        columns["largest lr"] = [row.get(BOUND) for row in shown]
+        columns["contradicts the forecast"] = ["yes" if contradicts(row) else "" for row in shown]
+    return columns
 
 
 def summary(rows: Sequence[Row]) -> str:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gdexp.descent.numbers import short
+from gdexp.errors import cut
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -118,8 +119,7 @@ def look(which: int) -> dict[str, Any]:
 
 def label(name: str, longest: int = 40) -> str:
     """A name as a label: cut to a length, on one line, never hidden by its underscore."""
-    text = " ".join(name.split())
-    text = text if len(text) <= longest else f"{text[: longest - 1]}…"
+    text = cut(" ".join(name.split()), longest)
     return f" {text}" if text.startswith("_") else text
 
 

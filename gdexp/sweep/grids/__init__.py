@@ -15,13 +15,12 @@ from typing import Any
 from hydra.core.config_loader import ConfigLoader
 
 from gdexp.config import schema
+from gdexp.config.keywords import check_count
 from gdexp.errors import ConfigError
 from gdexp.sweep.grids.axis import Axis, Overrides, axis_of, check_axis, run_overrides
 from gdexp.sweep.grids.ranges import checked
 from gdexp.sweep.grids.sampling import drawn_axes, interval
 from gdexp.sweep.grids.values import grid_axes
-
-VAST = 10**100  # runs
 
 
 def axes(sweep: Mapping[str, Any], option: str) -> list[list[Overrides]]:
@@ -37,7 +36,7 @@ def axes(sweep: Mapping[str, Any], option: str) -> list[list[Overrides]]:
     """
     settings = checked(sweep, option)
     own_axes = grid_axes(settings, option)
-    _check_size(own_axes, settings["max_runs"])
+    check_count(math.prod(axis.size for axis in own_axes), settings["max_runs"])
     return [list(axis.alternatives) for axis in own_axes]
 
 
@@ -83,7 +82,7 @@ def jobs(
         all_axes = [axis for axis in all_axes if axis.is_sweep or axis.keys != ("seed",)]
         all_axes.append(Axis(("seed",), repeat, seeds, f"sweep.repeat={repeat}"))
     _check_keys(all_axes)
-    _check_size(all_axes, limit)
+    check_count(math.prod(axis.size for axis in all_axes), limit)
     products = itertools.product(*(axis.alternatives for axis in all_axes))
     return [tuple(itertools.chain.from_iterable(alternatives)) for alternatives in products]
 
@@ -101,19 +100,3 @@ def _check_keys(axes: Sequence[Axis]) -> None:
                     "Leave one of them out."
                 )
         origins |= dict.fromkeys(axis.keys, axis.origin)
-
-
-def _check_size(axes: Sequence[Axis], limit: int) -> None:
-    """Refuse a sweep of too many runs, which are counted without listing them."""
-    size = math.prod(axis.size for axis in axes)
-    if size >= VAST:  # its digits would fill the screen
-        power = math.floor(math.log10(size))
-        raise ConfigError(
-            f"the sweep has more than 10^{power} runs, and sweep.max_runs={limit}. "
-            "Type fewer values."
-        )
-    if size > limit:
-        raise ConfigError(
-            f"the sweep has {size} runs, and sweep.max_runs={limit}. "
-            f"Type sweep.max_runs={size} to run them all."
-        )

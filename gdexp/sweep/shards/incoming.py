@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gdexp.config.job import Job
+from gdexp.console import report_kept
 from gdexp.errors import brief
 from gdexp.sweep.shards import exchange
 from gdexp.sweep.shards.exchange import Ended, Exchange
@@ -64,18 +64,10 @@ class Incoming:
             ids, reason = {}, brief(error)
         if reason:
             self._retry = time.monotonic() + RETRY
-            self._tell(reason, spool.shown(spool.folder()))
+            if not self._is_told:
+                self._is_told = True
+                report_kept(spool.folder(), reason)
         return ids, bool(reason)
-
-    def _tell(self, reason: str, place: Path) -> None:
-        if not self._is_told:
-            self._is_told = True
-            print(
-                f"the store cannot be written ({reason}): runs are kept in {place} and delivered "
-                "later, by the next command or by python -m gdexp sync",
-                file=sys.stderr,
-                flush=True,
-            )
 
     def finish(self) -> None:
         """Deliver once more: a network file system may have hidden a file until now."""
@@ -90,8 +82,8 @@ class Incoming:
         """
         if self._store is None or job.settings["checkpoint"]["every"] is None:
             return  # a run without checkpoints is written when it has ended
-        from gdexp.sweep.resume import runs_of
         from gdexp.tracking.liveness import close
+        from gdexp.tracking.query import runs_of
 
         for run in runs_of(self._store, str(job.sweep_id)):
             if run.status == "RUNNING":

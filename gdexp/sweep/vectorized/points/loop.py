@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from gdexp.descent.signals import signalled
 from gdexp.sweep.vectorized.points.program import Floats, Program, ProgramResult
+from gdexp.sweep.vectorized.tiles import EPOCHS, note_divergence, totals
 
 Kernel: TypeAlias = Callable[[Floats], None]
 """Computes the next epochs of some runs into an array of shape (epochs, columns, runs).
@@ -22,7 +23,6 @@ The columns of an epoch are the loss and the gradients before the update and the
 it, in the order of :class:`gdexp.descent.trajectory.Trajectory`.
 """
 
-EPOCHS = 64  # per tile: computed, then checked for divergence and copied to the table
 RUNS = 8 * 511  # per block; 8 times an odd number spreads a tile's rows over the cache
 WORKSPACE = 2**17  # bytes for the residuals of a block, so that they fit in the cache
 
@@ -113,9 +113,7 @@ def _descend_block(
         part = tile[: epochs - begin]
         kernel(part)
         table[:, :, begin : begin + EPOCHS] = part.transpose(2, 1, 0)
-        bad = _not_finite(part)
-        fresh = np.flatnonzero(bad.any(axis=0) & (first == epochs))
-        first[fresh] = begin + bad[:, fresh].argmax(axis=0)
+        note_divergence(totals(part, len(program.start)), first, begin)
         if (first < epochs).all():
             break
         if signalled():
@@ -123,19 +121,6 @@ def _descend_block(
             break
         advance(len(runs) * (begin + len(part)))
     return _Block(table, first, np.full(len(runs), reached))
-
-
-def _not_finite(part: Floats) -> NDArray[np.bool_]:
-    """Which epochs :meth:`gdexp.descent.trajectory.Trajectory.extend` would refuse, (epochs, runs).
-
-    As there, a row is summed in double precision: a run alone has Python floats.
-    """
-    names = (part.shape[1] - 1) // 2
-    total = part[:, 0].copy()
-    for i in range(1, 1 + names):
-        total += part[:, i] + part[:, i + names]
-    bad: NDArray[np.bool_] = ~np.isfinite(total)
-    return bad
 
 
 def _kernel(program: Program, runs: NDArray[np.intp]) -> Kernel:

@@ -18,8 +18,8 @@ from gdexp.descent.signals import signalled
 from gdexp.descent.stopping import VALIDATION, Rules
 from gdexp.descent.trajectory import Trajectory
 from gdexp.sweep.vectorized.stacks.stack import Floats, Progress, Stack, StackResult
+from gdexp.sweep.vectorized.tiles import EPOCHS, note_divergence, totals
 
-EPOCHS = 64  # per tile: computed, then judged
 HISTORY = 32 * 2**20  # bytes of the parameters after each epoch of a tile
 
 
@@ -149,11 +149,9 @@ class _Descent:
 
     def _judge(self, kernel: Kernel, part: Floats, live: NDArray[np.intp], begin: int) -> None:
         """Where curves stop being finite, and where a rule ends them."""
-        bad = ~np.isfinite(_totals(part, self.stack, kernel.total))
-        fresh = np.flatnonzero(bad.any(axis=0))
-        self.first[live[fresh]] = np.minimum(
-            begin + bad[:, fresh].argmax(axis=0), self.first[live[fresh]]
-        )
+        first = self.first[live]
+        note_divergence(_totals(part, self.stack, kernel.total), first, begin)
+        self.first[live] = first
         for curve in live:
             if (trajectory := self.watched.get(curve)) is not None:
                 trajectory.length = min(begin + len(part), int(self.first[curve]))
@@ -215,12 +213,8 @@ class _Descent:
 
 
 def _totals(part: Floats, stack: Stack, kind: Any) -> NDArray[Any]:
-    """The sum of each row, as :meth:`Trajectory.extend` computes it; shape (epochs, curves)."""
-    reads = stack.reads
-    if stack.size > len(stack.shapes):  # not only single numbers
-        total: NDArray[Any] = np.add.reduce(part[:, : 1 + 2 * reads], axis=1)
-        return total
-    total = part[:, 0].astype(kind)
-    for i in range(1, 1 + reads):
-        total += (part[:, i] + part[:, i + reads]).astype(kind, copy=False)
+    """The sum of each row, as a run alone adds it up: a longer row all at once."""
+    if stack.size == len(stack.shapes):
+        return totals(part, stack.reads, kind)
+    total: NDArray[Any] = np.add.reduce(part[:, : 1 + 2 * stack.reads], axis=1)
     return total

@@ -130,12 +130,10 @@ def _plain(node: Mapping[str, Any]) -> dict[str, Any]:
 def _schedules(jobs: Sequence[Job]) -> list[Any]:
     if jobs[0].settings["scheduler"]["_target_"] is None:
         return []
-    made: dict[str, Any] = {}
-    for job in jobs:
-        key = json.dumps(job.settings["scheduler"], sort_keys=True)
-        if key not in made:
-            made[key] = option(job, "scheduler")
-    return [made[json.dumps(job.settings["scheduler"], sort_keys=True)] for job in jobs]
+    keys = [json.dumps(job.settings["scheduler"], sort_keys=True) for job in jobs]
+    distinct = dict(zip(keys, jobs, strict=True))
+    made = {key: option(job, "scheduler") for key, job in distinct.items()}
+    return [made[key] for key in keys]
 
 
 def _table(built: Components) -> Table:

@@ -18,7 +18,7 @@ FIRST, LATER = 60, 40  # epochs whose steps are drawn: the first, and others eve
 
 
 @dataclass(frozen=True)
-class Path:
+class DrawnPath:
     """The parameters after each epoch that is drawn.
 
     Attributes:
@@ -36,7 +36,7 @@ class Path:
     is_cut: bool
 
 
-def path_of(result: Result, built: Components | None, ground: Landscape | None) -> Path | None:
+def path_of(result: Result, built: Components | None, ground: Landscape | None) -> DrawnPath | None:
     """The path, thinned; None if no point of it is known.
 
     The loss after epoch k is the one recorded in epoch k + 1. Of a single parameter, points are
@@ -69,7 +69,7 @@ def path_of(result: Result, built: Components | None, ground: Landscape | None) 
     visible &= np.isfinite(losses) | (len(names) > 1)
     if not visible.any():
         return None
-    return Path(names, epochs[visible], points[visible], losses[visible], is_cut)
+    return DrawnPath(names, epochs[visible], points[visible], losses[visible], is_cut)
 
 
 def _shown(loss: Floats) -> tuple[NDArray[np.int64], bool]:
