@@ -185,6 +185,7 @@ def postgres() -> Iterator[Callable[[], str]]:
         port = free.getsockname()[1]
     cluster = f"{folder}/cluster"
     initdb = [f"{programs}/initdb", "-A", "trust", "--no-sync", "-U", "gdexp", "-D", cluster]
+    initdb += ["-E", "UTF8", "--no-locale"]  # whatever the locale here
     subprocess.run(initdb, check=True, cwd=folder, **quiet)
     rules = Path(cluster, "pg_hba.conf")
     rules.write_text(f"host all guarded all scram-sha-256\n{rules.read_text()}")

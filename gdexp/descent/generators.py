@@ -59,7 +59,11 @@ def seeded(job: Job, seed: int | None = None) -> Iterator[None]:
 
 def drawing(job: Job) -> AbstractContextManager[None]:
     """:func:`seeded` around what may draw; nothing around what consists of our NumPy classes."""
-    return seeded(job) if is_torch_based(job) or _packages(job) else nullcontext()
+    return seeded(job) if _may_draw(job) else nullcontext()
+
+
+def _may_draw(job: Job) -> bool:
+    return is_torch_based(job) or bool(_packages(job))
 
 
 def saved(job: Job) -> dict[str, Any]:
@@ -89,17 +93,20 @@ def states(job: Job, *components: Any) -> list[Any]:
         job: the run.
         components: objects that may hold generators of their own, as attributes.
     """
+    if not _may_draw(job):
+        return []
     held = [held for one in components for part in _parts(one) for held in _held_by(part)]
     return [_plain(generator.read()) for generator in [*_generators(job), *held]]
 
 
 def _plain(state: Any) -> Any:
-    """A state as numbers that can be compared."""
+    """A state as values that can be compared."""
     if isinstance(state, dict):
         return {key: _plain(value) for key, value in state.items()}
     if isinstance(state, list | tuple):
         return [_plain(value) for value in state]
-    return state.tolist() if hasattr(state, "tolist") else state
+    state = state.numpy() if hasattr(state, "numpy") else state
+    return state.tobytes() if hasattr(state, "tobytes") else state
 
 
 def _parts(component: Any) -> list[Any]:

@@ -19,7 +19,9 @@ Row: TypeAlias = tuple[Any, ...]
 PATIENCE = 60.0  # seconds to wait for other writers of a SQLite file
 STUCK = 4.0  # seconds to wait if nothing is written to the file meanwhile
 HURRY = 1.0  # the same after a signal
-CONNECT = 4  # seconds to wait for PostgreSQL's greeting, at each of its addresses
+# Seconds to wait for PostgreSQL's greeting, at each of its addresses; and text even from a server
+# set up in the locale C, which otherwise hands out bytes.
+SETTINGS: dict[str, Any] = {"connect_timeout": 4, "client_encoding": "UTF8"}
 PAUSE = 0.02  # seconds between attempts
 MANY = 5000  # rows per INSERT: 1.5 times faster than one by one
 
@@ -179,7 +181,7 @@ class Postgres:
         """A connection that is rolled back at the end."""
         import psycopg
 
-        with psycopg.connect(self._uri, connect_timeout=CONNECT) as connection:
+        with psycopg.connect(self._uri, **SETTINGS) as connection:
             yield _PostgresConnection(connection)
             connection.rollback()
 
@@ -188,7 +190,7 @@ class Postgres:
         """A connection in a transaction."""
         import psycopg
 
-        with psycopg.connect(self._uri, connect_timeout=CONNECT) as connection:
+        with psycopg.connect(self._uri, **SETTINGS) as connection:
             yield _PostgresConnection(connection)
 
 

@@ -20,6 +20,8 @@ def set_up() -> None:
     # A repeated creation makes two runs, so Delivery tries again, not MLflow.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+    # PostgreSQL, set up in the locale C, otherwise hands out bytes.
+    os.environ.setdefault("PGCLIENTENCODING", "UTF8")
     import mlflow  # noqa: F401  (configures its loggers, so it must come before ours)
 
     for name in ("mlflow", "alembic"):

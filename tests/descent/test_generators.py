@@ -186,6 +186,13 @@ def test_noise_of_an_updater_is_not_taken_for_its_direction(drawing: str) -> Non
         assert updater_check.wrong(job, build(job)) == ""
 
 
+@pytest.mark.parametrize("step", ["manual", "autograd"])
+def test_a_gradient_that_draws_is_not_held_against_the_derivative(step: str, drawing: str) -> None:
+    result = run("tracking=off", f"step={step}", "gradient=Slope", "iters=1", config_dir=drawing)
+    assert "gradient=Slope" not in result.notes
+    assert "gradient_error" not in result.checks
+
+
 def test_a_sweep_has_the_numbers_of_its_runs_alone(drawing: str) -> None:
     typed = ("tracking=off", "iters=4", *RUNS[1].split())
     alone = [run(*typed, f"seed={seed}", config_dir=drawing).loss for seed in (4, 3)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import psycopg
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -156,6 +158,23 @@ def test_a_run_is_recorded_whole_in_postgresql(
     check_record(opened, result)
     assert last(opened, "ours").info.run_id == result.run_id
     assert not (workdir / "outputs" / "mlflow.db").exists()
+
+
+@pytest.mark.slow
+def test_a_run_is_recorded_in_a_database_without_an_encoding(
+    workdir: Path, postgres: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As every database of a server that was set up in the locale C."""
+    server = postgres().rpartition("/")[0]
+    with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
+        connection.execute("CREATE DATABASE plain ENCODING 'SQL_ASCII' TEMPLATE template0")
+    monkeypatch.delenv("PGCLIENTENCODING", raising=False)
+    typed = (f"tracking.uri={server}/plain", "tracking.experiment=Größen")
+    ended = process(*typed, "iters=2", cwd=workdir)
+    assert ended.code == 0, ended.err
+    place = ("--uri", f"{server}/plain", "--experiment", "Größen")
+    (found,) = json.loads(process("compare", *place, "--json", cwd=workdir).out)
+    assert found["iters"] == 2
 
 
 def test_settings_beat_the_environment(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,6 +78,7 @@ class Probe:
         self.size = self._size()
         self.h = float(np.cbrt(self.reference.eps)) * self.length(self.direction)
         self.rng = rng
+        self._draws = False
 
     def _scales(self) -> Values:
         """For each number of a parameter, a change that matters as much as that of any other."""
@@ -122,11 +123,15 @@ class Probe:
         return _rms(there - self._here) / length
 
     def points(self) -> list[Point]:
-        """Call the source at the start and away from it; empty if it cannot be checked."""
+        """Call the source at the start and away from it.
+
+        Empty if it cannot be checked, as one that draws random numbers.
+        """
         if not self.is_usable():
             return []
         first = self._point(self.start, updates=True)
-        return [first, self._point(self.displaced())]
+        second = self._point(self.displaced())
+        return [] if self._draws else [first, second]
 
     def is_usable(self) -> bool:
         """Whether predictions depend on the parameters, and neither they nor losses are random."""
@@ -143,7 +148,9 @@ class Probe:
         put(parameters, at)
         at = copied(parameters)
         y_pred = built.predictor(self.x)
-        gradients = built.gradient(parameters, self.x, self.y, y_pred, built.loss(y_pred, self.y))
+        loss, before = built.loss(y_pred, self.y), states(self.job, built.gradient)
+        gradients = built.gradient(parameters, self.x, self.y, y_pred, loss)
+        self._draws |= states(self.job, built.gradient) != before
         given = as_values(gradients, at)
         if updates:  # which may be what zeroes the gradients
             if hasattr(built.updater, "optimizer"):
