@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import inspect
 import pkgutil
+import re
+import sys
+from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
 from gdexp.config import capabilities, schema
@@ -13,6 +16,7 @@ from gdexp.pytorch import settings
 from gdexp.types import Start
 
 BUILT = ("data", *schema.FAMILIES, "scheduler")
+DOTTED = re.compile(r"\w+(\.\w+)+")
 EXPLICIT = {  # types that a default does not show
     "predictor.init": Start,
     "loss.reduction": Literal["mean", "sum"],
@@ -28,7 +32,10 @@ def check(job: Job) -> None:
     for group, node in job.settings.items():
         if group in BUILT:
             if not isinstance(node, dict) or "_target_" not in node:
-                raise ConfigError(f"{group}: the chosen option names no _target_ to build.")
+                raise ConfigError(
+                    f"{group}={job.choices.get(group)}: its YAML file has no _target_. Name the "
+                    "class to build, as in _target_: mymodule.MyClass."
+                )
             if group == "scheduler" and node["_target_"] is None:
                 continue
             if not is_torch(job, group):
@@ -97,11 +104,31 @@ def _annotation(job: Job, key: str) -> Any:
 
 
 def _target(family: str, target: str) -> Any:
+    if not DOTTED.fullmatch(target):
+        raise ConfigError(
+            f"{family}: {target} names no class in a module. Type both with a dot between them, as "
+            "in mymodule.MyClass."
+        )
     try:
         return pkgutil.resolve_name(target)
     except (Exception, SystemExit) as error:
-        reason = first_line(error)
-        raise ConfigError(f"{family}: {target} cannot be imported: {reason}.") from error
+        reason = first_line(error).rstrip(".")
+        near = _nearest(target, error)
+        raise ConfigError(f"{family}: {target} cannot be imported: {reason}.{near}") from error
+
+
+def _nearest(target: str, error: BaseException) -> str:
+    """The name in the module, or the module in this folder, that was probably meant; or ""."""
+    module, _, name = target.rpartition(".")
+    if (imported := sys.modules.get(module)) is not None:
+        names = [each for each in vars(imported) if each[0] != "_"]
+        return did_you_mean(name, names, prefix=f"{module}.")
+    here = [path.stem for path in Path().glob("*.py")]
+    if isinstance(error, ModuleNotFoundError) and error.name == module.partition(".")[0]:
+        if error.name in here:
+            return f" {error.name}.py is in this folder: type export PYTHONPATH=. to have it read."
+        return did_you_mean(error.name, here)
+    return ""
 
 
 def _check_together(job: Job) -> None:

@@ -149,6 +149,8 @@ def build(job: Job) -> Components:
         device = pytorch.device_of(settings["device"])
         tracked = getattr(gradient, "tracked", False)
         predictor = pytorch.adopt(predictor, settings["dtype"], tracked, device)
+        if not predictor.parameters:
+            raise ConfigError(f"predictor={job.choices['predictor']}: it has no parameters to fit.")
         with refusing("updater"):
             updater, gradient = pytorch.adapt(updater, predictor, gradient, loss)
     else:

@@ -6,9 +6,12 @@ import copy
 import inspect
 import json
 import pkgutil
+import sysconfig
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import Any
 
 from hydra.errors import InstantiationException
@@ -31,6 +34,10 @@ _WHITELISTS = {"_target_whitelist_", "_execution_whitelist_"} & {
 }
 TORCH_BASES = {"torch.optim.optimizer.Optimizer", "torch.optim.lr_scheduler.LRScheduler"}
 QUIET = ("gdexp.manual.", "torch.optim.")  # whose constructors draw no random numbers
+HOMES = {  # the folders of gdexp's code and of the libraries
+    Path(__file__).resolve().parents[1],
+    *(Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")),
+}
 LONGEST = 300  # characters of a message that is not ours
 PASSED = {"updater": "params", "scheduler": "optimizer"}  # what torch's constructors are given
 
@@ -150,4 +157,13 @@ def refusing(family: str) -> Iterator[None]:
         cause = wrapped or error
         if isinstance(cause, ConfigError):
             raise cause from None
-        raise ConfigError(f"{family}: {first_line(cause)[:LONGEST]}") from error
+        raise ConfigError(f"{family}: {first_line(cause)[:LONGEST]}{_where(cause)}") from error
+
+
+def _where(error: BaseException) -> str:
+    """The last line of the user's own code that an exception passed, or "" if none."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        path = Path(frame.filename)
+        if path.is_file() and not any(home in path.parents for home in HOMES):
+            return f" ({path.name}, line {frame.lineno})"
+    return ""

@@ -48,6 +48,9 @@ class Module:
         if x is not self._x:  # reshaped once, as every iteration has the same inputs
             self._x, self._rows = x, x.unsqueeze(-1) if x.ndim == 1 else x
         y_pred = self.module(self._rows)
+        if not isinstance(y_pred, torch.Tensor):
+            kind = "None" if y_pred is None else type(y_pred).__name__
+            raise TypeError(f"its forward returns {kind}, and predictions are a tensor")
         return y_pred.view(-1) if y_pred.ndim == 2 and y_pred.shape[1] == 1 else y_pred
 
     def state(self) -> dict[str, Any]:

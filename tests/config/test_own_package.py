@@ -153,7 +153,10 @@ def test_options_of_ones_own_are_in_the_help(mine: str, cli: CLI) -> None:
 
 def test_a_constructor_that_fails_without_a_word(mine: str, cli: CLI) -> None:
     ended = cli("--config-dir", mine, "tracking=off", "step=model", "predictor=silent")
-    assert (ended.code, ended.err) == (2, "gdexp: predictor: AssertionError()\n")
+    assert (ended.code, ended.err) == (
+        2,
+        "gdexp: predictor: AssertionError() (mine_own.py, line 41)\n",
+    )
     assert not Path("outputs").exists()
 
 

@@ -21,6 +21,12 @@ FILES = {
     "mine/predictor/flat.yaml": "_target_: shapes.Flat\n",
     "mine/predictor/narrow.yaml": "_target_: shapes.Narrow\n",
     "mine/predictor/gone.yaml": "_target_: shapes.Gone\n",
+    "mine/predictor/misspelt.yaml": "_target_: shapes.Misspelt\n",
+    "mine/predictor/forgetful.yaml": "_target_: shapes.Forgetful\n",
+    "mine/predictor/empty.yaml": "_target_: shapes.Empty\n",
+    "mine/predictor/undotted.yaml": "_target_: shapes:Flat\n",
+    "mine/predictor/elsewhere.yaml": "_target_: shpes.Flat\n",
+    "mine/predictor/untargeted.yaml": "target: shapes.Flat\n",
     "mine/updater/still.yaml": "_target_: shapes.Still\n",
     "shapes.py": """
 import numpy as np
@@ -34,6 +40,13 @@ class Flat:
     def __call__(self, x): return x * self.parameters["w"]
 class Still:
     def __call__(self, parameters, gradients): pass
+class Misspelt(torch.nn.Linear):
+    def __init__(self, features): super().__init__(features, 1)
+    def forward(self, x): return self.liner(x)
+class Forgetful(Misspelt):
+    def forward(self, x): super(Misspelt, self).forward(x)
+class Empty(torch.nn.Module):
+    def forward(self, x): return x[:, 0]
 """,
 }
 T = "data=csv data.path=t.csv data.target=y "
@@ -155,6 +168,20 @@ REFUSED = {
     "(2, 2) give predictions of shape (2, 2), and loss=manual needs (2,).",
     "--config-dir=mine step=model predictor=narrow " + TWO: "predictor: mat1 and mat2 shapes "
     "cannot be multiplied (2x2 and 3x1)",
+    "--config-dir=mine step=model predictor=misspelt " + TWO: "predictor: 'Misspelt' object has no "
+    "attribute 'liner' (shapes.py, line 15)",
+    "--config-dir=mine step=model predictor=forgetful "
+    + TWO: "predictor: its forward returns None, and predictions are a tensor",
+    "--config-dir=mine step=model predictor=empty "
+    + TWO: "predictor=empty: it has no parameters to fit.",
+    "--config-dir=mine step=model predictor=undotted "
+    + TWO: "predictor: shapes:Flat names no class "
+    "in a module. Type both with a dot between them, as in mymodule.MyClass.",
+    "--config-dir=mine step=model predictor=elsewhere " + TWO: "predictor: shpes.Flat cannot be "
+    "imported: No module named 'shpes'. Did you mean shapes?",
+    "--config-dir=mine step=model predictor=untargeted "
+    + TWO: "predictor=untargeted: its YAML file "
+    "has no _target_. Name the class to build, as in _target_: mymodule.MyClass.",
     "--config-dir=mine step=model predictor=gone " + TWO: "predictor: shapes.Gone cannot be "
     "imported: module 'shapes' has no attribute 'Gone'.",
     "--config-dir=mine updater=still scheduler=StepLR " + TWO: "scheduler: Still has no lr that a "

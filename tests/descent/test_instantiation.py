@@ -169,7 +169,9 @@ class Chained:
 
 def test_the_sentence_is_the_constructors_own() -> None:
     for _ in range(2):
-        with pytest.raises(ConfigError, match=r"^updater: 0\.5 is too much$"):
+        with pytest.raises(
+            ConfigError, match=r"^updater: 0\.5 is too much \(test_ins\w+\.py, line"
+        ):
             made({"_target_": f"{__name__}.Chained", "lr": 0.5})
     with pytest.raises(ConfigError, match=r"^updater: .*unexpected keyword argument 'rate'$"):
         made({"_target_": "gdexp.manual.Updater", "rate": 1})
