@@ -139,4 +139,6 @@ def test_artifacts_that_cannot_be_reached(
     monkeypatch.setattr(SqlStore, "files", unreachable)
     for command in ("plot", "report", "explain"):
         words = [command, *([newest(store)] if command == "explain" else [])]
-        assert refused(cli, *words) == "[Errno 111] Connection refused."
+        assert refused(cli, *words) == (
+            f"the list of artifacts of run {newest(store)} cannot be read: Connection refused."
+        )
