@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from gdexp.commands import common
-from gdexp.descent.numbers import short
+from gdexp.descent.numbers import exact, short
 from gdexp.errors import counted
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def _shown(value: Any) -> str:
         return "–"
     from gdexp.config.schema import typed
 
-    text = typed(value)
+    text = exact(value) if isinstance(value, float) else typed(value)
     if isinstance(value, float) and len(text) > LONGEST:
         text = short(value)
     text = " ".join(text.strip("'").split())
