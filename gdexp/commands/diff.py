@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from gdexp.commands import common, formats
-from gdexp.descent.numbers import short
+from gdexp.descent.numbers import exact, short
 from gdexp.errors import counted, cut
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def _shown(value: Any) -> str:
         return "–"
     from gdexp.config.schema import typed
 
-    text = typed(value)
+    text = exact(value) if isinstance(value, float) else typed(value)
     if isinstance(value, float) and len(text) > LONGEST:
         text = short(value)
     return cut(" ".join(text.strip("'").split()), 40)

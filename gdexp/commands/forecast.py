@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from gdexp.commands import common
-from gdexp.descent.numbers import short
+from gdexp.descent.numbers import apart, exact
 from gdexp.errors import ConfigError, counted
 
 if TYPE_CHECKING:
@@ -119,6 +119,8 @@ def _examined(job: Job) -> tuple[Job, Forecast | str, dict[str, str]]:
 def _table(jobs: Sequence[Job]) -> Iterator[str]:
     """A line for each run of a sweep."""
     rows: list[list[str]] = [["", "lr", "largest lr", "contraction", "epochs", "10x in epoch"]]
+    from gdexp.insight.dynamics.stability import rounded_down
+
     reasons: Counter[str] = Counter()
     faults: dict[str, str] = {}
     for job in jobs[:LISTED]:
@@ -129,9 +131,9 @@ def _table(jobs: Sequence[Job]) -> Iterator[str]:
             reasons[known] += 1
             rows.append([name, "", "none", "", "", ""])
             continue
-        numbers = known.lr, known.largest_lr, known.contraction
-        cells = ["" if value is None else short(value, DIGITS) for value in numbers]
-        cells[1] = cells[1] or "unknown"
+        largest = "unknown" if known.largest_lr is None else rounded_down(known.largest_lr, DIGITS)
+        factor = "" if known.contraction is None else apart(known.contraction, 1, DIGITS)
+        cells = ["" if known.lr is None else exact(known.lr), largest, factor]
         counts = known.epochs, known.exceeds_epoch
         rows.append([name, *cells, *("" if count is None else str(count) for count in counts)])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -7,13 +7,13 @@ from typing import TypeAlias
 
 from gdexp.config import capabilities
 from gdexp.config.job import Job
-from gdexp.descent.numbers import short
+from gdexp.descent.numbers import apart, exact, short
 from gdexp.insight.dynamics.forecast import REDUCED, Forecast
 from gdexp.insight.dynamics.motion import Motion
 from gdexp.insight.dynamics.stability import name_of_lr, rounded_down, unknown
 
 DIGITS = 4
-REACHED = f"the loss has lost all but {REDUCED:g} of its excess over the smallest"
+REACHED = f"the loss has lost all but {short(REDUCED)} of its excess over the smallest"
 
 Line: TypeAlias = tuple[str, str]
 
@@ -48,7 +48,7 @@ def _curvature(job: Job, known: Forecast) -> Iterator[Line]:
         yield "curvature", f"from {smallest} to {number}, everywhere"
     if known.motion is not None and known.motion.multiple != 1:
         family = "loss" if capabilities.of(job.settings, "gradient", "tracked") else "gradient"
-        times = f"{known.motion.multiple:g}"
+        times = short(known.motion.multiple)
         if capabilities.reduction(job.settings, family) == "sum":
             text = f"{family}={job.choices[family]} is a sum over {times} rows, not a mean"
         else:
@@ -82,12 +82,12 @@ def _bound(job: Job, known: Forecast, *, is_faulty: bool) -> Iterator[Line]:
 
 def _formula(motion: Motion) -> str:
     """What is divided by the curvature for the largest lr."""
-    m = f"{motion.momentum:g}"
+    m = exact(motion.momentum)
     if not motion.momentum:
         return "2"
     if motion.is_nesterov:
         return f"(2 + 2 * {m}) / (1 + 2 * {m})"
-    damped = "" if motion.damping == 1 else f" / (1 - {1 - motion.damping:g})"
+    damped = "" if motion.damping == 1 else f" / (1 - {short(1 - motion.damping)})"
     return f"(2 + 2 * {m}){damped}"
 
 
@@ -95,26 +95,32 @@ def _course(job: Job, known: Forecast) -> Iterator[Line]:
     """What happens with the lr that was typed."""
     if known.lr is None or known.largest_lr is None:
         return
-    name = f"{name_of_lr(job)}={known.lr:g}"
+    name = f"{name_of_lr(job)}={exact(known.lr)}"
     if job.settings["scheduler"]["_target_"] is not None:
         name = f"{name} at first"
-    share = short(known.lr / known.largest_lr, 3)
+    share = apart(known.lr / known.largest_lr, 1, 3)
     if not known.is_exact:
         yield name, f"{share} of the largest"
     elif known.contraction is None:
         yield name, f"{share} of the largest; the course is only known with all rows and one lr"
     else:
-        verb = "diverges" if known.contraction >= 1 else "converges"
-        yield name, f"{verb}: {_pace(known, known.contraction)}"
+        yield name, f"{_verdict(known.contraction)}: {_pace(known, known.contraction)}"
         if end := _end(job, known):
             yield "", end
+
+
+def _verdict(contraction: float) -> str:
+    """Whether it converges; neither if the factor is 1, to the last digit."""
+    if contraction == 1:
+        return "neither converges nor diverges"
+    return "diverges" if contraction > 1 else "converges"
 
 
 def _pace(known: Forecast, factor: float) -> str:
     """By how much the distance changes from epoch to epoch."""
     one = known.smallest == known.curvature and known.motion and not known.motion.momentum
     when = "in each epoch" if one else "per epoch in the long run"
-    return f"{when}, the distance from the optimum is multiplied by {short(factor, DIGITS)}"
+    return f"{when}, the distance from the optimum is multiplied by {apart(factor, 1, DIGITS)}"
 
 
 def _end(job: Job, known: Forecast) -> str:
@@ -127,7 +133,9 @@ def _end(job: Job, known: Forecast) -> str:
         what = "the gradient norm"
     if known.epochs is None:
         is_missed = tolerance and known.path and known.path.contraction < 1
-        return f"{what} does not come down to stop.tolerance={tolerance:g}" if is_missed else ""
-    goal = f"{what} meets stop.tolerance={tolerance:g}" if tolerance else REACHED
+        return (
+            f"{what} does not come down to stop.tolerance={exact(tolerance)}" if is_missed else ""
+        )
+    goal = f"{what} meets stop.tolerance={exact(tolerance)}" if tolerance else REACHED
     late = f", beyond iters={iters}" if known.epochs > iters else ""
     return f"{goal} in epoch {known.epochs}{late}"

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
-from gdexp.descent.numbers import plus_minus, short
+from gdexp.descent.numbers import exact, plus_minus, short
 
 
 class Spread(NamedTuple):
@@ -129,8 +129,8 @@ def cell(column: str, value: Value) -> str:
     """A value as a table shows it."""
     if column == "run_id":
         return text(value)[:ID_LENGTH]
-    if isinstance(value, float) and "/" in column:  # a metric; params keep every digit
-        return short(value)
+    if isinstance(value, float):  # a metric, or a param, which keeps every digit
+        return short(value) if "/" in column else exact(value)
     return text(value)
 
 

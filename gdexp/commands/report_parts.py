@@ -11,7 +11,7 @@ from gdexp.commands.conditions import CALLED, HASH, TAGS, Conditions
 from gdexp.config import __version__
 from gdexp.credentials import without_password
 from gdexp.insight.pictures.picture import Picture
-from gdexp.insight.report.view import Block, Code, Drawing, Section, Sentence, Table, Value
+from gdexp.insight.report.view import Block, Code, Drawing, Section, Sentence, Setting, Table, Value
 from gdexp.tracking.dataset_record import shape_of
 from gdexp.tracking.environment import COMMIT, DIRTY
 from gdexp.tracking.run_record import DatasetRecord, RecordedRun
@@ -48,6 +48,11 @@ def facts(caption: str, rows: Sequence[tuple[str, Value]], *, is_folded: bool = 
     """Names and values; those that are not known are left out, long ones are cut."""
     known = [(name, shortened(value)) for name, value in rows if value not in (None, "")]
     return Table(caption, ("name", "value"), known, is_folded=is_folded)
+
+
+def setting(value: Value) -> Value:
+    """The value of a param, which keeps every digit; cut if it is a long string."""
+    return Setting(value) if isinstance(value, float) else shortened(value)
 
 
 def shortened(value: Value) -> Value:

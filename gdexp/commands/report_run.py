@@ -12,7 +12,7 @@ from gdexp.commands.conditions import Conditions
 from gdexp.commands.recorded import add_job
 from gdexp.commands.rerun import where_it_started
 from gdexp.config.trust import Trust
-from gdexp.descent.numbers import short
+from gdexp.descent.numbers import exact, short
 from gdexp.descent.result import GREW, Result
 from gdexp.errors import GdexpError, brief
 from gdexp.insight.report.view import Block, Code, Section, Sentence, Table, View
@@ -137,7 +137,7 @@ def forecast_blocks(run: RecordedRun, result: Result | None = None) -> Iterator[
         side = "below" if lr < bound else "above"
         behaviour = run.tags.get(BEHAVIOUR, "")
         yield Sentence(
-            f"lr={lr} is {side} {short(bound)}, the largest that converges, as forecast. "
+            f"lr={exact(lr)} is {side} {short(bound)}, the largest that converges, as forecast. "
             f"Outcome: {run.outcome}{f', {behaviour}' if behaviour else ''}."
         )
     facts = _with(run.metrics, CHECK) | _exceeded(result)
@@ -161,7 +161,7 @@ def _meaning(name: str) -> str:
 
 
 def _configuration(store: Store, run: RecordedRun) -> list[Block]:
-    rows = [(key, parsed(value)) for key, value in run.params.items()]
+    rows = [(key, parts.setting(parsed(value))) for key, value in run.params.items()]
     blocks: list[Block] = [parts.facts("The options and settings", rows)]
     try:
         text = store.read(run, CONFIG).decode(errors="replace")

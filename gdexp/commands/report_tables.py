@@ -45,7 +45,7 @@ def runs_table(rows: Sequence[Row], winners: Sequence[Row], *, is_sweep: bool) -
     table: list[list[Value]] = [
         [
             f"#{row['job']}" if is_sweep else str(row["run_id"])[:8],
-            *(parts.shortened(row.get(key)) for key in keys),
+            *(parts.setting(row.get(key)) for key in keys),
             *(_result(row, name, row["run_id"] in ids) for name in results),
             *([str(row["run_id"])[:8]] if is_sweep else []),
         ]
@@ -126,7 +126,7 @@ def shared_settings(runs: Sequence[RecordedRun]) -> list[Block]:
     """The settings that all runs share."""
     params = [run.params for run in runs]
     shared = [
-        (key, compare.parsed(value))
+        (key, parts.setting(compare.parsed(value)))
         for key, value in params[0].items()
         if all(other.get(key) == value for other in params)
     ]

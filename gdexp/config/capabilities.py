@@ -106,7 +106,8 @@ def _declared(target: Any, capability: str, default: Any) -> Any:
         value = vars(kind).get(capability)
         if value is not None and not hasattr(value, "__get__"):  # methods are no declaration
             return value
-        if "__call__" in vars(kind) or "forward" in vars(kind):
+        is_rewritten = "__call__" in vars(kind) or "forward" in vars(kind)
+        if is_rewritten and capability != "tracked":  # it may call its parent, on tensors
             return default
     return default
 

@@ -10,11 +10,36 @@ DECADES = 16  # by which a loss can fall in double precision
 def short(value: float, digits: int = 6) -> str:
     """A number with six significant digits, or as many as given.
 
-    >>> short(0.25), short(-1e6), short(3.59e31), short(28860.4, 3)
-    ('0.25', '-1e6', '3.59e31', '2.89e4')
+    >>> short(0.25), short(-1e6), short(3.59e31), short(28860.4, 3), short(1e-6)
+    ('0.25', '-1e6', '3.59e31', '2.89e4', '1e-6')
     """
-    number, large, exponent = f"{value:.{digits}g}".partition("e+")
-    return f"{number}e{int(exponent)}" if large else number
+    return _plain(f"{value:.{digits}g}")
+
+
+def exact(value: float) -> str:
+    """A setting, with every digit that was typed.
+
+    >>> exact(0.05), exact(10.0), exact(1e-08), exact(0.133333333333), exact(20)
+    ('0.05', '10', '1e-8', '0.133333333333', '20')
+    """
+    return _plain(f"{value}".removesuffix(".0"))
+
+
+def apart(value: float, mark: float, digits: int) -> str:
+    """A number with so many digits, or with two more than a mark shares with it.
+
+    >>> apart(0.85, 1, 4), apart(1 - 6e-8, 1, 4), apart(1.00000015, 1, 4), apart(1, 1, 4)
+    ('0.85', '0.99999994', '1.00000015', '1')
+    """
+    enough = (k for k in range(digits, 19) if float(f"{value:.{k}g}") != mark or value == mark)
+    needed = next(enough)
+    return short(value, needed if needed == digits else needed + 1)
+
+
+def _plain(text: str) -> str:
+    """A number as Python prints it, with a short exponent: 1e6 for 1e+06."""
+    number, is_power, exponent = text.partition("e")
+    return f"{number}e{int(exponent)}" if is_power else number
 
 
 def plus_minus(mean: float | None, deviation: float | None) -> str:

@@ -18,6 +18,8 @@ from markdown_it import MarkdownIt
 
 from gdexp.commands import formats
 from gdexp.commands.formats import Spread
+from gdexp.insight.report import page
+from gdexp.insight.report.view import Setting
 
 LETTERS = "ab1 ,;\"'\\\n\r\t|*_`~<>[]()!#&$=/.-:±é\U0001f600"
 AWKWARD = st.text(st.sampled_from(LETTERS), max_size=12)
@@ -134,3 +136,20 @@ def test_a_narrow_terminal_cuts_nothing_off(monkeypatch: pytest.MonkeyPatch) -> 
     assert max(map(len, shown.splitlines())) <= 40
     assert (body.count("s"), body.count("7"), body.count("x")) == (30, 1, 40)
     assert sorted(body.split()) == sorted([*re.findall("s+|x+", body), "7", "0.125", "±", "0.25"])
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_numbers_look_alike_in_tables_and_reports(value: float) -> None:
+    typed = formats.cell("lr", value)
+    assert typed == page.cell(Setting(value))
+    assert float(typed) == value  # every digit of what was typed
+    assert formats.cell("final/loss", value) == page.cell(value)
+
+
+def test_numbers_are_short() -> None:
+    assert [formats.cell("lr", v) for v in (10.0, 1e-08, 1e200, 0.13333334)] == [
+        *("10", "1e-8", "1e200", "0.13333334")
+    ]
+    assert [formats.cell("final/loss", v) for v in (10.0, 1e-8, 0.13333334)] == [
+        *("10", "1e-8", "0.133333")
+    ]

@@ -20,6 +20,7 @@ from gdexp.insight.dynamics.forecast import forecast
 
 STUDENTS = """
 import numpy as np
+from gdexp.pytorch import Autograd
 class Updater:
     def __init__(self, lr: float): self.lr = lr
 class Right(Updater):
@@ -98,6 +99,15 @@ class Twice:
         loss.backward(retain_graph=True)
         loss.backward()
         return {name: value.grad for name, value in parameters.items()}
+class Halved(Autograd):
+    def __call__(self, *given):
+        return {name: value / 2 for name, value in super().__call__(*given).items()}
+class Stale(Autograd):
+    last = None
+    def __call__(self, *given):
+        now = super().__call__(*given)
+        last, self.last = self.last or now, now
+        return last
 class Zeroed:
     tracked = True
     def __call__(self, parameters, x, y, y_pred, loss):
@@ -135,7 +145,7 @@ def students(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return str(tmp_path)
 
 
-WRONG_GRADIENTS = ("Penalized", "Ddof", "Twice", "Zeroed")
+WRONG_GRADIENTS = ("Penalized", "Ddof", "Twice", "Zeroed", "Halved", "Stale")
 
 
 def told(students: str, *words: str) -> Result:
@@ -209,11 +219,37 @@ def test_a_numerical_gradient_is_not_blamed(students: str) -> None:
 def test_a_small_difference_is_told_with_enough_digits(students: str, words: str) -> None:
     typed = ("step=manual", "data=diabetes", BIAS, "lr=1e-5", "iters=2", *words.split())
     note = told(students, *typed, "gradient=Ddof").notes["gradient=Ddof"]
-    assert "is 1.002 times the derivative of the loss, so lr=1e-05 acts like lr=1.00227e-05" in note
+    why = "n = 442: it is divided by n - 1, not by n, so lr=1e-5 acts like lr=1.00227e-5"
+    assert f"is 1.002 times the derivative of the loss, {why}" in note
     note = told(students, *typed, "gradient=Penalized").notes.get("gradient=Penalized", "")
     if note:
         given, right = note.partition(" is not the derivative")[2].split(" the derivative ")
         assert given.rpartition(" is ")[2].rstrip(",") != right.partition(";")[0]
+
+
+LATE = "is late: in epoch 2 it gives the gradient of epoch 1. Compute it from the predictions"
+
+
+@pytest.mark.parametrize(
+    ("fault", "words", "sentence"),
+    [
+        ("Halved", "step=autograd", "is 0.500 times the derivative of the loss: the factor 2 of"),
+        ("Ddof", "gradient=manual", "is 1.333 times the derivative of the loss, n = 4: it is div"),
+        ("Stale", "step=autograd", f"{LATE} of the same epoch; gradient=autograd gives"),
+        ("Stale", "step=model predictor=mlp", f"{LATE} of the same epoch; gradient=autograd gives"),
+        (
+            "Stale",
+            "step=model data=diabetes data.standardize=true",
+            f"{LATE} of the same epoch, and give y_pred and y the same shape: (n, 1) - (n,) has",
+        ),
+    ],
+)
+def test_faults_that_nobody_has_planted_yet(
+    fault: str, words: str, sentence: str, students: str
+) -> None:
+    bias = [] if "=model" in words or "=autograd" in words else [BIAS]
+    notes = told(students, *words.split(), *bias, "lr=1e-3", "iters=3", f"gradient={fault}").notes
+    assert notes[f"gradient={fault}"].startswith(f"gradient={fault} {sentence}")
 
 
 def test_factors_and_differences_in_words() -> None:

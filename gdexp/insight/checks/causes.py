@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gdexp.insight.checks.factors import explained
 from gdexp.insight.checks.reference import Floats, Values
 from gdexp.insight.checks.wording import number, told_apart
 
@@ -76,7 +76,7 @@ def _only(values: tuple[Values, Values], name: str) -> tuple[Values, Values]:
 def name_cause(e: Evidence) -> Cause:
     """The first cause that explains all numbers."""
     given, right = e.joined(e.given), e.joined(e.right)
-    for rule in (_not_zeroed, _multiple, _broadcast, _by_parameter, _wrong_order):
+    for rule in (_not_zeroed, _multiple, _late, _broadcast, _by_parameter, _wrong_order):
         if (cause := rule(e, given, right)) is not None:
             return cause
     return _unrelated(e)
@@ -103,6 +103,20 @@ def _not_zeroed(e: Evidence, given: Floats, right: Floats) -> Cause | None:
     )
 
 
+def _late(e: Evidence, given: Floats, right: Floats) -> Cause | None:
+    """At both points it gives the derivative of the first."""
+    first, second = (e.joined((point, {})) for point in e.given)
+    start, displaced = (e.joined((point, {})) for point in e.right)
+    if e.are_close(second, displaced) or not (e.are_close(first, start) and first.any()):
+        return None
+    if not e.are_close(second, start):
+        return None
+    why = "Compute it from the predictions of the same epoch"
+    if _broadcast(e, given, right) is not None:  # the same numbers, where the features average 0
+        why += ", and give y_pred and y the same shape: (n, 1) - (n,) has shape (n, n)"
+    return Cause(f"is late: in epoch 2 it gives the gradient of epoch 1. {why}")
+
+
 def _multiple(e: Evidence, given: Floats, right: Floats) -> Cause | None:
     multiple = multiple_of(given, right)
     rest = float(np.linalg.norm(given - multiple * right))
@@ -118,46 +132,6 @@ def _in_words(multiple: float, e: Evidence, of: str) -> Cause:
         why = ": it may be zeroed after it is computed"
         return Cause(f"is 0, and the loss depends on {names}", why, 0.0)
     return Cause(f"is {number(exact)} times the derivative of the loss{of}", why, exact)
-
-
-def explained(multiple: float, rows: int, total: int, tolerance: float) -> tuple[float, str]:
-    """The multiple without rounding, and what explains it: ", n = 4: the mean's 1/n is missing".
-
-    One that was measured on some of the rows is given as it is on all of them.
-    """
-    if abs(multiple) <= tolerance:
-        return 0.0, ""
-    for sign, power, twos in sorted(itertools.product((1, -1), (0, 1, -1), (0, 1, -1)), key=_odd):
-        exact = sign * float(rows) ** power * 2.0**twos
-        if exact == 1 or (power and rows == 1):
-            continue
-        if abs(multiple - exact) <= tolerance * abs(exact):
-            exact = sign * float(total) ** power * 2.0**twos
-            return exact, "".join(_factors(sign, power, twos, total))
-    return multiple, ""
-
-
-def _odd(factors: tuple[int, int, int]) -> int:
-    """How unlikely it is that all of this went wrong."""
-    sign, power, twos = factors
-    return 2 * abs(twos) + 2 * abs(power) + (sign < 0) - (twos == 0 and power != 0)
-
-
-def _factors(sign: int, power: int, twos: int, rows: int) -> Iterator[str]:
-    whys = {
-        (1, 0): "the mean's 1/n is missing",
-        (-1, 0): "it is divided by n once too often",
-        (0, 1): "a factor 2 is doubled",
-        (0, -1): "the factor 2 of the square's derivative is missing",
-    }
-    reasons = [whys[pair] for pair in ((power, 0), (0, twos)) if pair in whys]
-    if sign < 0:
-        reasons.append("its sign is wrong, so it climbs the loss")
-    if rows == 2 and power and not twos:
-        reasons[0] += f", or {whys[0, power]}"
-    if reasons:
-        yield f", n = {rows}: " if power else ": "
-        yield " and ".join(reasons)
 
 
 def _by_parameter(e: Evidence, given: Floats, right: Floats) -> Cause | None:

@@ -17,6 +17,7 @@ from gdexp.config import capabilities
 from gdexp.config.job import Job
 from gdexp.config.schema import FAMILIES
 from gdexp.descent.build import Components, build
+from gdexp.descent.numbers import exact, short
 from gdexp.descent.trial import undisturbed
 from gdexp.insight.checks import loss as loss_check
 from gdexp.insight.checks import updater as updater_check
@@ -185,9 +186,9 @@ def _effect(job: Job, multiple: float) -> str:
         return ""
     lr = updater.get("lr")
     if lr is None or job.settings["scheduler"]["_target_"] is not None:
-        return f", so every lr acts like one {multiple:g} times as large"
-    typed, acts_like = f"lr={lr:g}", f"lr={lr * multiple:g}"
+        return f", so every lr acts like one {short(multiple)} times as large"
+    typed, acts_like = f"lr={exact(lr)}", f"lr={short(lr * multiple)}"
     if decay := updater.get("weight_decay"):
-        typed += f" updater.weight_decay={decay:g}"
-        acts_like += f" updater.weight_decay={decay / multiple:g}"
+        typed += f" updater.weight_decay={exact(decay)}"
+        acts_like += f" updater.weight_decay={short(decay / multiple)}"
     return f", so {typed} acts like {acts_like}"

@@ -13,6 +13,7 @@ from gdexp import manual
 from gdexp.config.job import Job
 from gdexp.config.validation import is_torch_based
 from gdexp.descent.build import Components
+from gdexp.descent.numbers import short
 from gdexp.types import Array, Parameters
 
 
@@ -165,8 +166,10 @@ def divided(divisor: float) -> Change:
 
         setattr(built, "gradient", quotient)  # noqa: B010  (mypy wants the names of its arguments)
 
-    cause = f"the gradient is {divisor:g} times as large"
-    return Change(cause, f"with its gradient divided by {divisor:g}", lambda a, b: True, divide)
+    cause = f"the gradient is {short(divisor)} times as large"
+    return Change(
+        cause, f"with its gradient divided by {short(divisor)}", lambda a, b: True, divide
+    )
 
 
 CHANGES = (  # of two that remove as much, the first is the cause

@@ -9,6 +9,7 @@ import numpy as np
 
 from gdexp.config.job import Job
 from gdexp.config.schema import FAMILIES
+from gdexp.descent.numbers import short
 from gdexp.descent.result import outcome
 from gdexp.descent.trajectory import Trajectory
 from gdexp.errors import counted
@@ -164,11 +165,11 @@ def without_factor(published: Rung, derivative: Rung, factor: float) -> Iterator
     again = computed(published.job, [divided(factor)])
     left = replace(published, trajectory=again)
     if differs(derivative, left) is None:
-        yield f"Experiment: with its gradient divided by {factor:g}, all epochs are identical."
+        yield f"Experiment: with its gradient divided by {short(factor)}, all epochs are identical."
         return
     worst = farthest(derivative.trajectory, again, derivative.dtype)
     if worst is not None and is_rounding(derivative.trajectory, again, worst, derivative.dtype):
         yield (
-            f"Experiment: with its gradient divided by {factor:g}, the numbers are at most "
+            f"Experiment: with its gradient divided by {short(factor)}, the numbers are at most "
             f"{worst.distance} apart ({worst.quantity} in epoch {worst.epoch})."
         )

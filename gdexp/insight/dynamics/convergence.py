@@ -10,6 +10,7 @@ import numpy as np
 from gdexp.config import capabilities
 from gdexp.config.job import Job
 from gdexp.descent.build import Components
+from gdexp.descent.numbers import exact, short
 from gdexp.descent.result import Result
 from gdexp.descent.stopping import gradient_norm
 from gdexp.errors import counted
@@ -101,11 +102,12 @@ def _tolerance(job: Job, built: Components, result: Result, quadratic: Curvature
     value = float(trajectory.loss[-1]) if is_loss else gradient_norm(trajectory)
     what = "loss" if is_loss else "gradient norm"
     epochs = counted(trajectory.length, "epoch")
-    text = f"the {what} is {value:.3g} after {epochs}, above stop.tolerance={stop['tolerance']:g}"
+    tolerance = f"stop.tolerance={exact(stop['tolerance'])}"
+    text = f"the {what} is {short(value, 3)} after {epochs}, above {tolerance}"
     if is_loss and quadratic is not None:
         rows = len(built.y) if capabilities.reduction(job.settings, "loss") == "sum" else 1
         if stop["tolerance"] < (lowest := quadratic.lowest * rows):
-            return f"{text}, but cannot be below {lowest:.6g}, unlike stop.watch=gradient"
+            return f"{text}, but cannot be below {short(lowest)}, unlike stop.watch=gradient"
     return text
 
 
@@ -117,12 +119,12 @@ def _distance(
     if reached.digits == 0:
         words = f"{reached.name} has no right digit yet"
     if len(result.coefficients) > 1:
-        words += f" (condition number {quadratic.condition:.3g})"
+        words += f" (condition number {short(quadratic.condition, 3)})"
     first = gradient_norm(result.trajectory, 0)
     if built.batch_size or not first:
         return words
     ratio = gradient_norm(result.trajectory) / first
-    return f"the gradient is {ratio:.2g} of its size at the start, and {words}"
+    return f"the gradient is {short(ratio, 2)} of its size at the start, and {words}"
 
 
 def _remedy(

@@ -7,6 +7,7 @@ import math
 from gdexp.config import capabilities
 from gdexp.config.job import Job
 from gdexp.descent.build import Components
+from gdexp.descent.numbers import exact, short
 from gdexp.descent.result import FORECAST, GREW, Result
 from gdexp.insight.dynamics.curvature import Curvature, curvature
 from gdexp.insight.dynamics.forecast import Forecast
@@ -28,27 +29,27 @@ def forecast_warning(job: Job, built: Components, forecast: Forecast) -> str:
     if lr is None or largest is None or lr <= largest * (1 + 1e-9):
         return ""
     bound, typed = rounded_down(largest, 4), f"{key}={rounded_down(largest / 2)}"
+    given = f"{key}={exact(lr)}"
     if not forecast.is_exact:
         return (
-            f"{key}={lr:g} is above {rounded_down(largest)}, below which descent is stable at the "
+            f"{given} is above {rounded_down(largest)}, below which descent is stable at the "
             f"start: the loss may grow at first. With {typed}, it will not."
         )
     if built.batch_size:
         return (
-            f"{key}={lr:g} is above {bound}, the largest that works with all rows at once, and "
+            f"{given} is above {bound}, the largest that works with all rows at once, and "
             f"minibatches need smaller steps: type {typed}."
         )
     if built.scheduler is not None:
         return (
-            f"the schedule starts with {key}={lr:g}, above {bound}, the largest that works for "
+            f"the schedule starts with {given}, above {bound}, the largest that works for "
             f"this problem: the loss will grow until it is below. Type {typed}."
         )
     grows = "the loss will grow"
     if forecast.exceeds_epoch is not None:
         grows = f"the loss will exceed {GREW:g} times its start in epoch {forecast.exceeds_epoch}"
     return (
-        f"{key}={lr:g} is above {bound}, the largest that works for this problem: {grows}. "
-        f"Type {typed}."
+        f"{given} is above {bound}, the largest that works for this problem: {grows}. Type {typed}."
     )
 
 
@@ -59,7 +60,7 @@ def _as_forecast(result: Result) -> str:
     epoch = int(grown.argmax()) + 1 if grown.any() else len(loss) + 1
     text = f"as forecast: the loss exceeded {GREW:g} times its start in epoch {epoch}"
     expected = result.forecast.get("exceeds_epoch", epoch)
-    return f"{text}." if expected == epoch else f"{text}, {expected:.0f} was forecast."
+    return f"{text}." if expected == epoch else f"{text}, {short(expected, 17)} was forecast."
 
 
 def warning(job: Job, built: Components, result: Result) -> str:
@@ -71,7 +72,7 @@ def warning(job: Job, built: Components, result: Result) -> str:
         return "updater.maximize=true climbs the loss: type updater.maximize=false."
     if dynamics_of(job) in ("heavy_ball", "nesterov") and (updater.get("momentum") or 0) >= 1:
         return (
-            f"updater.momentum={updater['momentum']:g} adds up gradients without end: "
+            f"updater.momentum={exact(updater['momentum'])} adds up gradients without end: "
             "type updater.momentum=0.9."
         )
     lr, key = _used(job, result), name_of_lr(job)
@@ -85,14 +86,13 @@ def warning(job: Job, built: Components, result: Result) -> str:
             f"is not known in advance with {unknown(job, is_quadratic=quadratic is not None)}."
         )
     bound, half = rounded_down(largest, 4), f"{key}={rounded_down(largest / 2)}"
+    given = f"{key}={exact(lr)}"
     if built.batch_size:
         return f"with all rows at once {key} must be below {bound}, with minibatches lower: {half}."
     if lr > largest:
-        return (
-            f"{key}={lr:g} is above {bound}, the largest that works for this problem: type {half}."
-        )
+        return f"{given} is above {bound}, the largest that works for this problem: type {half}."
     return (
-        f"{key}={lr:g} is below {bound}, the largest that works for this problem, so the growth is "
+        f"{given} is below {bound}, the largest that works for this problem, so the growth is "
         f"temporary or a number too large for {job.settings['dtype']}: "
         f"type {half}, or run more epochs."
     )
@@ -107,10 +107,10 @@ def rounded_down(number: float, digits: int = 2) -> str:
     """A positive number with so many significant digits, never above itself.
 
     >>> rounded_down(2 / 60), rounded_down(0.2484966, 4), rounded_down(0.3), rounded_down(8e-9)
-    ('0.033', '0.2484', '0.3', '8e-09')
+    ('0.033', '0.2484', '0.3', '8e-9')
     """
     unit = 10.0 ** (math.floor(math.log10(number)) + 1 - digits)
-    return f"{math.floor(number / unit * (1 + 1e-12)) * unit:.{digits}g}"
+    return short(math.floor(number / unit * (1 + 1e-12)) * unit, digits)
 
 
 def _used(job: Job, result: Result) -> float | None:

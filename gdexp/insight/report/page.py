@@ -12,9 +12,9 @@ from dataclasses import replace
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from gdexp.descent.numbers import short
+from gdexp.descent.numbers import exact, short
 from gdexp.insight.report.illustrations import Illustration, illustrations
-from gdexp.insight.report.view import Drawing, Section, Table, Value, View
+from gdexp.insight.report.view import Drawing, Section, Setting, Table, Value, View
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -81,11 +81,13 @@ def _own_text(text: str) -> Markup:
 
 
 def cell(value: Value) -> str:
-    """A value as a table shows it: six digits of a float, and a dash where there is none."""
+    """A value as a table shows it: six digits of a result, and a dash where there is none."""
     if value is None:
         return "–"
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, Setting):
+        return exact(float(value))
     if isinstance(value, float):
         return short(value) if math.isfinite(value) else str(value).replace("nan", "NaN")
     return str(value)

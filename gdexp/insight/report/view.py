@@ -8,6 +8,11 @@ from typing import ClassVar, TypeAlias
 
 from gdexp.insight.pictures.picture import Picture
 
+
+class Setting(float):
+    """A number that was typed, of which a table shows every digit."""
+
+
 Value: TypeAlias = bool | int | float | str | None
 
 
