@@ -39,7 +39,7 @@ def report_job(job: Job, result: Result, place: str = "") -> None:
         ended = result.outcome
         if ended == "completed" and ended in result.notes:  # of a kind that is printed only once
             ended += ", not converged"
-        say(f"#{job.number} {' '.join(job.typed) or 'defaults'}: {ended}, {reached}")
+        say(f"#{job.number} {' '.join(job.words) or 'defaults'}: {ended}, {reached}")
         report_notes(job, result)
         return
     ended, loss = f"{result.outcome}: {result.reason}", short(result.loss)

@@ -49,6 +49,7 @@ class Job:
         number: its index in the sweep, from 0; None for a single run.
         following: the settings whose value is ``${iters}``.
         folders: the user's own folders of options, as ``--config-dir`` names one.
+        shared: the overrides of all runs of its sweep, which its name leaves out.
     """
 
     settings: dict[str, Any]
@@ -58,6 +59,7 @@ class Job:
     number: int | None = None
     following: tuple[str, ...] = ()
     folders: tuple[str, ...] = ()
+    shared: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, cfg: DictConfig, typed: Sequence[str]) -> Job:
@@ -75,6 +77,11 @@ class Job:
         )
         settings, words = passwords.without(settings), passwords.of_words(typed)
         return cls(settings, choices, words, sweep_id, number, following(cfg), folders)
+
+    @property
+    def words(self) -> list[str]:
+        """The overrides that name this run, in a sweep those in which its runs differ."""
+        return [word for word in self.typed if word not in self.shared]
 
     @property
     def command(self) -> str:

@@ -160,7 +160,7 @@ def _no_value(key: str, value: Any, node: Any) -> str:
         return f"{key}: {value!r} is not an option. Type one by its name."
     return (
         f"{key}={_typed(value)}: {key} has no value of its own. Type one of its "
-        f"settings: {', '.join(f'{key}.{name!s}' for name in node)}."
+        f"settings: {', '.join(f'{key}.{name}' for name in map(str, node))}."
     )
 
 

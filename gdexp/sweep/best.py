@@ -76,7 +76,7 @@ def _quantity(job: Job) -> str:
 def remember(job: Job, result: Result) -> None:
     """Keep what :func:`report` needs of a run."""
     loss = result.loss if result.trajectory.length else None
-    name = f"#{job.number} {' '.join(job.typed) or 'defaults'}"
+    name = f"#{job.number} {' '.join(job.words) or 'defaults'}"
     row = {"job": job.number, "name": name, "outcome": result.outcome, LOSS: loss}
     unreported.append((job, row))
 

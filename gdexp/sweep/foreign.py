@@ -64,12 +64,16 @@ def launch_overrides(
         ConfigError: a value is refused.
     """
     from gdexp.config import validation
+    from gdexp.config.overrides import assignment
     from gdexp.sweep.budget import within_budget
     from gdexp.sweep.jobs import planned
     from gdexp.sweep.progress import Tally, epochs_of
     from gdexp.sweep.vectorized.groups import check_vectorizable
 
-    jobs = planned(launcher.config, launcher.hydra_context.config_loader, overrides, first)
+    loader, typed = launcher.hydra_context.config_loader, launcher.config.hydra.overrides.task
+    spelt = {*typed, *("{}={}".format(*pair) for pair in map(assignment, typed) if pair)}
+    shared = spelt.intersection(*overrides)  # as the sweeper spells what it does not choose
+    jobs = planned(launcher.config, loader, overrides, first, shared)
     for job in jobs:  # values that its sweeper chose, which nobody has seen before
         validation.check(job)
     check_vectorizable(jobs)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -24,6 +24,7 @@ from gdexp.config.settings import is_float, switched, with_words
 Compose: TypeAlias = Callable[[list[str]], DictConfig]
 """Composes overrides into a configuration that includes Hydra's own node."""
 
+LONG = 40  # characters of what all runs of a sweep share, up to which their names have it too
 COMPUTING = ("vectorize", "memory")  # settings of a sweep that say how it is computed
 
 _REFERENCE = re.compile(r"\$\{(\w+(?:\.\w+)*)\}")
@@ -125,10 +126,13 @@ class Plan:
     Args:
         compose: called once for each combination of options.
         groups: the names of the config groups.
+        shared: the overrides that no job is named by.
     """
 
-    def __init__(self, compose: Compose, groups: Sequence[str]) -> None:
-        self._compose = compose
+    def __init__(
+        self, compose: Compose, groups: Sequence[str], shared: frozenset[str] = frozenset()
+    ) -> None:
+        self._compose, self._shared = compose, shared
         self._groups = frozenset(groups)
         self._templates: dict[tuple[str, ...], Template] = {}
 
@@ -151,7 +155,7 @@ class Plan:
         else:
             job = template.job(keys)
         typed = passwords.of_words(text for text in overrides if not is_hydras(text))
-        return replace(job, typed=typed, sweep_id=sweep_id, number=number)
+        return replace(job, typed=typed, sweep_id=sweep_id, number=number, shared=self._shared)
 
     def _composed(self, overrides: Sequence[str], number: int) -> Job:
         """The job as Hydra composes it, with references to Hydra's settings."""
@@ -167,14 +171,35 @@ class Plan:
         return self._templates[choices]
 
 
+def unnamed(words: Iterable[str]) -> frozenset[str]:
+    """Of the overrides that all jobs have, those that names leave out: all but the step, if long.
+
+    >>> sorted(unnamed(["step=model", "data=csv", "data.path=measurements/houses.csv"]))
+    ['data.path=measurements/houses.csv', 'data=csv']
+    >>> unnamed(["step=model", "iters=50"])
+    frozenset()
+    """
+    rest = frozenset(word for word in words if not word.lstrip("+").startswith("step="))
+    shown = (word for word in rest if not word.startswith(("hydra", "tracking")))
+    return rest if sum(map(len, shown)) > LONG else frozenset()
+
+
 def planned(
-    config: DictConfig, loader: Any, overrides: Sequence[Sequence[str]], first: int = 0
+    config: DictConfig,
+    loader: Any,
+    overrides: Sequence[Sequence[str]],
+    first: int = 0,
+    shared: Iterable[str] | None = None,
 ) -> list[Job]:
     """The jobs of these overrides, numbered from ``first``; the sweep's folder names the sweep.
 
+    Those that all jobs of the sweep share are ``shared``, if these jobs are not all of them.
     They know how the sweep is to be computed, whose settings are no overrides of its jobs.
     """
-    plan = Plan(functools.partial(loader.load_sweep_config, config), loader.list_groups(""))
+    compose = functools.partial(loader.load_sweep_config, config)
+    if shared is None:
+        shared = set(overrides[0]).intersection(*overrides[1:]) if len(overrides) > 1 else ()
+    plan = Plan(compose, loader.list_groups(""), unnamed(shared))
     sweep_id = Path(config.hydra.sweep.dir).name
     jobs = [plan.job(texts, sweep_id, number) for number, texts in enumerate(overrides, first)]
     own = {name: config.sweep[name] for name in COMPUTING if name in config.sweep}

@@ -86,9 +86,9 @@ class Tally:
             self._observer(job, returned, result)
         if returned.status is JobStatus.FAILED:
             cause = str(returned._return_value)
-            self.failures.append((" ".join(job.typed), cause))
+            self.failures.append((" ".join(job.words), cause))
             self._outcomes["failed"] += 1
-            say(f"#{job.number} {' '.join(job.typed)}: failed, {cause}")
+            say(f"#{job.number} {' '.join(job.words)}: failed, {cause}")
         else:
             self._outcomes[result.outcome if result else "done"] += 1
             if result is not None:
@@ -99,9 +99,9 @@ class Tally:
 
     def lost(self, jobs: Sequence[Job], cause: str) -> None:
         """Count runs that were not computed, for one cause."""
-        self.failures += [(" ".join(job.typed), cause) for job in jobs]
+        self.failures += [(" ".join(job.words), cause) for job in jobs]
         self._outcomes["failed"] += len(jobs)
-        first = f"#{jobs[0].number} {' '.join(jobs[0].typed)}".rstrip()
+        first = f"#{jobs[0].number} {' '.join(jobs[0].words)}".rstrip()
         which = first + f" and {counted(len(jobs) - 1, 'more run')}" * (len(jobs) > 1)
         say(f"{which}: failed, {cause}")
 
