@@ -32,7 +32,7 @@ FILES = [
 
 
 def made(node: dict[str, Any], **sizes: int) -> Any:
-    return instantiation.option(Job({"updater": node}, {}), "updater", **sizes)
+    return instantiation.option(Job({"updater": node, "seed": 0}, {}), "updater", **sizes)
 
 
 def told(option: Any) -> dict[str, Any]:
