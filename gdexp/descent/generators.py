@@ -46,7 +46,7 @@ def seeded(job: Job, seed: int | None = None) -> Iterator[None]:
             random.seed(seed)
             np.random.seed(seed)
             if torch := sys.modules.get("torch"):
-                torch.default_generator.manual_seed(seed)  # torch.manual_seed takes 20 times as long
+                torch.default_generator.manual_seed(seed)  # 20 times as fast as torch.manual_seed
                 if torch.cuda.is_initialized():
                     torch.cuda.manual_seed_all(seed)
                 if torch.backends.mps.is_available():
