@@ -42,15 +42,15 @@ def seeded(job: Job, seed: int | None = None) -> Iterator[None]:
     seed = job.settings["seed"] if seed is None else seed
     with _alone:
         kept = [(generator, generator.read()) for generator in _generators(job)]
-        random.seed(seed)
-        np.random.seed(seed)
-        if torch := sys.modules.get("torch"):
-            torch.default_generator.manual_seed(seed)  # torch.manual_seed takes 20 times as long
-            if torch.cuda.is_initialized():
-                torch.cuda.manual_seed_all(seed)
-            if torch.backends.mps.is_available():
-                torch.mps.manual_seed(seed)
         try:
+            random.seed(seed)
+            np.random.seed(seed)
+            if torch := sys.modules.get("torch"):
+                torch.default_generator.manual_seed(seed)  # 20 times as fast as torch.manual_seed
+                if torch.cuda.is_initialized():
+                    torch.cuda.manual_seed_all(seed)
+                if torch.backends.mps.is_available():
+                    torch.mps.manual_seed(seed)
             yield
         finally:
             for generator, state in kept:

@@ -33,7 +33,6 @@ _WHITELISTS = {"_target_whitelist_", "_execution_whitelist_"} & {
     *inspect.signature(instantiate).parameters
 }
 TORCH_BASES = {"torch.optim.optimizer.Optimizer", "torch.optim.lr_scheduler.LRScheduler"}
-QUIET = ("gdexp.manual.", "torch.optim.")  # whose constructors draw no random numbers
 HOMES = {  # the folders of gdexp's code and of the libraries
     Path(__file__).resolve().parents[1],
     *(Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")),
@@ -80,12 +79,18 @@ def option(job: Job, family: str, **sizes: int) -> Any:
         if not node.get("_partial_") and _is_called_later(target, family, tuple(node)):
             node["_partial_"] = True
         words = {k: v for k, v in node.items() if not isinstance(v, int | float)}
-        with nullcontext() if str(node["_target_"]).startswith(QUIET) else seeded(job):
+        with seeded(job) if _draws(family, str(node["_target_"])) else nullcontext():
             if not (isinstance(target, type) and _is_plain(target, json.dumps(words))):
                 return _by_hydra(node)
             arguments = {k: v for k, v in node.items() if k not in ("_target_", "_partial_")}
             arguments = copy.deepcopy(with_passwords(arguments))  # objects must not share a list
             return partial(target, **arguments) if node.get("_partial_") else target(**arguments)
+
+
+def _draws(family: str, target: str) -> bool:
+    """Whether a constructor may draw: of ours and torch's, only that of a module."""
+    ours = "gdexp.manual." if family == "predictor" else ("gdexp.", "torch.")
+    return not target.startswith(ours)
 
 
 @lru_cache(maxsize=64)
