@@ -15,8 +15,9 @@ from mlflow.entities import Run
 
 from gdexp.tracking.client_store import ClientStore
 from gdexp.tracking.connect import client_of
-from gdexp.tracking.run_record import RUN_KEY, Curve, DatasetRecord, RunRecord
+from gdexp.tracking.run_record import Curve, DatasetRecord, RunRecord
 from gdexp.tracking.store import Store
+from gdexp.tracking.tags import RUN_KEY
 
 DATASET = DatasetRecord("tutorial", "e8dd970f", "code", "{}", '{"schema": 1}', '{"shape": [4]}')
 MASKED = ("run_uuid", "dataset_uuid", "input_uuid", "source_id", "destination_id")

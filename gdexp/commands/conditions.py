@@ -11,17 +11,15 @@ from gdexp.config import __version__
 from gdexp.config.job import Job
 from gdexp.descent.result import Result
 from gdexp.tracking import environment
-from gdexp.tracking.describe import TOGETHER
-from gdexp.tracking.environment import COMMIT, DIFF
-from gdexp.tracking.facts import ENVIRONMENT, VARIABLES, environment_tag
+from gdexp.tracking.facts import VARIABLES, environment_tag
 from gdexp.tracking.run_record import RecordedRun
+from gdexp.tracking.tags import COMMIT, CONFIG_HASH, DIFF, ENVIRONMENT, TOGETHER, VERSION
 
-HASH, VERSION = "gdexp.config_hash", "gdexp.version"
 TAGS = {  # what to call them
     VERSION: "gdexp",
     COMMIT: "git commit",
     DIFF: "digest of the uncommitted changes",
-    HASH: "digest of the settings",
+    CONFIG_HASH: "digest of the settings",
 }
 CALLED = {"data": "digest of the data", "cpus": "processors"}
 
@@ -60,7 +58,7 @@ class Conditions:
         """Those of a run that this process has just computed."""
         assert result.data is not None
         known = json.loads(environment_tag(job, result.data)[ENVIRONMENT])
-        tags = {VERSION: __version__, HASH: job.config_hash, **environment.git()}
+        tags = {VERSION: __version__, CONFIG_HASH: job.config_hash, **environment.git()}
         return cls._of(known, tags, result.together)
 
     @classmethod

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from gdexp.commands import common, formats
 from gdexp.descent.numbers import exact, short
 from gdexp.errors import counted, cut
+from gdexp.tracking.tags import REASON
 
 if TYPE_CHECKING:
     from gdexp.commands.two_runs import Section, TwoRuns, Values
@@ -81,7 +82,7 @@ def _lines(two: TwoRuns) -> Iterator[str]:
 
 
 def _ended(run: Any) -> str:
-    reason = run.tags.get("gdexp.reason")
+    reason = run.tags.get(REASON)
     return f"{run.outcome}, {reason}" if reason else str(run.outcome)
 
 

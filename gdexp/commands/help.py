@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeAlias
 
 from gdexp.commands import COMMANDS
 from gdexp.config import schema
-from gdexp.config.compose import checked_dir, conf_dir
+from gdexp.config.folders import checked_dir, conf_dir
 
 USAGE = """\
 gdexp: gradient-descent experiments as combinations of YAML files, recorded in MLflow.

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from gdexp.commands.conditions import CALLED, TAGS, VERSION, Conditions
+from gdexp.commands.conditions import CALLED, TAGS, Conditions
 from gdexp.errors import GdexpError, brief
 from gdexp.tracking.dataset_record import shape_of
-from gdexp.tracking.environment import COMMIT, DIFF, DIRTY
 from gdexp.tracking.run_record import RecordedRun
+from gdexp.tracking.tags import COMMIT, DIFF, DIRTY, VERSION
 
 if TYPE_CHECKING:
     from gdexp.config.job import Job

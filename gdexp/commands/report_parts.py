@@ -7,21 +7,20 @@ import shlex
 import time
 from collections.abc import Iterator, Sequence
 
-from gdexp.commands.conditions import CALLED, HASH, TAGS, Conditions
+from gdexp.commands.conditions import CALLED, TAGS, Conditions
 from gdexp.config import __version__
 from gdexp.credentials import without_password
 from gdexp.insight.pictures.picture import Picture
 from gdexp.insight.report.view import Block, Code, Drawing, Section, Sentence, Setting, Table, Value
 from gdexp.tracking.dataset_record import shape_of
-from gdexp.tracking.environment import COMMIT, DIRTY
 from gdexp.tracking.run_record import DatasetRecord, RecordedRun
 from gdexp.tracking.store import Store
+from gdexp.tracking.tags import COMMIT, CONFIG_HASH, DIRTY, NOTE, OVERRIDES
 
-NOTE = "mlflow.note.content"
 LONGEST = 200  # characters of a setting in a table
 MORE = 3  # distinct values of a fact that are named
 DIGEST = CALLED["data"]
-SHOWN_ELSEWHERE = (DIGEST, TAGS[HASH])  # with the data set, and as the settings themselves
+SHOWN_ELSEWHERE = (DIGEST, TAGS[CONFIG_HASH])  # with the data set, and as the settings themselves
 
 
 def asked_and_noted(run: RecordedRun, *, multirun: bool = False) -> tuple[str, str]:
@@ -35,7 +34,7 @@ def asked_and_noted(run: RecordedRun, *, multirun: bool = False) -> tuple[str, s
         command, mark, said = run.tags.get(NOTE, "").removeprefix("`").partition("`: ")
     if mark and command.startswith("python -m gdexp"):
         return command, said
-    words = ["python -m gdexp", *(["-m"] if multirun else []), run.tags.get("gdexp.overrides", "")]
+    words = ["python -m gdexp", *(["-m"] if multirun else []), run.tags.get(OVERRIDES, "")]
     return " ".join(words).strip(), ""
 
 

@@ -20,9 +20,9 @@ from gdexp.tracking.reading import files_of
 from gdexp.tracking.restore import CHECK, COEF, CONFIG, FORECAST, TRAJECTORY, result_of
 from gdexp.tracking.run_record import RecordedRun
 from gdexp.tracking.store import Store
+from gdexp.tracking.tags import BEHAVIOUR, DECADES, REASON
 
 LONGEST_CONFIG = 20_000  # characters; inline data may have many more
-BEHAVIOUR, DECADES = "gdexp.behaviour", "gdexp.decades"
 CURVES = ("train/", "grad/", "param/")
 MEANINGS = {
     "largest_lr": "largest lr that converges",
@@ -81,7 +81,7 @@ def _answer(run: RecordedRun, result: Result | None, said: str) -> tuple[str, li
         loss = run.metrics.get("train/loss")
         reached = f"epoch {run.epoch} of {run.params.get('iters', '?')}"
         return f"Still running: {reached}" + ("." if loss is None else f", loss {short(loss)}."), []
-    reason = run.tags.get("gdexp.reason", "")
+    reason = run.tags.get(REASON, "")
     told = said.removeprefix(f"{run.outcome}: {reason}").partition(". ")[2]  # after the numbers
     answer = run.outcome.capitalize() + (f": {reason.rstrip('.')}" if reason else "")
     first = result.trajectory.loss[:1].tolist() if result is not None else []

@@ -10,7 +10,6 @@ from typing import Any
 from gdexp.commands import compare
 from gdexp.commands import report_parts as parts
 from gdexp.commands import report_tables as tables
-from gdexp.commands.report_run import BEHAVIOUR
 from gdexp.commands.report_tables import Row
 from gdexp.config.differing import differing
 from gdexp.descent.numbers import short
@@ -21,6 +20,7 @@ from gdexp.sweep import best
 from gdexp.tracking.run_record import RecordedRun
 from gdexp.tracking.selection import Selection
 from gdexp.tracking.store import Store
+from gdexp.tracking.tags import BEHAVIOUR, BEST_RUN
 
 LIMIT, LIMIT_OF_RUN = 500_000, 500  # bytes of the page
 DRAWN = 20  # curves of runs that are named one by one
@@ -72,7 +72,7 @@ def _winners(chosen: Selection, rows: Sequence[Row]) -> list[Any]:
     """The best run, with those that tie; none where their losses measure different things."""
     winners = best.best_of(rows)
     summary = chosen.summary
-    is_judged = summary is None or summary.status == "RUNNING" or "gdexp.best_run" in summary.tags
+    is_judged = summary is None or summary.status == "RUNNING" or BEST_RUN in summary.tags
     return winners if is_judged else []
 
 

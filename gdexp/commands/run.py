@@ -15,15 +15,8 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from gdexp.commands import arguments
-from gdexp.config.compose import (
-    ROOT,
-    VERSION_BASE,
-    Composer,
-    checked_dir,
-    conf_dir,
-    session,
-    yaml_problem,
-)
+from gdexp.config.compose import VERSION_BASE, Composer, session, yaml_problem
+from gdexp.config.folders import ROOT, checked_dir, conf_dir
 from gdexp.descent.signals import handled
 from gdexp.errors import GdexpError, Interrupted, RunFailedError, WriteError, first_line
 

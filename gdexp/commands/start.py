@@ -22,7 +22,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from gdexp import experiment
 from gdexp.config import validation
-from gdexp.config.compose import ROOT, Composer, composing, session, stamp
+from gdexp.config.compose import Composer, composing, session, stamp
+from gdexp.config.folders import ROOT
 from gdexp.config.job import Job
 from gdexp.config.overrides import typed
 from gdexp.config.paths import absolute, check_writable, started_in

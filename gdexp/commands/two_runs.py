@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from gdexp.commands.conditions import CALLED, HASH, TAGS
+from gdexp.commands.conditions import CALLED, TAGS
 from gdexp.commands.recorded import CODE, Side
 from gdexp.config.settings import LATER
 from gdexp.insight.comparison.candidates import (
@@ -19,6 +19,7 @@ from gdexp.insight.comparison.candidates import (
     stage_of,
 )
 from gdexp.insight.comparison.difference import Difference, difference, is_rounding
+from gdexp.tracking.tags import CONFIG_HASH, REASON
 
 if TYPE_CHECKING:
     from gdexp.descent.trajectory import Trajectory
@@ -27,7 +28,7 @@ Values: TypeAlias = tuple[Any, Any]  # of the two runs
 Section: TypeAlias = dict[str, Values]
 
 MISSING = None
-UNTOLD = (CALLED["data"], TAGS[HASH])  # elsewhere, by what they are made of
+UNTOLD = (CALLED["data"], TAGS[CONFIG_HASH])  # elsewhere, by what they are made of
 OUTCOME = ("outcome", "reason")
 CURVES = ("train/", "param/", "grad/")
 
@@ -83,7 +84,7 @@ class TwoRuns:
         sides = []
         for side in (self.a, self.b):
             known: dict[str, Any] = {"outcome": side.run.outcome}
-            known["reason"] = side.run.tags.get("gdexp.reason")
+            known["reason"] = side.run.tags.get(REASON)
             metrics = side.run.metrics.items()
             known |= {key: value for key, value in metrics if not key.startswith(CURVES)}
             sides.append(known)

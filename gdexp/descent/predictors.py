@@ -50,14 +50,22 @@ def load_state(predictor: Any, state: Mapping[str, Any]) -> None:
             raise ValueError(f"{name} has shape {array.shape}")
         if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
             raise ValueError(f"{name} does not hold finite numbers")
-    for name, value in state.items():
+    overwrite(predictor, state)
+
+
+def overwrite(predictor: Predictor, values: Mapping[str, Any]) -> None:
+    """Give parameters these values of their shapes; arrays and tensors in place."""
+    for name, value in values.items():
         parameter = predictor.parameters[name]
         if hasattr(parameter, "detach"):
-            parameter.detach().copy_(value)
+            import torch
+
+            new = value if hasattr(value, "detach") else torch.tensor(value, dtype=parameter.dtype)
+            parameter.detach().copy_(new)
         elif isinstance(parameter, np.ndarray):
             parameter[...] = value
         else:
-            predictor.parameters[name] = value
+            predictor.parameters[name] = value.item() if isinstance(value, np.ndarray) else value
 
 
 def set_parameters(predictor: Predictor, numbers: Mapping[str, float]) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from gdexp.config import validation
-from gdexp.config.compose import Composer, conf_dir
+from gdexp.config.compose import Composer
+from gdexp.config.folders import conf_dir
 from gdexp.config.overrides import SYNONYMS
 from gdexp.errors import ConfigError, did_you_mean
 

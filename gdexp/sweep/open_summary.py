@@ -45,7 +45,7 @@ class OpenSummary(Summary):
         return {"params": {"jobs": "chosen by the sweeper"}, "artifacts": jobs}
 
     def _table(self, rows: Mapping[int, Row]) -> Sequence[Row]:
-        recorded = map(row_of, self._recorded())
+        recorded = [row_of(run) for run in self._recorded() if run.number is not None]
         return sorted(recorded, key=lambda row: int(row["job"]))
 
 

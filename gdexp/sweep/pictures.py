@@ -14,6 +14,7 @@ from gdexp.tracking.query import summaries_of
 from gdexp.tracking.run_record import RecordedRun
 from gdexp.tracking.selection import Selection
 from gdexp.tracking.store import Store
+from gdexp.tracking.tags import USER
 from gdexp.tracking.views import sweep_of
 
 FOLDER = "plots"
@@ -29,7 +30,7 @@ def own_sweep(store: Store, runs: Sequence[RecordedRun]) -> Selection | None:
     sweep_id = sweep_of(runs)
     summaries = summaries_of(store, sweep_id) if sweep_id else []
     for summary in summaries:
-        if summary.status != "RUNNING" and summary.tags.get("mlflow.user") == environment.user():
+        if summary.status != "RUNNING" and summary.tags.get(USER) == environment.user():
             return Selection([*runs], sweep_id, summary)
     return None
 

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from gdexp.config.job import Job
 from gdexp.errors import ConfigError, brief
-from gdexp.tracking.query import IS_RUN, SWEEP, runs_of, summaries_of
+from gdexp.tracking.query import IS_RUN, runs_of, summaries_of
 from gdexp.tracking.run_record import RecordedRun
 from gdexp.tracking.store import Store
+from gdexp.tracking.tags import CONFIG_HASH, OUTCOME, OVERRIDES, SWEEP, VERSION
 
 DEFINITION = "jobs.json"
 THINNING = re.compile(r"(?:^| )\+{0,2}tracking\.max_(?:points|rows)=\S+")
@@ -66,7 +67,7 @@ def check_unchanged(store: Store, summary: RecordedRun, jobs: Sequence[Job]) -> 
     raise ConfigError(
         f"sweep.resume: {summary.tags[SWEEP]} was started with other jobs ({len(gone)} of "
         f"{len(before)} are gone, {len(new)} are new). Type what it was started with: "
-        f"{summary.tags['gdexp.overrides']}\n" + "\n".join(lines)
+        f"{summary.tags[OVERRIDES]}\n" + "\n".join(lines)
     )
 
 
@@ -127,11 +128,11 @@ def _missing(store: Store, run: RecordedRun) -> str:
 
     Only older versions could leave such a run; the status is now written with the rest.
     """
-    if "gdexp.outcome" not in run.tags:
+    if OUTCOME not in run.tags:
         return "the outcome"
     if "train/loss" not in run.metrics and run.outcome != "diverged":
         return "its loss"
-    if run.tags.get("gdexp.version") == "0.1.0" and "trajectory.parquet" not in store.files(run):
+    if run.tags.get(VERSION) == "0.1.0" and "trajectory.parquet" not in store.files(run):
         return "its trajectory"
     return ""
 
@@ -139,4 +140,4 @@ def _missing(store: Store, run: RecordedRun) -> str:
 def finished_hashes(store: Store) -> set[str]:
     """The configuration hashes of all finished runs."""
     runs = store.runs(IS_RUN)
-    return {r.tags.get("gdexp.config_hash", "") for r in runs if r.status == "FINISHED"}
+    return {r.tags.get(CONFIG_HASH, "") for r in runs if r.status == "FINISHED"}

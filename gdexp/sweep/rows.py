@@ -9,8 +9,8 @@ from gdexp.insight.pictures.curves import Losses
 from gdexp.sweep.summary import row_of
 from gdexp.tracking.run_record import RecordedRun
 from gdexp.tracking.store import Store
+from gdexp.tracking.tags import BEHAVIOUR
 
-BEHAVIOUR = "gdexp.behaviour"
 LOSS = "train/loss"
 
 

@@ -20,8 +20,19 @@ from gdexp.tracking import delivery, describe, environment, query
 from gdexp.tracking.curves import table_parquet
 from gdexp.tracking.delivery import Delivery
 from gdexp.tracking.metric_names import curve_name
-from gdexp.tracking.run_record import PROCESS, RUN_KEY, Curve, RecordedRun, RunRecord
+from gdexp.tracking.run_record import Curve, RecordedRun, RunRecord
 from gdexp.tracking.store import Store
+from gdexp.tracking.tags import (
+    BEST_RUN,
+    KIND,
+    NOTE,
+    OUTCOME,
+    OVERRIDES,
+    PROCESS,
+    RUN_KEY,
+    SWEEP,
+    SWEEP_DIR,
+)
 
 Row: TypeAlias = Mapping[str, Any]
 
@@ -77,7 +88,7 @@ class Summary:
         count = f"{counted(len(self.jobs), 'run')}, " if self.jobs else ""
         note = f"`{cut(self._command, describe.LONGEST_VALUE)}`: {count}not finished yet."
         tags = self._tags() | describe.source_tags() | {PROCESS: environment.process()}
-        tags["mlflow.note.content"] = note
+        tags[NOTE] = note
         record = self._record(tags, "RUNNING", **self._definition())
         (self.run_id,), self._key = self._delivery.write([record]), record.run_id
 
@@ -117,18 +128,18 @@ class Summary:
         metrics = {"sweep/runs": len(table), "sweep/seconds": seconds}
         metrics |= {f"sweep/{outcome}": n for outcome, n in counts.items()}
         outcome = {"FINISHED": "completed", "KILLED": "interrupted"}.get(status, "failed")
-        tags = self._tags() | {"gdexp.outcome": outcome}
+        tags = self._tags() | {OUTCOME: outcome}
         candidates = {row["job"] for row in table if best.is_candidate(row)}
         if not best.are_comparable([job for job in self.jobs if job.number in candidates]):
             sentence += ". Their losses measure different things, so none is the best"
         elif winners := best.best_of(table):
             metrics["best/loss"] = winners[0]["final/loss"]
-            tags["gdexp.best_run"] = str(winners[0]["run_id"])
+            tags[BEST_RUN] = str(winners[0]["run_id"])
             sentence += f". {best.sentence(table)}"
             if over := repetitions.sentence(groups, [repetitions.SEED]):
                 sentence += f". {over}"
         took = f"{sentence}. The sweep took {seconds:.1f} s"
-        tags["mlflow.note.content"] = f"`{cut(self._command, describe.LONGEST_VALUE)}`: {took}."
+        tags[NOTE] = f"`{cut(self._command, describe.LONGEST_VALUE)}`: {took}."
         stamp = int(now * 1000)
         curves = [Curve.point(name, float(v), 0, stamp) for name, v in metrics.items()]
         news = {"curves": curves, "end_ms": stamp, "artifacts": _files(table, groups)}
@@ -147,10 +158,10 @@ class Summary:
 
     def _tags(self) -> dict[str, str]:
         return {
-            "gdexp.kind": "sweep",
-            "gdexp.sweep_id": self.sweep_id,
-            "gdexp.sweep_dir": str(absolute(self.folder)),  # resumable from anywhere
-            "gdexp.overrides": cut(" ".join(self.typed), describe.LONGEST_VALUE),
+            KIND: "sweep",
+            SWEEP: self.sweep_id,
+            SWEEP_DIR: str(absolute(self.folder)),  # resumable from anywhere
+            OVERRIDES: cut(" ".join(self.typed), describe.LONGEST_VALUE),
         }
 
     def _definition(self) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from gdexp.sweep.folders import claim_sweep
 from gdexp.sweep.jobs import planned
 from gdexp.sweep.progress import Tally, epochs_of
 from gdexp.sweep.workers.launched import ended
+from gdexp.tracking.tags import SWEEP_DIR
 
 if TYPE_CHECKING:
     from gdexp.sweep.summary import Summary
@@ -113,7 +114,7 @@ def _use_former_folder(config: DictConfig) -> None:
     from gdexp.tracking.connect import connect
 
     summary = resume.find(connect(config.tracking), config.sweep.resume)
-    former = summary.tags["gdexp.sweep_dir"]
+    former = summary.tags[SWEEP_DIR]
     check_writable(absolute(former), "sweep.resume")
     quoted = QuotedString(former, Quote.single).with_quotes()
     with read_write(config):

@@ -16,15 +16,9 @@ from gdexp.tracking import dataset_query, environment
 from gdexp.tracking.client_query import curve, quoted, recorded_run
 from gdexp.tracking.client_write import actions, log_artifacts
 from gdexp.tracking.patience import is_abandoned
-from gdexp.tracking.run_record import (
-    PROCESS,
-    RUN_KEY,
-    DatasetRecord,
-    Points,
-    RecordedRun,
-    RunRecord,
-)
+from gdexp.tracking.run_record import DatasetRecord, Points, RecordedRun, RunRecord
 from gdexp.tracking.store import adding, reading, writing
+from gdexp.tracking.tags import OUTCOME, PROCESS, REASON, RUN_KEY
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -189,8 +183,8 @@ class ClientStore:
     def fail(self, run_ids: Mapping[str, str]) -> None:
         """Mark runs as FAILED; see :class:`gdexp.tracking.store.Store`."""
         for run_id, reason in run_ids.items():
-            self.client.set_tag(run_id, "gdexp.outcome", "failed")
-            self.client.set_tag(run_id, "gdexp.reason", reason)
+            self.client.set_tag(run_id, OUTCOME, "failed")
+            self.client.set_tag(run_id, REASON, reason)
             self.client.update_run(run_id, status="FAILED")
 
     def interrupt(self, run: RecordedRun, end_ms: int, tags: Mapping[str, str]) -> bool:

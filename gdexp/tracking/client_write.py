@@ -9,7 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gdexp.tracking.artifacts import temporary_folder
-from gdexp.tracking.run_record import PROCESS, DatasetRecord, RunRecord
+from gdexp.tracking.run_record import DatasetRecord, RunRecord
+from gdexp.tracking.tags import PROCESS
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

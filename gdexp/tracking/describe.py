@@ -23,16 +23,16 @@ from gdexp.descent.result import Result
 from gdexp.descent.trajectory import CHECK, Trajectory
 from gdexp.errors import cut
 from gdexp.tracking import environment
+from gdexp.tracking import tags as tag
 from gdexp.tracking.config_text import config_text
 from gdexp.tracking.curves import curve_epochs, epoch_times, parquet
 from gdexp.tracking.dataset_record import dataset_record
 from gdexp.tracking.facts import environment_tag
 from gdexp.tracking.metric_names import curve_name, metric_name
 from gdexp.tracking.plots import drawn
-from gdexp.tracking.run_record import PROCESS, Curve, RunRecord
+from gdexp.tracking.run_record import Curve, RunRecord
 
 CHECKPOINTS = "checkpoints"  # folder of the checkpoints among the artifacts
-TOGETHER = "gdexp.together"  # tag: the number of runs that were computed as one program
 LONGEST_NAME = 250
 LONGEST_VALUE = 6000
 STATUS = {"failed": "FAILED", "interrupted": "KILLED"}
@@ -87,7 +87,7 @@ def opening(job: Job, data: Prepared, started: float) -> RunRecord:
         status="RUNNING",
         start_ms=int(started * 1000),
         params=params(job),
-        tags=tags(job) | environment_tag(job, data) | {PROCESS: environment.process()},
+        tags=tags(job) | environment_tag(job, data) | {tag.PROCESS: environment.process()},
         dataset=dataset_record(job, data),
         artifacts={"config.yaml": config_text(job).encode()},
     )
@@ -112,23 +112,23 @@ def params(job: Job) -> dict[str, str]:
 def tags(job: Job) -> dict[str, str]:
     """The tags of a run that are known when it starts."""
     texts = {
-        "gdexp.kind": "run",
-        "gdexp.overrides": " ".join(job.typed),
-        "gdexp.config_hash": job.config_hash,
+        tag.KIND: "run",
+        tag.OVERRIDES: " ".join(job.typed),
+        tag.CONFIG_HASH: job.config_hash,
         **source_tags(),
     }
     if job.sweep_id is not None:
-        texts |= {"gdexp.sweep_id": job.sweep_id, "gdexp.job": str(job.number)}
+        texts |= {tag.SWEEP: job.sweep_id, tag.JOB: str(job.number)}
     return {key: cut(value, LONGEST_VALUE) for key, value in texts.items()}
 
 
 def source_tags() -> dict[str, str]:
     """The tags that all runs of this process share."""
     return {
-        "gdexp.version": __version__,
+        tag.VERSION: __version__,
         "mlflow.source.name": "gdexp",
         "mlflow.source.type": "LOCAL",
-        "mlflow.user": environment.user(),
+        tag.USER: environment.user(),
         **environment.git(),
     }
 
@@ -137,19 +137,19 @@ def final_tags(job: Job, result: Result) -> dict[str, str]:
     """The outcome, the reason, the note and the environment of a run that has ended."""
     assert result.data is not None
     texts = {
-        "gdexp.outcome": result.outcome,
-        "gdexp.reason": result.reason,
-        "mlflow.note.content": note(job, result),
+        tag.OUTCOME: result.outcome,
+        tag.REASON: result.reason,
+        tag.NOTE: note(job, result),
         **environment_tag(job, result.data, result.computed_on),
     }
     if result.data.fitted.classes:
-        texts["gdexp.classes"] = numbered(result.data.fitted.classes)
+        texts[tag.CLASSES] = numbered(result.data.fitted.classes)
     if result.behaviour:
-        texts["gdexp.behaviour"] = result.behaviour
+        texts[tag.BEHAVIOUR] = result.behaviour
     if result.decades:
-        texts["gdexp.decades"] = " ".join(map(str, result.decades))
+        texts[tag.DECADES] = " ".join(map(str, result.decades))
     if result.together is not None:
-        texts[TOGETHER] = str(result.together)
+        texts[tag.TOGETHER] = str(result.together)
     return {key: cut(value, LONGEST_VALUE) for key, value in texts.items()}
 
 

@@ -14,8 +14,7 @@ from typing import Any, NamedTuple
 
 from gdexp.config.paths import absolute
 from gdexp.credentials import without_password
-
-COMMIT, DIRTY, DIFF = "mlflow.source.git.commit", "gdexp.git_dirty", "gdexp.git_diff"
+from gdexp.tracking.tags import COMMIT, DIFF, DIRTY
 
 
 @functools.cache

@@ -14,11 +14,11 @@ import numpy as np
 from gdexp.config.job import Job
 from gdexp.config.paths import absolute
 from gdexp.config.validation import is_torch_based
+from gdexp.tracking.tags import ENVIRONMENT
 
 if TYPE_CHECKING:
     from gdexp.data.preparation import Prepared
 
-ENVIRONMENT = "gdexp.environment"  # the tag that holds them, in JSON
 VARIABLES = (  # the libraries' own settings
     *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENBLAS_CORETYPE"),
     *("MKL_CBWR", "NPY_DISABLE_CPU_FEATURES", "ATEN_CPU_CAPABILITY"),

@@ -16,8 +16,9 @@ from typing import Any, Literal, TypeAlias, TypeVar
 from gdexp.credentials import without_password
 from gdexp.errors import WriteError, brief, counted
 from gdexp.tracking import environment
-from gdexp.tracking.run_record import PROCESS, RecordedRun
+from gdexp.tracking.run_record import RecordedRun
 from gdexp.tracking.store import Store
+from gdexp.tracking.tags import KIND, NOTE, OUTCOME, OVERRIDES, PROCESS, REASON, SWEEP
 
 State: TypeAlias = Literal["alive", "dead", "unknown"]
 AnyStore = TypeVar("AnyStore", bound=Store)
@@ -126,17 +127,17 @@ def close(store: Store, run: RecordedRun, how: str = "") -> bool:
     Raises:
         WriteError: the store cannot be written.
     """
-    end_ms, tags, command = run.heard_ms, {"gdexp.outcome": "interrupted"}, "python -m gdexp"
-    if run.tags.get("gdexp.kind") == "sweep":
+    end_ms, tags, command = run.heard_ms, {OUTCOME: "interrupted"}, "python -m gdexp"
+    if run.tags.get(KIND) == "sweep":
         command += " -m"
         end_ms = max([end_ms, *(each.heard_ms for each in _members(store, run))])
         reason = f"its process died{how}"
     else:
         where = f"after epoch {run.epoch}" if run.epoch else "before its first recorded epoch"
         reason = f"its process died {where}{how}"
-        tags["gdexp.reason"] = reason  # a sweep has it in its note alone, and may be resumed
-    command = f"{command} {run.tags.get('gdexp.overrides', '')}".rstrip()
-    tags["mlflow.note.content"] = f"`{command}` interrupted: {reason}."
+        tags[REASON] = reason  # a sweep has it in its note alone, and may be resumed
+    command = f"{command} {run.tags.get(OVERRIDES, '')}".rstrip()
+    tags[NOTE] = f"`{command}` interrupted: {reason}."
     try:
         return store.interrupt(run, end_ms, tags)
     except Exception as error:
@@ -147,8 +148,8 @@ def close(store: Store, run: RecordedRun, how: str = "") -> bool:
 
 def _members(store: Store, summary: RecordedRun) -> list[RecordedRun]:
     """The runs of a sweep."""
-    sweep = summary.tags.get("gdexp.sweep_id")
-    return store.runs({"gdexp.sweep_id": sweep}, everywhere=store.atomic) if sweep else []
+    sweep = summary.tags.get(SWEEP)
+    return store.runs({SWEEP: sweep}, everywhere=store.atomic) if sweep else []
 
 
 def is_silent(run: RecordedRun) -> bool:

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gdexp.errors import GdexpError, did_you_mean
-from gdexp.tracking.run_record import JOB, RecordedRun
+from gdexp.tracking.run_record import RecordedRun
 from gdexp.tracking.store import Store
+from gdexp.tracking.tags import JOB, KIND, SWEEP
 
 NEWEST = 20  # runs selected if the newest run belongs to no sweep
 FEWEST, MANY = 4, 1000  # characters of an id, and runs, among which the nearest is suggested
-KIND, SWEEP = "gdexp.kind", "gdexp.sweep_id"
 IS_RUN = {KIND: "run"}  # other kinds summarise runs
 
 

@@ -23,10 +23,10 @@ from gdexp.tracking.describe import CHECKPOINTS
 from gdexp.tracking.reading import files_of, iters_of, reading
 from gdexp.tracking.run_record import RecordedRun
 from gdexp.tracking.store import Store
+from gdexp.tracking.tags import BEHAVIOUR, DECADES, REASON, SWEEP
 
 CONFIG, TRAJECTORY, TRANSCRIPT = "config.yaml", "trajectory.parquet", "transcript.txt"
 COEF, CHECK, FORECAST = "coef/", "check/", "forecast/"
-REASON = "gdexp.reason"
 GROUPS = ("data", *FAMILIES, "scheduler")
 LOSSES = ("final/loss", "final/log10_loss", "best/loss", "best/epoch")  # known by the trajectory
 RESTORED, PREDICTION = "final/epoch", "final/prediction"
@@ -96,7 +96,7 @@ def job_of(store: Store, run: RecordedRun, trust: Trust | None = ONLY_OURS) -> J
     settings.pop("sweep", None)
     groups = ("step", *GROUPS)
     choices = {name: run.params.get(name, _class_name(settings.get(name))) for name in groups}
-    return Job(settings, choices, sweep_id=run.tags.get("gdexp.sweep_id"))
+    return Job(settings, choices, sweep_id=run.tags.get(SWEEP))
 
 
 def _settings(store: Store, run: RecordedRun, trust: Trust | None) -> dict[str, Any]:
@@ -139,8 +139,8 @@ def result_of(store: Store, run: RecordedRun) -> Result:
         checks=_taken(single, CHECK),
         forecast=_taken(single, FORECAST),
         scores=single,
-        behaviour=run.tags.get("gdexp.behaviour", ""),
-        decades=_numbers(run.tags.get("gdexp.decades", "")),
+        behaviour=run.tags.get(BEHAVIOUR, ""),
+        decades=_numbers(run.tags.get(DECADES, "")),
         run_id=run.run_id,
         started=run.start_ms / 1000,
     )
@@ -179,7 +179,7 @@ def fitted_of(store: Store, run: RecordedRun, trust: Trust = ONLY_OURS) -> Fitte
         GdexpError: the run diverged, or the artifacts that this needs are missing or damaged.
     """
     if run.outcome == "diverged":
-        reason = run.tags.get("gdexp.reason")
+        reason = run.tags.get(REASON)
         raise GdexpError(f"run {run.run_id} diverged: {reason}. Choose a run that did not diverge.")
     names = files_of(store, run)
     if FILE in names:

@@ -10,13 +10,11 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
+from gdexp.tracking.tags import JOB, OUTCOME
+
 STATUSES = ("RUNNING", "FINISHED", "FAILED", "KILLED")
 Points: TypeAlias = tuple[NDArray[np.float64], NDArray[np.float64]]
 """Steps and values of a metric, as read back."""
-
-JOB = "gdexp.job"  # tag: the number of a run in its sweep
-PROCESS = "gdexp.process"  # tag of a run under way: the process that owns it
-RUN_KEY = "gdexp.run_key"  # tag of a run whose id a server has given: RunRecord.run_id
 
 
 @dataclass(frozen=True)
@@ -167,4 +165,4 @@ class RecordedRun:
         """
         if self.status == "RUNNING":
             return "running"
-        return self.tags.get("gdexp.outcome", self.status.lower())
+        return self.tags.get(OUTCOME, self.status.lower())

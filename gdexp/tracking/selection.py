@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gdexp.errors import GdexpError, did_you_mean
-from gdexp.tracking.query import IS_RUN, KIND, SWEEP, by_id, in_order, runs_of, select, summaries_of
+from gdexp.tracking.query import IS_RUN, by_id, in_order, runs_of, select, summaries_of
 from gdexp.tracking.run_record import RecordedRun
 from gdexp.tracking.store import Store
+from gdexp.tracking.tags import KIND, SWEEP
 
 LAST = "last"
 LISTED = 3  # sweeps that a sentence names

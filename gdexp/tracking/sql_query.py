@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from gdexp.tracking.database import Connection
-from gdexp.tracking.run_record import PROCESS, Points, RecordedRun
+from gdexp.tracking.run_record import Points, RecordedRun
+from gdexp.tracking.tags import PROCESS
 
 AT_ONCE = 500  # ids per query
 RUN = ("run_uuid", "experiment_id", "name", "status", "start_time", "artifact_uri")

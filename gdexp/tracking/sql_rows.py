@@ -19,6 +19,7 @@ from uuid import uuid4
 import numpy as np
 
 from gdexp.tracking.run_record import DatasetRecord, RunRecord
+from gdexp.tracking.tags import USER
 
 LARGEST = np.finfo(np.float64).max  # what MLflow stores for infinity
 LONGEST_KEY, LONGEST_PARAM, LONGEST_TAG = 250, 6000, 8000  # characters, MLflow's limits
@@ -96,7 +97,7 @@ def artifact_uri(location: str, run_id: str) -> str:
 
 
 def _run(run: RunRecord, experiment: int, location: str) -> Row:
-    user = run.tags.get("mlflow.user", "unknown")
+    user = run.tags.get(USER, "unknown")
     life = (run.status, run.start_ms, run.end_ms, None, "", "active")
     place = artifact_uri(location, run.run_id)
     return (run.run_id, run.name, "UNKNOWN", "", "", user, *life, place, experiment)

@@ -8,8 +8,9 @@ from uuid import NAMESPACE_OID, uuid5
 
 from gdexp.config.paths import OUTPUTS, absolute
 from gdexp.tracking.database import Connection, Row
-from gdexp.tracking.run_record import PROCESS, DatasetRecord, RunRecord
+from gdexp.tracking.run_record import DatasetRecord, RunRecord
 from gdexp.tracking.sql_rows import COLUMNS, Rows, dataset_row
+from gdexp.tracking.tags import OUTCOME, PROCESS, REASON
 
 KEEP = " ON CONFLICT DO NOTHING"
 REPLACE = " ON CONFLICT (key, run_uuid) DO UPDATE SET "
@@ -95,7 +96,7 @@ def tag_failed(connection: Connection, reasons: Mapping[str, str]) -> None:
     rows = [
         row
         for run_id, reason in reasons.items()
-        for row in (("gdexp.outcome", "failed", run_id), ("gdexp.reason", reason, run_id))
+        for row in ((OUTCOME, "failed", run_id), (REASON, reason, run_id))
     ]
     connection.insert("tags", COLUMNS["tags"], rows, ENDINGS["tags"])
 

@@ -14,9 +14,10 @@ from typing import Any, TypeAlias
 
 from gdexp.config.differing import MAIN, differing, is_told_by_step
 from gdexp.tracking.client_query import quoted
-from gdexp.tracking.query import IS_RUN, KIND, SWEEP
+from gdexp.tracking.query import IS_RUN
 from gdexp.tracking.run_record import RecordedRun
 from gdexp.tracking.store import Store
+from gdexp.tracking.tags import KIND, SWEEP
 
 TAG = "mlflow.sharedViewState."
 LONGEST = 80  # runs that one view can name: MLflow 3.10 keeps 5000 characters

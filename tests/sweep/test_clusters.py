@@ -25,7 +25,7 @@ from slurm_helpers import install
 from sweep_helpers import members, start, sweeps
 
 from gdexp.tracking import spool
-from gdexp.tracking.facts import ENVIRONMENT
+from gdexp.tracking.tags import ENVIRONMENT
 
 LOCAL = ("hydra/launcher=submitit_local", "hydra.launcher.timeout_min=60")
 SLURM = ("hydra/launcher=submitit_slurm", "hydra.launcher.array_parallelism=2")

@@ -15,9 +15,9 @@ from sweep_helpers import gd, members
 from gdexp import data
 from gdexp.config.job import Job
 from gdexp.tracking import describe
-from gdexp.tracking.facts import ENVIRONMENT
 from gdexp.tracking.run_record import RunRecord
 from gdexp.tracking.sql_store import SqlStore
+from gdexp.tracking.tags import ENVIRONMENT
 
 SWEEP = ("step=manual,model", "lr=0.05,0.01", "iters=5", "data.metrics=true")
 WATCH = """

@@ -17,6 +17,7 @@ from hostile_helpers import fitted_of, outcome
 from gdexp.descent.archive import pack, unpack
 from gdexp.descent.fitted_files import read_config, read_fitted, read_last_epoch
 from gdexp.tracking.curves import read_parquet
+from gdexp.tracking.tags import SWEEP
 
 MLP = fitted_of("step=model", "predictor=mlp", "predictor.sizes=[3]").packed()
 SIZED = {
@@ -185,7 +186,6 @@ class OneFile:
 )
 def test_a_damaged_list_of_jobs(content: bytes) -> None:
     from gdexp.sweep.resume import check_unchanged
-    from gdexp.tracking.query import SWEEP
 
     summary: Any = SimpleNamespace(params={"jobs": "1"}, tags={SWEEP: "s"})
     store: Any = OneFile(content)

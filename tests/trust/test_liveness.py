@@ -22,8 +22,9 @@ from gdexp.tracking.client_store import ClientStore
 from gdexp.tracking.connect import client_of, connect, open_existing
 from gdexp.tracking.database import Sqlite
 from gdexp.tracking.liveness import INITIAL, close, close_dead, state, under_way
-from gdexp.tracking.run_record import PROCESS, RecordedRun, RunRecord
+from gdexp.tracking.run_record import RecordedRun, RunRecord
 from gdexp.tracking.store import Store
+from gdexp.tracking.tags import PROCESS
 
 OURS = environment.identity()
 ELSEWHERE = {"host": "node7", "boot_id": "another", "machine": "another"}

@@ -13,7 +13,7 @@ from tracking_helpers import client_store, finished
 
 from gdexp.tracking.connect import connect
 from gdexp.tracking.liveness import state
-from gdexp.tracking.run_record import PROCESS, RUN_KEY
+from gdexp.tracking.tags import PROCESS, RUN_KEY
 
 REQUESTS = (
     "create_run",

@@ -61,7 +61,7 @@ class Watched:
                 point = probe.point(self._at, self._given)
                 self._largest = max(self._largest, self._length(point))
                 self._judge(point)
-        except (Exception, SystemExit):  # it is the run's own error, which the run shows
+        except Exception:  # it is the run's own error, which the run shows
             return math.nan
         size = max(self._length(point), probe.root * self._largest)
         return distance(probe, point) / size if size else math.nan

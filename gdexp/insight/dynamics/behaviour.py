@@ -6,7 +6,6 @@ from functools import lru_cache
 
 import numpy as np
 
-from gdexp.config import capabilities
 from gdexp.config.job import Job
 from gdexp.descent.build import Components
 from gdexp.descent.numbers import short
@@ -14,7 +13,7 @@ from gdexp.descent.result import Result
 from gdexp.descent.trajectory import FloatArray, Trajectory
 from gdexp.insight.checks.gradient import OURS
 from gdexp.insight.dynamics.convergence import DECAYS
-from gdexp.insight.dynamics.curvature import Curvature
+from gdexp.insight.dynamics.curvature import Curvature, summed_rows
 from gdexp.insight.dynamics.path import Path
 
 MONOTONE, OSCILLATING, DIVERGING = "monotone", "oscillating", "diverging"
@@ -149,8 +148,7 @@ def _lowest(
     """The smallest loss that the descent comes down to; None if it is unknown."""
     if isinstance(result.path, Path):
         return result.path.final
-    is_sum = capabilities.reduction(job.settings, "loss") == "sum"
-    return None if quadratic is None else quadratic.lowest * (len(built.y) if is_sum else 1)
+    return None if quadratic is None else quadratic.lowest * summed_rows(job, built)
 
 
 def deviation(job: Job, loss: FloatArray, path: Path, eps: float) -> str:

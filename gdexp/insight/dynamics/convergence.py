@@ -7,14 +7,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gdexp.config import capabilities
 from gdexp.config.job import Job
 from gdexp.descent.build import Components
 from gdexp.descent.numbers import exact, short
 from gdexp.descent.result import Result
 from gdexp.descent.stopping import gradient_norm
 from gdexp.errors import counted
-from gdexp.insight.dynamics.curvature import Curvature, Floats, parameters
+from gdexp.insight.dynamics.curvature import Curvature, Floats, parameters, summed_rows
 from gdexp.insight.dynamics.stability import largest_lr, name_of_lr, rounded_down
 
 SHOWN = 6  # digits of a coefficient that are printed, and so the most that are counted
@@ -105,8 +104,8 @@ def _tolerance(job: Job, built: Components, result: Result, quadratic: Curvature
     tolerance = f"stop.tolerance={exact(stop['tolerance'])}"
     text = f"the {what} is {short(value, 3)} after {epochs}, above {tolerance}"
     if is_loss and quadratic is not None:
-        rows = len(built.y) if capabilities.reduction(job.settings, "loss") == "sum" else 1
-        if stop["tolerance"] < (lowest := quadratic.lowest * rows):
+        lowest = quadratic.lowest * summed_rows(job, built)
+        if stop["tolerance"] < lowest:
             return f"{text}, but cannot be below {short(lowest)}, unlike stop.watch=gradient"
     return text
 

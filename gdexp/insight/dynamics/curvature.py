@@ -102,6 +102,11 @@ def is_least_squares(job: Job) -> bool:
     return squares and capabilities.is_linear(job.settings)
 
 
+def summed_rows(job: Job, built: Components, family: str = "loss") -> int:
+    """The number of rows if the loss, or the gradient source, is a sum over them; 1 of a mean."""
+    return len(built.y) if capabilities.reduction(job.settings, family) == "sum" else 1
+
+
 def parameters(built: Components) -> Floats:
     """The current parameters of a linear predictor as (w, b), shape (p,)."""
     named = built.predictor.parameters

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gdexp.config import capabilities
 from gdexp.config.job import Job
 from gdexp.descent.build import Components
 from gdexp.descent.result import GREW
@@ -21,6 +20,7 @@ from gdexp.insight.dynamics.curvature import (
     curvature,
     is_least_squares,
     parameters,
+    summed_rows,
 )
 from gdexp.insight.dynamics.motion import Motion, lr_of, multiple
 from gdexp.insight.dynamics.path import Path
@@ -163,9 +163,8 @@ def examine(job: Job, built: Components) -> Forecast | str:
         return largest
     if motion is None:
         return Forecast(largest, lr=lr_of(job, built))
-    met = replace(motion, multiple=multiple(job, built))
-    h = met.multiple * largest + met.decay
-    return Forecast(h, met.largest_lr(largest), lr=met.lr, motion=met)
+    motion = replace(motion, multiple=multiple(job, built))
+    return Forecast(motion.met(largest), motion.largest_lr(largest), lr=motion.lr, motion=motion)
 
 
 def at_the_end(job: Job, built: Components) -> dict[str, float]:
@@ -184,19 +183,18 @@ def at_the_end(job: Job, built: Components) -> dict[str, float]:
         return {}
     if motion is None:
         return {"curvature": largest}
-    met = replace(motion, multiple=multiple(job, built))
-    h = met.multiple * largest + met.decay
-    lr = met.lr if built.scheduler is None else built.lr  # its own is that of a further epoch
-    return {"curvature": h, "lr_over_largest": lr / met.largest_lr(largest)}
+    motion = replace(motion, multiple=multiple(job, built))
+    lr = motion.lr if built.scheduler is None else built.lr  # its own is that of a further epoch
+    return {"curvature": motion.met(largest), "lr_over_largest": lr / motion.largest_lr(largest)}
 
 
 def _exact(job: Job, built: Components, quadratic: Curvature, motion: Motion | None) -> Forecast:
     """Of a quadratic, from its eigenvalues alone."""
-    rows = len(built.y) if capabilities.reduction(job.settings, "loss") == "sum" else 1
+    rows = summed_rows(job, built)
     largest, smallest = quadratic.largest, quadratic.smallest
     if motion is None:
         return Forecast(largest * rows, None, True, smallest * rows, lr_of(job, built))
-    largest, smallest = (motion.multiple * h + motion.decay for h in (largest, smallest))
+    largest, smallest = map(motion.met, (largest, smallest))
     bound = motion.largest_lr(quadratic.largest)
     is_varied = built.batch_size or built.scheduler is not None or job.settings["continue_from"]
     path = None if is_varied else Path.of(motion, quadratic, parameters(built), rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,9 @@ from gdexp.config import capabilities
 from gdexp.config.job import Job
 from gdexp.descent.build import Components
 from gdexp.insight.checks.gradient import declared_multiple, undeclared_multiple
-from gdexp.insight.dynamics.curvature import Floats
+from gdexp.insight.dynamics.curvature import Floats, summed_rows
+
+T = TypeVar("T", float, Floats)
 
 TINY = 1e-300  # replaces 0, whose logarithm is infinite
 
@@ -66,13 +69,12 @@ class Motion:
         if not is_derivative(job) or (factor := undeclared_multiple(job, built)) is None:
             return None
         source = "loss" if capabilities.of(settings, "gradient", "tracked") else "gradient"
-        rows = len(built.y) if capabilities.reduction(settings, source) == "sum" else 1
         damping = 1 - (updater.get("dampening") or 0.0) if m else 1.0
         decay = updater.get("weight_decay") or 0.0
-        is_nesterov, factor = dynamics == "nesterov", rows * factor
+        is_nesterov, factor = dynamics == "nesterov", summed_rows(job, built, source) * factor
         return cls(lr, m, damping, decay, is_nesterov, factor) if damping > 0 else None
 
-    def met(self, curvature: Floats) -> Floats:
+    def met(self, curvature: T) -> T:
         """The curvature that the updater meets, including the weight decay."""
         return self.multiple * curvature + self.decay
 
@@ -82,7 +84,7 @@ class Motion:
         It is ``(2 + 2 m) / (damping * k)`` with the momentum m (so 2 / k for plain descent), and
         ``(2 + 2 m) / (1 + 2 m) / k`` for Nesterov's: there, ``T = -(1 + D)``.
         """
-        m, k = self.momentum, self.multiple * curvature + self.decay
+        m, k = self.momentum, self.met(curvature)
         return (2 + 2 * m) / (1 + 2 * m if self.is_nesterov else self.damping) / k
 
     def rates(self, curvatures: Floats) -> Floats:

@@ -30,6 +30,7 @@ from gdexp.sweep.launcher import Launch
 from gdexp.sweep.shards import exchange
 from gdexp.sweep.shards.exchange import Exchange
 from gdexp.sweep.workers.engines import Local
+from gdexp.tracking.tags import JOB, PROCESS
 
 if TYPE_CHECKING:
     from gdexp.tracking.recorder import Recorder
@@ -68,7 +69,6 @@ class Outbox:
             StoreError: the spool cannot be written.
         """
         from gdexp.tracking import spool
-        from gdexp.tracking.run_record import PROCESS
 
         keys = [self._key(record) for record in records]
         kept = [
@@ -85,7 +85,7 @@ class Outbox:
 
     def _key(self, record: RunRecord) -> str:
         """The same key for a run whichever task computes it; an addition to a run has no number."""
-        if (number := record.tags.get("gdexp.job")) is not None:
+        if (number := record.tags.get(JOB)) is not None:
             self._keys[record.run_id] = uuid5(NAMESPACE_OID, f"{self.launch} {number}").hex
         return self._keys[record.run_id]
 

@@ -20,7 +20,7 @@ from gdexp.descent.build import build
 from gdexp.descent.fused import SMALLEST
 from gdexp.descent.generators import states
 from gdexp.descent.trajectory import Trajectory
-from gdexp.descent.trial import OwnError, undisturbed
+from gdexp.descent.trial import undisturbed
 from gdexp.errors import brief
 from gdexp.sweep.vectorized.eligible import group_key, is_of_points
 from gdexp.sweep.vectorized.stacks.runs import Origin, Stacked
@@ -106,7 +106,7 @@ def _tried(pair: tuple[Job, Job]) -> str:
             stacked = list(_stacked(pair, origins, epochs))
             if origins[0].state != shared_state(origins[0].built):
                 return f"{blamed}: {CHANGES}"
-    except (Exception, OwnError) as error:
+    except Exception as error:
         return f"{blamed}: {_in_words(error)}"
     if change := next((one for one in alone if isinstance(one, str)), ""):
         return f"{blamed}: {change}"
@@ -126,7 +126,7 @@ def _blamed(job: Job) -> str:
     return " and ".join(f"{one}={job.choices[one]}" for one in own or ("predictor", "loss"))
 
 
-def _in_words(error: BaseException) -> str:
+def _in_words(error: Exception) -> str:
     text = str(error)
     if isinstance(error, KeyError):
         return f"it has no {text}"

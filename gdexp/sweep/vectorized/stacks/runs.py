@@ -146,7 +146,7 @@ def result_of(stacked: Stacked, computed: StackResult, i: int) -> Result:
     """The result of run i, as it would have it alone."""
     job, origin = stacked.jobs[i], stacked.origins[i]
     built = _at(job, origin.built)
-    _set(built, origin.start)
+    predictors.overwrite(built.predictor, origin.start)
     result, transcript = begin(job, built)
     notes.before(job, built, result)
     transcript.prediction("before", result.prediction)
@@ -164,7 +164,7 @@ def result_of(stacked: Stacked, computed: StackResult, i: int) -> Result:
     if has_fit and rules.restores_best and computed.best is not None:
         final = computed.best[i]
         note_restored(result, best_epoch(trajectory))
-    _set(built, computed.parameters(final))
+    predictors.overwrite(built.predictor, computed.parameters(final))
     if built.scheduler is not None and trajectory.length:
         built.lr = float(trajectory.columns()["train/lr"][-1])
     with np.errstate(over="ignore", invalid="ignore"):
@@ -193,17 +193,3 @@ def _at(job: Job, built: Components) -> Components:
         given = SimpleNamespace(**scheduled(_plain(job.settings["updater"])))
         own.scheduler = pytorch.schedule(option(job, "scheduler"), given)
     return own
-
-
-def _set(built: Components, parameters: Mapping[str, NDArray[Any]]) -> None:
-    """Give the predictor these parameters."""
-    for name, value in parameters.items():
-        parameter = built.predictor.parameters[name]
-        if hasattr(parameter, "detach"):
-            from gdexp import pytorch
-
-            parameter.detach().copy_(pytorch.tensors(value)[0])
-        elif isinstance(parameter, np.ndarray):
-            parameter[...] = value
-        else:
-            built.predictor.parameters[name] = float(value)
