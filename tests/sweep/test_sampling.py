@@ -163,6 +163,11 @@ BAD: dict[tuple[str, ...], str] = {
         "Type lr=tag(log,interval(0.01,0.1))."
     ),
     ("lr=interval(0.1,0.1)",): "lr=interval(0.1,0.1): 0.1 is not below 0.1. Type lr=0.1.",
+    ("iters=interval(5,5)",): "iters=interval(5,5): 5 is not below 5. Type iters=5.",
+    ("data.rows=interval(10,12345678)", "data=synthetic"): (
+        "data.rows=interval(10,12345678): data.rows is a whole number. "
+        "Type data.rows=int(interval(10,12345678))."
+    ),
     ("lr=tag(log,interval(0,1))",): (
         "lr=tag(log,interval(0,1)): 0.0 is not a finite number > 0. "
         "Type for example lr=tag(log,interval(0.001,0.1))."
