@@ -40,6 +40,11 @@ def objects(ended: Ended) -> list[dict[str, Any]]:
     return read
 
 
+def test_a_setting_may_be_named_twice(run: Compare) -> None:
+    assert run("--over", "lr, lr,") == run("--over", "lr")
+    assert run("--over", ",").err.startswith("gdexp: --over: name a setting, such as seed.")
+
+
 def test_a_row_for_each_group(run: Compare, losses: list[float]) -> None:
     code, out, err = run("--over", "lr")
     assert code == 0
