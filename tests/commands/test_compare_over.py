@@ -139,7 +139,7 @@ def test_a_job_that_was_run_again_counts_once() -> None:
                              "sweep.repeat=3."),
         (["--over", "outcome"], "--over: 'outcome' is a result, not a setting. The runs differ "
                                 "in: step, lr, gradient."),
-        (["--over", ""], "--over: no run has a setting ''."),
+        (["--over", ""], "--over: name a setting, such as seed. The runs differ in: step,"),
         (["--over", "lr", "--sort", "final/los"], "Did you mean final/loss?"),
         (["--over", "lr", "--sort", "lr"], "--sort: no group has 'lr'. Sort by one of: step,"),
         (["--sort", "-lrr"], "--sort: no run has 'lrr'."),
