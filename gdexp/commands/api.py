@@ -93,7 +93,7 @@ def _sweep(config: DictConfig, first: Job) -> None:
     from gdexp.sweep import best
     from gdexp.sweep.shards.executor import cluster
 
-    check_sweep(config)
+    check_sweep(config, first)
     target = str(config.hydra.launcher._target_)
     brings_results = target.endswith((".VectorizedLauncher", ".BasicLauncher"))
     if not (config.tracking.enabled or brings_results or cluster(config.hydra.launcher)):

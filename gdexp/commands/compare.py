@@ -36,7 +36,7 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--all", action="store_true", help="all runs of the experiment")
     parser.add_argument(
         "--over",
-        type=lambda word: [key.strip() for key in word.split(",")],
+        type=lambda word: [*dict.fromkeys(key for key in map(str.strip, word.split(",")) if key)],
         metavar="KEY[,KEY]",
         help="mean and standard deviation over these settings, such as seed: a row for each group "
         "of runs that differ only in them",

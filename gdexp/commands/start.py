@@ -146,7 +146,7 @@ def _sweep(config: DictConfig) -> bool:
     for name in ("job_logging", "hydra_logging"):
         _configure_log(config, name)
     first = check(config, multirun=True)
-    check_sweep(config)
+    check_sweep(config, first)
     log_settings(first, experiment.place(experiment.prepare(first).store))
     callbacks, root = Callbacks(config), config.hydra.job.config_name
     callbacks.on_multirun_start(config=config, config_name=root)
@@ -169,8 +169,8 @@ def check(config: DictConfig, *, multirun: bool) -> Job:
     return preflight.check(words, composer, multirun=multirun)
 
 
-def check_sweep(config: DictConfig) -> None:
-    """Check the settings of the sweeper, the launcher and the sweep's folder.
+def check_sweep(config: DictConfig, first: Job) -> None:
+    """Check the settings of the sweeper, the launcher and the folder of a sweep, by its first run.
 
     Raises:
         ConfigError: one of them is out of range, or the folder is another sweep's.
@@ -188,7 +188,7 @@ def check_sweep(config: DictConfig) -> None:
     check_writable(absolute(config.hydra.sweep.dir), "outputs")
     generations.check(config)
     folders.check_sweep(config)
-    check_required(config, GlobalHydra.instance().config_loader(), typed(config))
+    check_required(config, GlobalHydra.instance().config_loader(), typed(config), first)
 
 
 def run_sweep(config: DictConfig, callbacks: Callbacks) -> None:

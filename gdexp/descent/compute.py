@@ -19,6 +19,7 @@ from gdexp.descent.checkpoint import contents
 from gdexp.descent.checkpoint_files import Checkpoint
 from gdexp.descent.evaluation import coefficients, final_scores
 from gdexp.descent.fitted import Fitted
+from gdexp.descent.numbers import is_overflow
 from gdexp.descent.progress import Progress
 from gdexp.descent.result import Result, outcome
 from gdexp.descent.stopping import VALIDATION, Rules, best_epoch
@@ -230,6 +231,6 @@ def _until_overflow(stream: Iterator[Any], overflows: list[Exception]) -> Iterat
     try:
         yield from stream
     except (OverflowError, RuntimeError) as error:
-        if not (isinstance(error, OverflowError) or "without overflow" in str(error)):
+        if not is_overflow(error):
             raise
         overflows.append(error)

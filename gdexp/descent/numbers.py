@@ -73,3 +73,8 @@ def log10_loss(first: float, final: float) -> float | None:
     highest = math.log10(first)
     lowest = highest - DECADES
     return min(highest, max(lowest, math.log10(final))) if final else lowest
+
+
+def is_overflow(error: BaseException) -> bool:
+    """Whether a Python number was too large, for Python or for the precision of a tensor."""
+    return isinstance(error, OverflowError) or "without overflow" in str(error)  # torch's words

@@ -2,7 +2,7 @@
 
 It is made by a second set of components on a few rows. The run's own components, and every random
 generator, stay as they are. An exception that a user's own code raises is left to the run, which
-shows its traceback.
+shows its traceback, and so is an overflow, with which the run diverges.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from gdexp.config.schema import FAMILIES
 from gdexp.descent import generators, predictors
 from gdexp.descent.archive import check_mapping
 from gdexp.descent.build import Components, build
+from gdexp.descent.numbers import is_overflow
 from gdexp.descent.signals import is_of_signal
 from gdexp.errors import ConfigError, brief
 from gdexp.types import Array, Parameters
@@ -144,7 +145,7 @@ def _blaming(job: Job, family: str) -> Iterator[None]:
     except Exception as error:
         if LEAF in str(error):
             raise ConfigError(_of_leaf(job, family)) from error
-        if _is_own(error):
+        if _is_own(error) or is_overflow(error):  # a run whose numbers overflow diverges
             raise OwnError from error
         raise ConfigError(f"{family}={job.choices[family]}: {brief(error)}.") from error
 

@@ -86,7 +86,7 @@ def _check_whole(error: ConfigError, parsed: Sequence[Override]) -> None:
         if is_named and isinstance(value, IntervalSweep) and isinstance(value.start, float):
             raise ConfigError(
                 f"{override.input_line}: {key} is a whole number. "
-                f"Type {key}=int(interval({value.start:g},{value.end:g}))."
+                f"Type {key}=int(interval({value.start:.15g},{value.end:.15g}))."
             ) from error
 
 

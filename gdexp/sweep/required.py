@@ -7,6 +7,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from gdexp.config.job import Job
 from gdexp.sweep.jobs import planned
 from gdexp.sweep.launcher import needs_hydra
 from gdexp.sweep.shards import executor
@@ -14,24 +15,28 @@ from gdexp.sweep.sweeper import listed
 from gdexp.sweep.vectorized.groups import check_vectorizable
 
 
-def check_required(config: DictConfig, loader: Any, typed: Sequence[str]) -> None:
+def check_required(config: DictConfig, loader: Any, typed: Sequence[str], first: Job) -> None:
     """Refuse a sweep whose runs are not computed as ``sweep.vectorize`` or ``sweep.memory`` asks.
 
     Args:
         config: its configuration, including Hydra's node.
         loader: Hydra's configuration loader.
         typed: the overrides, including axes.
+        first: its first run; another sweeper's runs are taken to be like it.
 
     Raises:
         ConfigError: names the runs and what prevents it.
     """
     is_ours = str(config.hydra.sweeper._target_).endswith(".GridSweeper")
     asked = config.sweep.get("vectorize") == "required" or config.sweep.get("memory") is not None
-    if not (asked and is_ours) or config.sweep.dry_run:
+    if not asked or config.sweep.dry_run:
         return
-    params = config.hydra.sweeper.get("params") or {}
-    words = [*(f"{key}={value}" for key, value in params.items()), *typed]
-    check_vectorizable(planned(config, loader, listed(config, loader, words)), _prevented(config))
+    overrides: Sequence[Sequence[str]] = [first.typed] * 2
+    if is_ours:
+        params = config.hydra.sweeper.get("params") or {}
+        words = [*(f"{key}={value}" for key, value in params.items()), *typed]
+        overrides = listed(config, loader, words)
+    check_vectorizable(planned(config, loader, overrides), _prevented(config))
 
 
 def _prevented(config: DictConfig) -> str:

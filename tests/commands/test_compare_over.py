@@ -40,6 +40,11 @@ def objects(ended: Ended) -> list[dict[str, Any]]:
     return read
 
 
+def test_a_setting_may_be_named_twice(run: Compare) -> None:
+    assert run("--over", "lr, lr,") == run("--over", "lr")
+    assert run("--over", ",").err.startswith("gdexp: --over: name a setting, such as seed.")
+
+
 def test_a_row_for_each_group(run: Compare, losses: list[float]) -> None:
     code, out, err = run("--over", "lr")
     assert code == 0
@@ -134,7 +139,7 @@ def test_a_job_that_was_run_again_counts_once() -> None:
                              "sweep.repeat=3."),
         (["--over", "outcome"], "--over: 'outcome' is a result, not a setting. The runs differ "
                                 "in: step, lr, gradient."),
-        (["--over", ""], "--over: no run has a setting ''."),
+        (["--over", ""], "--over: name a setting, such as seed. The runs differ in: step,"),
         (["--over", "lr", "--sort", "final/los"], "Did you mean final/loss?"),
         (["--over", "lr", "--sort", "lr"], "--sort: no group has 'lr'. Sort by one of: step,"),
         (["--sort", "-lrr"], "--sort: no run has 'lrr'."),

@@ -262,6 +262,13 @@ def test_a_component_that_exits_fails_its_run(mine: str, cli: CLI, at: int) -> N
     assert "\n1 of 2 runs failed:\n" in ended.err
 
 
+@pytest.mark.parametrize("word", ["lr=1e39", "updater.weight_decay=1e39"])
+def test_a_number_too_large_for_torch_diverges(word: str) -> None:
+    """As it does in a sweep, and as lr=1e38 does: nothing is wrong with the components."""
+    result = run("step=model", "predictor.init=1", word, OFF)
+    assert (result.outcome, result.trajectory.length) == ("diverged", 0)
+
+
 def test_a_component_that_needs_more_rows_gets_all(mine: str) -> None:
     chosen = ("step=autograd", "loss=Spread", "data=synthetic", "data.rows=50", "iters=2")
     assert run(OFF, *chosen, config_dir=mine).outcome == "completed"

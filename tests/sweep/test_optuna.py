@@ -9,10 +9,11 @@ import pytest
 import yaml
 from helpers import client, process, required, runs
 from omegaconf import DictConfig, OmegaConf
-from sweep_helpers import members, sweeps
+from sweep_helpers import gd, members, sweeps
 
 from gdexp.sweep import generations
 
+old_libraries = pytest.mark.filterwarnings("ignore")  # Optuna 2 imports what others deprecate
 FAST = "hydra/sweeper=optuna", "tracking=off"
 TRIALS = "hydra.sweeper.n_trials=6", "hydra.sweeper.n_jobs=3", "hydra.sweeper.sampler.seed=1"
 
@@ -127,5 +128,72 @@ def test_what_another_sweeper_cannot_do_is_refused(
     workdir: Path, words: tuple[str, ...], sentence: str
 ) -> None:
     ended = process("-m", *FAST, *words, cwd=workdir)
+    assert (ended.code, ended.out, ended.err) == (2, "", f"gdexp: {sentence}\n")
+    assert not any(workdir.iterdir())
+
+
+OWN = {  # settings of the plugin, and what is said of them
+    "direction=up": (
+        "hydra.sweeper.direction: 'up' is not minimize. "
+        "Type for example hydra.sweeper.direction=minimize."
+    ),
+    "direction=maximize": (
+        "hydra.sweeper.direction: 'maximize' is not minimize. "
+        "Type for example hydra.sweeper.direction=minimize."
+    ),
+    "max_failure_rate=2": (
+        "hydra.sweeper.max_failure_rate: 2.0 is not a finite number from 0 to 1. "
+        "Type for example hydra.sweeper.max_failure_rate=0.5."
+    ),
+    "sampler.seed=-1": "hydra/sweeper=optuna: Seed must be between 0 and 2**32 - 1.",
+}
+
+
+@pytest.mark.parametrize(("setting", "sentence"), OWN.items())
+@old_libraries
+@pytest.mark.slow
+def test_what_optuna_itself_refuses_is_refused_before_anything_is_created(
+    workdir: Path, setting: str, sentence: str
+) -> None:
+    ended = gd("-m", "hydra/sweeper=optuna", f"hydra.sweeper.{setting}", "lr=interval(0.01,0.1)")
+    assert (ended.code, ended.out, ended.err) == (2, "", f"gdexp: {sentence}\n")
+    assert not any(workdir.iterdir())
+
+
+@old_libraries
+@pytest.mark.slow
+def test_an_optuna_that_cannot_use_a_database_is_named(workdir: Path) -> None:
+    optuna = pytest.importorskip("optuna")
+    storage = "hydra.sweeper.storage=sqlite:///study.db"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(optuna.storages, "get_storage", lambda url: 1 / 0)
+        ended = gd("-m", "hydra/sweeper=optuna", storage, "lr=interval(0.01,0.1)")
+    assert (ended.code, ended.err) == (
+        2,
+        f"gdexp: hydra.sweeper.storage: Optuna {optuna.__version__} cannot use a database: "
+        "division by zero. Leave it out: the runs are recorded anyway.\n",
+    )
+    assert not any(workdir.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    {
+        ("sweep.vectorize=required", "step=model", "updater=NAdam"): (
+            "sweep.vectorize=required: 2 of 2 runs would be computed one after another: "
+            "updater=NAdam cannot be vectorized. Type sweep.vectorize=auto."
+        ),
+        ("sweep.memory=1e-9",): (
+            "sweep.memory=1e-09: the curves of one run of 20 epochs take 4.47e-07 GiB. "
+            "Type sweep.memory=0.01 or more, or fewer iters."
+        ),
+    }.items(),
+)
+@old_libraries
+@pytest.mark.slow
+def test_a_search_is_computed_as_asked_or_refused(
+    workdir: Path, words: tuple[str, ...], sentence: str
+) -> None:
+    ended = gd("-m", "hydra/sweeper=optuna", *words, "lr=interval(0.01,0.1)")
     assert (ended.code, ended.out, ended.err) == (2, "", f"gdexp: {sentence}\n")
     assert not any(workdir.iterdir())

@@ -307,6 +307,8 @@ def test_going_on_from_a_checkpoint(tables: Path, one_by_one: set[int | None]) -
         "sweep.repeat=1,2": "names several values: start one sweep for each of them.",
         "sweep.on_error=continue,stop": "names several values: start one sweep for each of them.",
         "sweep.dry_run=true,false": "names several values: start one sweep for each of them.",
+        "hydra.launcher.workers=1,2": "names several values: start one sweep for each of them.",
+        "hydra.verbose=interval(0,1)": "names several values: start one sweep for each of them.",
     }.items(),
 )
 @pytest.mark.parametrize("sweeper", ["grid", pytest.param("basic", marks=pytest.mark.slow)])

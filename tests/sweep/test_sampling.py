@@ -163,6 +163,7 @@ BAD: dict[tuple[str, ...], str] = {
         "Type lr=tag(log,interval(0.01,0.1))."
     ),
     ("lr=interval(0.1,0.1)",): "lr=interval(0.1,0.1): 0.1 is not below 0.1. Type lr=0.1.",
+    ("iters=interval(5,5)",): "iters=interval(5,5): 5 is not below 5. Type iters=5.",
     ("lr=tag(log,interval(0,1))",): (
         "lr=tag(log,interval(0,1)): 0.0 is not a finite number > 0. "
         "Type for example lr=tag(log,interval(0.001,0.1))."
@@ -236,6 +237,8 @@ ANYWHERE = {
     "Type for example dtype=float32.",
     "scheduler=StepLR scheduler.step_size=interval(2,8)": "scheduler.step_size=interval(2,8): "
     "scheduler.step_size is a whole number. Type scheduler.step_size=int(interval(2,8)).",
+    "data=synthetic data.rows=interval(10,12345678)": "data.rows=interval(10,12345678): "
+    "data.rows is a whole number. Type data.rows=int(interval(10,12345678)).",
     "lr=interval(-2,-1)": "lr: -1.15557814847 is not a finite number > 0. "
     "Type for example lr=0.01.",
     "tracking.uri=interval(0,1)": "tracking.uri=interval(0,1): all runs of a sweep are recorded in "

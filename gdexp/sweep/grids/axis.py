@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.types import Override, RangeSweep
 
-from gdexp.config.overrides import parse
+from gdexp.config.overrides import is_hydras, parse
 from gdexp.errors import ConfigError
 
 ONE_STORE = ("tracking", "tracking.enabled", "tracking.uri", "tracking.experiment")
@@ -41,12 +41,12 @@ class Axis(NamedTuple):
 
 
 def check_axis(key: str, origin: str) -> None:
-    """Refuse to vary settings of the sweep itself or its store: all its runs share one summary.
+    """Refuse to vary settings of the sweep itself, its store or Hydra: all its runs share them.
 
     Raises:
         ConfigError: the key is such a setting; start one sweep for each value.
     """
-    if key.partition(".")[0] == "sweep" or key == "tracking.max_rows":
+    if key.partition(".")[0] == "sweep" or key == "tracking.max_rows" or is_hydras(key + "="):
         raise ConfigError(f"{origin} names several values: start one sweep for each of them.")
     if key in ONE_STORE:
         raise ConfigError(

@@ -93,11 +93,11 @@ def interval(override: Override, text: str) -> Interval:
                 f"{text}: {end} is not {what}{' > 0' if is_log else ''}. "
                 f"Type for example {key}={_typed(example, is_log)}."
             )
+    if is_whole:
+        low, high = round(low), round(high)
     if low >= high:
         instead = _typed(f"interval({high},{low})", is_log) if low > high else low
         raise ConfigError(f"{text}: {low} is not below {high}. Type {key}={instead}.")
-    if is_whole:
-        low, high = round(low), round(high)
     return Interval(key, low, high, is_log, is_whole, text)
 
 
