@@ -94,6 +94,12 @@ def test_an_empty_name_is_not_this_folder(store: Path, cli: CLI) -> None:
     assert refused(cli, "report", "--out", "") == (
         "--out: '' is a folder. Name a new file in a folder that exists."
     )
+    assert refused(cli, "plot", "--out", ".svg") == (
+        "--out: .svg has no name before its suffix. Type run.svg."
+    )
+    assert refused(cli, "report", "--out", "run.pdf") == (
+        "--out: run.pdf: a report is an HTML page. Type run.html."
+    )
     assert os.listdir(store) == ["outputs"]
 
 
@@ -139,4 +145,6 @@ def test_artifacts_that_cannot_be_reached(
     monkeypatch.setattr(SqlStore, "files", unreachable)
     for command in ("plot", "report", "explain"):
         words = [command, *([newest(store)] if command == "explain" else [])]
-        assert refused(cli, *words) == "[Errno 111] Connection refused."
+        sentence = f"the list of artifacts of run {newest(store)} cannot be read: "
+        why = "[Errno 111] " if command == "report" else sentence
+        assert refused(cli, *words) == f"{why}Connection refused."
