@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from gdexp.commands import common
-from gdexp.descent.numbers import apart, exact
+from gdexp.descent.numbers import apart
 from gdexp.errors import ConfigError, counted
 
 if TYPE_CHECKING:
@@ -119,12 +119,12 @@ def _examined(job: Job) -> tuple[Job, Forecast | str, dict[str, str]]:
 def _table(jobs: Sequence[Job]) -> Iterator[str]:
     """A line for each run of a sweep."""
     rows: list[list[str]] = [["", "lr", "largest lr", "contraction", "epochs", "10x in epoch"]]
-    from gdexp.insight.dynamics.stability import rounded_down
+    from gdexp.insight.dynamics.stability import rounded_down, shown_lr
 
     reasons: Counter[str] = Counter()
     faults: dict[str, str] = {}
     for job in jobs[:LISTED]:
-        _, known, wrong = _examined(job)
+        new, known, wrong = _examined(job)
         faults = wrong | faults
         name = " ".join(job.typed) or "defaults"
         if isinstance(known, str):
@@ -133,7 +133,7 @@ def _table(jobs: Sequence[Job]) -> Iterator[str]:
             continue
         largest = "unknown" if known.largest_lr is None else rounded_down(known.largest_lr, DIGITS)
         factor = "" if known.contraction is None else apart(known.contraction, 1, DIGITS)
-        cells = ["" if known.lr is None else exact(known.lr), largest, factor]
+        cells = ["" if known.lr is None else shown_lr(new, known.lr), largest, factor]
         counts = known.epochs, known.exceeds_epoch
         rows.append([name, *cells, *("" if count is None else str(count) for count in counts)])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

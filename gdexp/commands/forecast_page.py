@@ -10,7 +10,13 @@ from gdexp.config.job import Job
 from gdexp.descent.numbers import apart, exact, short
 from gdexp.insight.dynamics.forecast import REDUCED, Forecast
 from gdexp.insight.dynamics.motion import Motion
-from gdexp.insight.dynamics.stability import name_of_lr, rounded_down, unknown
+from gdexp.insight.dynamics.stability import (
+    name_of_lr,
+    rounded_down,
+    rows_at_once,
+    shown_lr,
+    unknown,
+)
 
 DIGITS = 4
 REACHED = f"the loss has lost all but {short(REDUCED)} of its excess over the smallest"
@@ -74,7 +80,7 @@ def _bound(job: Job, known: Forecast, *, is_faulty: bool) -> Iterator[Line]:
     if not known.is_exact:
         yield "", "the curvature changes on the way, so larger ones may work, and smaller ones fail"
     if job.settings["data"].get("batch_size"):
-        yield "", "with all rows at once; minibatches need smaller steps"
+        yield "", f"{rows_at_once(job)}; minibatches need smaller steps"
     if known.best_lr is not None:
         lr = short(known.best_lr, DIGITS)
         yield f"fastest {name_of_lr(job)}", f"{lr}, 2 over the largest plus the smallest curvature"
@@ -95,7 +101,7 @@ def _course(job: Job, known: Forecast) -> Iterator[Line]:
     """What happens with the lr that was typed."""
     if known.lr is None or known.largest_lr is None:
         return
-    name = f"{name_of_lr(job)}={exact(known.lr)}"
+    name = f"{name_of_lr(job)}={shown_lr(job, known.lr)}"
     if job.settings["scheduler"]["_target_"] is not None:
         name = f"{name} at first"
     share = apart(known.lr / known.largest_lr, 1, 3)

@@ -159,6 +159,7 @@ def _effect(published: Rung, step: Rung, factor: float) -> str:
     """What the factor does to the descent, and to the largest lr."""
     from gdexp.config.capabilities import of
     from gdexp.descent.build import build
+    from gdexp.descent.numbers import exact, short
     from gdexp.insight.dynamics.curvature import curvature
     from gdexp.insight.dynamics.stability import largest_lr, rounded_down
 
@@ -166,7 +167,7 @@ def _effect(published: Rung, step: Rung, factor: float) -> str:
     lr, decay = (settings["updater"].get(name) for name in ("lr", "weight_decay"))
     if decay or not (lr and any(of(settings, "updater", name) for name in PROPORTIONAL)):
         return ""
-    text = f" lr={lr:g} acts like lr={lr * factor:g}"
+    text = f" lr={exact(lr)} acts like lr={short(lr * factor)}"
     if published.outcome == "diverged":
         text += ", and diverges"
     elif step.outcome != "diverged" and published.trajectory.loss[-1] < step.trajectory.loss[-1]:
@@ -174,7 +175,7 @@ def _effect(published: Rung, step: Rung, factor: float) -> str:
     built = build(step.job)
     quadratic = curvature(step.job, built)
     bounds = [quadratic and largest_lr(r.job, built, quadratic) for r in (published, step)]
-    if bounds[0] and bounds[1]:
+    if bounds[0] and bounds[1] and not built.batch_size:
         one, other = (rounded_down(bound, 4) for bound in bounds if bound)
         text += f". It diverges above lr={one}, the other steps above {other}"
     return f"{text}."

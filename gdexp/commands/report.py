@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gdexp.tracking.store import Store
 
 ARTIFACT = "report.html"
+SUFFIXES = (".html", ".htm", "")
 ID_LENGTH = 8  # characters of a run's id in a file's name
 
 
@@ -104,7 +105,8 @@ def _checked(path: str) -> Path:
     """The absolute path of the page.
 
     Raises:
-        GdexpError: it is the path of another file, or of a folder, or its folder does not exist.
+        GdexpError: it is the path of another file, or of a folder, or its folder does not exist, or
+            it has the suffix of another kind of file.
     """
     from gdexp.insight.report.page import is_report
 
@@ -112,6 +114,8 @@ def _checked(path: str) -> Path:
     try:
         if out.is_dir():
             why = "is a folder"
+        elif out.suffix.lower() not in SUFFIXES:
+            raise GdexpError(f"--out: {path}: a report is an HTML page. Type {out.stem}.html.")
         elif os.path.lexists(out) and not out.is_file():
             why = "already exists, and is not a file"
         elif out.exists():

@@ -53,6 +53,11 @@ PAGES = {
         "            with all rows at once; minibatches need smaller steps",
         "lr=0.01     0.075 of the largest; the course is only known with all rows and one lr",
     ],
+    "step=manual data.batch_size=2": [
+        "            since gradient=manual_sum is a sum over 2 rows, not a mean",
+        "largest lr  0.06666, 2 over the curvature",
+        "            with the sum over 2 average rows; minibatches need smaller steps",
+    ],
     "step=autograd scheduler=LinearLR updater.lr=0.3": [
         "largest updater.lr       0.1333, 2 over the curvature",
         "updater.lr=0.1 at first  0.75 of the largest; the course is only known with all rows "

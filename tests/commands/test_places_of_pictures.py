@@ -94,6 +94,12 @@ def test_an_empty_name_is_not_this_folder(store: Path, cli: CLI) -> None:
     assert refused(cli, "report", "--out", "") == (
         "--out: '' is a folder. Name a new file in a folder that exists."
     )
+    assert refused(cli, "plot", "--out", ".svg") == (
+        "--out: .svg has no name before its suffix. Type run.svg."
+    )
+    assert refused(cli, "report", "--out", "run.pdf") == (
+        "--out: run.pdf: a report is an HTML page. Type run.html."
+    )
     assert os.listdir(store) == ["outputs"]
 
 

@@ -97,6 +97,12 @@ def test_no_claim_is_made_of_a_fit_that_seeks_something_else(words: str) -> None
     assert fit(*words.split(), "iters=9").note == ""
 
 
+def test_a_gradient_that_is_nearly_as_large_is_not_rounded_to_that() -> None:
+    words = ("gradient=manual", "dtype=float64", "lr=1e-8")  # by 1 - 15 lr per epoch
+    assert "the gradient is 0.99999985 of its size at the start" in fit(*words, "iters=2").note
+    assert "the gradient is as large as at the start, and w" in fit(*words, "iters=1").note
+
+
 def test_float32_is_named_where_it_is_the_limit() -> None:
     years = "data.x=[1947,1948,1949,1950]", "data.y=[3,5,7,9.5]", "predictor.bias=true"
     words = ("gradient=manual", *years, "lr=1e-7", "iters=3000")

@@ -40,6 +40,8 @@ WARNINGS = {
     "for this problem: the loss will grow. Type lr=0.066.",
     "step=autograd data.batch_size=2 lr=1": "lr=1 is above 0.1333, the largest that works with "
     "all rows at once, and minibatches need smaller steps: type lr=0.066.",
+    "step=manual data.batch_size=2 lr=0.1": "lr=0.1 is above 0.06666, the largest that works with "
+    "the sum over 2 average rows, and minibatches need smaller steps: type lr=0.033.",
     "step=autograd lr=0.3 scheduler=ExponentialLR scheduler.gamma=0.5": "the schedule starts "
     "with lr=0.3, above 0.1333, the largest that works for this problem: the loss will grow "
     "until it is below. Type lr=0.066.",

@@ -88,6 +88,10 @@ def test_a_number_between_two_values_lies_between_their_centres() -> None:
     assert Axis("lr", (0.1, 0.2, 0.4), "linear").position(0.3) == pytest.approx(1.5)
     assert Axis("lr", (0.01, 1.0), "log").position(0.1) == pytest.approx(0.5)
     assert Axis("lr", (0.1,), "linear").position(0.2) == 0.5
+    far = Axis("lr", (1e200, 1e210), "log")
+    assert [far.position(v) for v in (1 / 30, 1e205, 1e300)] == [-0.5, 0.5, 1.5]
+    wide = Axis("lr", (1e-308, 1e308), "log")
+    assert [wide.position(v) for v in (1e-308, 1.0, 1e308)] == pytest.approx([0, 0.5, 1])
 
 
 def test_few_values_are_all_named_and_many_by_round_numbers() -> None:

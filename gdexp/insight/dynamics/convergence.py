@@ -9,7 +9,7 @@ import numpy as np
 
 from gdexp.config.job import Job
 from gdexp.descent.build import Components
-from gdexp.descent.numbers import exact, short
+from gdexp.descent.numbers import apart, exact, short
 from gdexp.descent.result import Result
 from gdexp.descent.stopping import gradient_norm
 from gdexp.errors import counted
@@ -123,7 +123,8 @@ def _distance(
     if built.batch_size or not first:
         return words
     ratio = gradient_norm(result.trajectory) / first
-    return f"the gradient is {short(ratio, 2)} of its size at the start, and {words}"
+    size = "as large as" if ratio == 1 else f"{apart(ratio, 1, 2)} of its size"
+    return f"the gradient is {size} at the start, and {words}"
 
 
 def _remedy(

@@ -102,9 +102,9 @@ def is_least_squares(job: Job) -> bool:
     return squares and capabilities.is_linear(job.settings)
 
 
-def summed_rows(job: Job, built: Components, family: str = "loss") -> int:
-    """The number of rows if the loss, or the gradient source, is a sum over them; 1 of a mean."""
-    return len(built.y) if capabilities.reduction(job.settings, family) == "sum" else 1
+def summed_rows(job: Job, built: Components) -> int:
+    """The number of rows if the loss is a sum over them; 1 of a mean."""
+    return len(built.y) if capabilities.reduction(job.settings, "loss") == "sum" else 1
 
 
 def parameters(built: Components) -> Floats:

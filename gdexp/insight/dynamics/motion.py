@@ -12,7 +12,7 @@ from gdexp.config import capabilities
 from gdexp.config.job import Job
 from gdexp.descent.build import Components
 from gdexp.insight.checks.gradient import declared_multiple, undeclared_multiple
-from gdexp.insight.dynamics.curvature import Floats, summed_rows
+from gdexp.insight.dynamics.curvature import Floats
 
 T = TypeVar("T", float, Floats)
 
@@ -55,7 +55,9 @@ class Motion:
 
     @classmethod
     def of(cls, job: Job, built: Components) -> Motion | None:
-        """The motion of a run with all rows at once, at the first lr of its schedule.
+        """The motion of a run whose updates all see what the rows give on average.
+
+        With a schedule, it is that of the first lr.
 
         None if the updater does not declare its dynamics, the gradient source is not known to be
         the derivative of the loss or a multiple of it, or the updater cannot come to rest: it
@@ -68,10 +70,10 @@ class Motion:
             return None
         if not is_derivative(job) or (factor := undeclared_multiple(job, built)) is None:
             return None
-        source = "loss" if capabilities.of(settings, "gradient", "tracked") else "gradient"
+        rows = (built.batch_size or len(built.y)) if is_sum(job) else 1
         damping = 1 - (updater.get("dampening") or 0.0) if m else 1.0
         decay = updater.get("weight_decay") or 0.0
-        is_nesterov, factor = dynamics == "nesterov", summed_rows(job, built, source) * factor
+        is_nesterov, factor = dynamics == "nesterov", rows * factor
         return cls(lr, m, damping, decay, is_nesterov, factor) if damping > 0 else None
 
     def met(self, curvature: T) -> T:
@@ -146,6 +148,12 @@ class Motion:
 
     def _determinant(self, k: Floats) -> Floats:
         return self.momentum * (1 - self.lr * k) if self.is_nesterov else self.momentum + 0 * k
+
+
+def is_sum(job: Job) -> bool:
+    """Whether an update takes the sum over its rows, not the mean."""
+    source = "loss" if capabilities.of(job.settings, "gradient", "tracked") else "gradient"
+    return capabilities.reduction(job.settings, source) == "sum"
 
 
 def dynamics_of(job: Job) -> str | None:

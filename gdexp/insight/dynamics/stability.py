@@ -11,7 +11,7 @@ from gdexp.descent.numbers import exact, short
 from gdexp.descent.result import FORECAST, GREW, Result
 from gdexp.insight.dynamics.curvature import Curvature, curvature
 from gdexp.insight.dynamics.forecast import Forecast
-from gdexp.insight.dynamics.motion import Motion, dynamics_of, is_derivative
+from gdexp.insight.dynamics.motion import Motion, dynamics_of, is_derivative, is_sum
 
 
 def largest_lr(job: Job, built: Components, quadratic: Curvature) -> float | None:
@@ -29,7 +29,7 @@ def forecast_warning(job: Job, built: Components, forecast: Forecast) -> str:
     if lr is None or largest is None or lr <= largest * (1 + 1e-9):
         return ""
     bound, typed = rounded_down(largest, 4), f"{key}={rounded_down(largest / 2)}"
-    given = f"{key}={exact(lr)}"
+    given = f"{key}={shown_lr(job, lr)}"
     if not forecast.is_exact:
         return (
             f"{given} is above {rounded_down(largest)}, below which descent is stable at the "
@@ -37,7 +37,7 @@ def forecast_warning(job: Job, built: Components, forecast: Forecast) -> str:
         )
     if built.batch_size:
         return (
-            f"{given} is above {bound}, the largest that works with all rows at once, and "
+            f"{given} is above {bound}, the largest that works {rows_at_once(job)}, and "
             f"minibatches need smaller steps: type {typed}."
         )
     if built.scheduler is not None:
@@ -86,9 +86,10 @@ def warning(job: Job, built: Components, result: Result) -> str:
             f"is not known in advance with {unknown(job, is_quadratic=quadratic is not None)}."
         )
     bound, half = rounded_down(largest, 4), f"{key}={rounded_down(largest / 2)}"
-    given = f"{key}={exact(lr)}"
+    given = f"{key}={shown_lr(job, lr)}"
     if built.batch_size:
-        return f"with all rows at once {key} must be below {bound}, with minibatches lower: {half}."
+        rows = rows_at_once(job)
+        return f"{rows} {key} must be below {bound}, with minibatches lower: {half}."
     if lr > largest:
         return f"{given} is above {bound}, the largest that works for this problem: type {half}."
     return (
@@ -96,6 +97,18 @@ def warning(job: Job, built: Components, result: Result) -> str:
         f"temporary or a number too large for {job.settings['dtype']}: "
         f"type {half}, or run more epochs."
     )
+
+
+def rows_at_once(job: Job) -> str:
+    """For which rows the largest lr of a run with minibatches is exact."""
+    if is_sum(job):
+        return f"with the sum over {job.settings['data']['batch_size']} average rows"
+    return "with all rows at once"
+
+
+def shown_lr(job: Job, lr: float) -> str:
+    """The lr with every digit that was typed; of a schedule it is computed."""
+    return exact(lr) if job.settings["scheduler"]["_target_"] is None else short(lr)
 
 
 def name_of_lr(job: Job) -> str:

@@ -81,8 +81,8 @@ class Axis:
         values = [float(value) for value in self.values]
         i = min(max(bisect.bisect_right(values, number) - 1, 0), last - 1)
         share, whole = (number - values[i]), (values[i + 1] - values[i])
-        if self.scale == "log":  # in terms of log1p, as close values have equal logarithms
-            share, whole = math.log1p(share / values[i]), math.log1p(whole / values[i])
+        if self.scale == "log":
+            share, whole = (_log_ratio(v, values[i]) for v in (number, values[i + 1]))
         return round(min(max(i + share / whole, -0.5), last + 0.5), 9)
 
     def at(self, position: float) -> str:
@@ -197,3 +197,8 @@ def _determines(params: Sequence[Row], own: str, key: str) -> bool:
 
 def _rank(key: str) -> int:
     return FIRST.index(key) if key in FIRST else len(FIRST)
+
+
+def _log_ratio(a: float, b: float) -> float:
+    """``log(a / b)`` of positive numbers, also if they are close or the ratio would overflow."""
+    return math.log1p((a - b) / b) if b / 2 < a < 2 * b else math.log(a) - math.log(b)

@@ -47,6 +47,8 @@ class Place:
         try:
             path = absolute(os.path.expanduser(out))
             kind = path.suffix.lower().removeprefix(".")
+            if not kind and path.name.lower().removeprefix(".") in KINDS:
+                raise GdexpError(f"{out} has no name before its suffix. Type run{path.name}.")
             is_folder = out.endswith(("/", os.sep)) or path.is_dir() or not kind
             if not is_folder and kind not in KINDS:
                 raise GdexpError(
