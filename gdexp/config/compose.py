@@ -49,9 +49,6 @@ class Composer:
         config_dir: that folder; None if it is on the search path already, or there is none.
         root: the name of the configuration that lists the defaults.
 
-    Attributes:
-        folder: the user's folder.
-
     Raises:
         ConfigError: config_dir cannot be used, see :func:`gdexp.config.folders.checked_dir`.
     """

@@ -118,6 +118,11 @@ def _plain(key: str, value: Any) -> Any:
         return to_list()
     if value is None or isinstance(value, bool | int | float):
         return value
+    if hasattr(value, "columns"):
+        raise ConfigError(
+            f"{key}: a data frame is not a setting. Save it, and type data='csv' with data.path, "
+            "or return it from a data source of your own."
+        )
     if isinstance(value, str):
         return str(value)
     if isinstance(value, os.PathLike):

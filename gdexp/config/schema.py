@@ -6,8 +6,6 @@ errors read the same.
 
 from __future__ import annotations
 
-import contextlib
-import re
 import sys
 from collections.abc import Iterator
 from types import NoneType, UnionType
@@ -15,29 +13,11 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt, Predicate
 
+from gdexp.config.meant import meanings_of, several
 from gdexp.config.settings import FAMILIES, HINTS, TRACKING, default_of
-from gdexp.errors import ConfigError, cut, nearest
+from gdexp.errors import ConfigError, cut
 
 LONGEST = 100  # characters of a value in a sentence
-NOT_DIGITS = re.compile(r"\D")
-WORDS = {  # what YAML and Python call these values
-    **dict.fromkeys(("true", "yes", "y", "on", "1"), True),
-    **dict.fromkeys(("false", "no", "n", "off", "0"), False),
-    **dict.fromkeys(("null", "none", "nil"), None),
-}
-SYNONYMS = {  # what other programs call these values
-    "gpu": "cuda",
-    "double": "float64",
-    "single": "float32",
-    "float": "float32",
-    ",": "comma",
-    ";": "semicolon",
-    ".": "point",
-    "|": "pipe",
-    "\\t": "tab",
-    "\t": "tab",
-    " ": "space",
-}
 __all__ = ["FAMILIES", "HINTS", "TRACKING"]
 
 
@@ -79,35 +59,16 @@ def _did_you_mean(key: str, value: Any, hint: Any) -> str:
     >>> _did_you_mean("data.validation", "20%", HINTS["data.validation"])
     ' Did you mean data.validation=0.2?'
     """
+    if hinted := several(key, value):
+        return hinted
     if isinstance(value, list) and value and all(_accepts(hint, each) for each in value):
         each = ",".join(map(typed, value))
         return f" Type -m {key}={each} to run each; in Python, call sweep."
-    for meant in _meanings_of(value, hint):
+    for meant in meanings_of(value, _names(hint)):
         if _accepts(hint, meant):
             text = typed(meant).replace("'", "")
             return f" Did you mean {key}={text}?"
     return ""
-
-
-def _meanings_of(value: Any, hint: Any) -> Iterator[Any]:
-    """What people mean: 5 by 5.0, true by yes, null by None, [a] by a, 0.2 by 20%."""
-    if isinstance(value, float) and value.is_integer():
-        yield int(value)
-    word = str(value).lower()
-    if word in WORDS:
-        yield WORDS[word]
-    if word in SYNONYMS:
-        yield SYNONYMS[word]
-    digits = NOT_DIGITS.sub("", word)  # float16 is not meant to be float64
-    names = (name for name in map(str, _names(hint)) if NOT_DIGITS.sub("", name) == digits)
-    if (name := nearest(word, names)) is not None:
-        yield name
-    if value is not None:
-        yield [value]
-    with contextlib.suppress(ValueError):
-        number, is_share = float(word.removesuffix("%")), word.endswith("%")
-        if is_share or 1 < number <= 100:
-            yield number / 100
 
 
 def _names(hint: Any) -> tuple[Any, ...]:

@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException, ValidationError
 from gdexp.config import schema, validation
 from gdexp.config.compose import Composer
 from gdexp.config.job import Job
+from gdexp.config.meant import several
 from gdexp.config.settings import switched
 from gdexp.errors import ConfigError, did_you_mean, first_line
 from gdexp.preflight.unknown import check_suffix, unknown_choice, unknown_key
@@ -55,10 +56,11 @@ def check_option(group: str, option: Any, composer: Composer) -> None:
     for name in option if isinstance(option, list) else [option]:
         if name not in options:
             check_suffix(group, str(name), composer)
+            near = did_you_mean(str(name), options, prefix=f"{group}=")
             raise ConfigError(
                 f"{group}={_typed(name)}: there is no such option. {group} is one of: "
                 f"{', '.join(_beside(str(name), options))}."
-                f"{did_you_mean(str(name), options, prefix=f'{group}=')}"
+                f"{several(group, name) or near}"
             )
 
 

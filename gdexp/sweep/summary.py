@@ -150,6 +150,8 @@ class Summary:
         self._delivery.finish()
         if self._delivery.is_pending:
             took += f"; it is kept in {OUTPUTS}/spool, and delivered by python -m gdexp sync"
+        if status == "KILLED" and self._or_resume:
+            took += ". To run the rest, type the same command with sweep.resume=last"
         return took
 
     @property

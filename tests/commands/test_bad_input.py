@@ -173,6 +173,13 @@ def test_bad_input_is_refused_before_anything_is_created(
     assert not any(workdir.iterdir())
 
 
+@pytest.mark.slow
+def test_two_settings_in_one_word(workdir: Path, cli: CLI) -> None:
+    apart = "Type each setting as a word of its own:"
+    assert cli("lr=0.1 iters=3").err.endswith(f"{apart} lr=0.1 iters=3.\n")
+    assert cli("step=model lr=0.1").err.endswith(f"{apart} step=model lr=0.1.\n")
+
+
 def test_a_config_dir_that_does_not_exist(workdir: Path, cli: CLI) -> None:
     for flags in (["--config-dir", "missing"], ["--config-dir", "missing", "--help"]):
         ended = cli(*flags)

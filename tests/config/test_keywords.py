@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from gdexp.config.keywords import overrides
 from gdexp.config.overrides import parse
+from gdexp.errors import ConfigError
 
 STRINGS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 VALUES = st.recursive(
@@ -84,3 +85,10 @@ def test_the_settings_of_a_sweep_are_no_axes() -> None:
         "sweep=zip",
         "sweep.lists={lr:[0.1,0.2],step:[model,manual]}",
     ]
+
+
+def test_a_data_frame_is_told_where_it_goes() -> None:
+    with pytest.raises(
+        ConfigError, match=r"^data: a data frame is not a setting\. Save it, and ty"
+    ):
+        overrides([], {"data": pd.DataFrame({"x": [1.0, 2], "y": [2.0, 4]})})

@@ -316,6 +316,7 @@ def test_ctrl_c_closes_members_and_summary(store: Path, mine: tuple[str, ...]) -
     running.send_signal(signal.SIGINT)
     _, err = running.communicate(timeout=PATIENCE)
     assert running.returncode == 130
+    assert ". To run the rest, type the same command with sweep.resume=last\n" in err
     assert err.endswith("\ninterrupted by Ctrl-C\n")
     assert "Traceback" not in err
     with pytest.raises(ProcessLookupError):
