@@ -35,11 +35,15 @@ _pass_on: Callable[[], None] | None = None
 
 
 def _on_signal(signum: int, frame: FrameType | None) -> None:
-    global _received
+    global _received, _shielded
     if _received is None:
         _received = signum
         if _pass_on is not None:
-            _pass_on()
+            former, _shielded = _shielded, True  # the exception, raised again, would break it off
+            try:
+                _pass_on()
+            finally:
+                _shielded = former
     if frame is None or frame.f_code.co_filename not in MACHINERY:
         _raise_if_received()
 
@@ -146,9 +150,10 @@ def handled(*, watched: bool = True, also: Sequence[int] = ()) -> Iterator[None]
         signal.signal(signum, handler)
     sys.unraisablehook, threading.excepthook = hook, thread_hook
     _is_handling = _shielded = False
-    if _received is not None:
+    received, _received = _received, None  # later blocks are not interrupted by it
+    if received is not None:
         cause = error.__cause__ if isinstance(error, Interrupted) else error
-        raise Interrupted(_received) from cause
+        raise Interrupted(received) from cause
     if error is not None:
         raise error
 

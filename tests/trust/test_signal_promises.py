@@ -16,7 +16,7 @@ import pytest
 from helpers import CLI, PATIENCE, clean_environment, eventually
 
 from gdexp.descent import signal_watch
-from gdexp.descent.signals import exposed, handled, in_worker, passing_on, shielded
+from gdexp.descent.signals import exposed, handled, in_worker, passing_on, shielded, signalled
 from gdexp.errors import Interrupted, WriteError
 from gdexp.sweep.workers.launched import ended
 
@@ -123,6 +123,14 @@ def test_without_a_signal_errors_stay_as_they_are() -> None:
     with pytest.raises(KeyError) as raised, handled(), shielded(), exposed():
         raise error
     assert raised.value is error
+
+
+def test_a_signal_of_an_earlier_block_is_over() -> None:
+    with pytest.raises(Interrupted), handled():
+        send()
+    assert not signalled()
+    with shielded():
+        pass
 
 
 def test_the_outermost_of_nested_blocks_counts() -> None:
@@ -258,7 +266,9 @@ while True: time.sleep(60)
 """
 
 
-def test_workers_are_killed_when_all_have_recorded_their_end_and_trackers_are_left() -> None:
+def test_workers_are_killed_when_all_have_recorded_their_end_and_trackers_are_left(
+    often: None,
+) -> None:
     workers: list[subprocess.Popen[str]] = []
     with pytest.raises(Interrupted), handled(), ended():
         for name in ("worker", "resource_tracker"):
