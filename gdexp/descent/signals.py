@@ -35,11 +35,15 @@ _pass_on: Callable[[], None] | None = None
 
 
 def _on_signal(signum: int, frame: FrameType | None) -> None:
-    global _received
+    global _received, _shielded
     if _received is None:
         _received = signum
         if _pass_on is not None:
-            _pass_on()
+            former, _shielded = _shielded, True  # the exception, raised again, would break it off
+            try:
+                _pass_on()
+            finally:
+                _shielded = former
     if frame is None or frame.f_code.co_filename not in MACHINERY:
         _raise_if_received()
 

@@ -268,7 +268,9 @@ while True: time.sleep(60)
 """
 
 
-def test_workers_are_killed_when_all_have_recorded_their_end_and_trackers_are_left() -> None:
+def test_workers_are_killed_when_all_have_recorded_their_end_and_trackers_are_left(
+    often: None,
+) -> None:
     workers: list[subprocess.Popen[str]] = []
     with pytest.raises(Interrupted), handled(), ended():
         for name in ("worker", "resource_tracker"):
