@@ -84,11 +84,10 @@ def _drawn(
     """The pictures, their heading, and the stem of a file for them."""
     runs = selected.runs
     if selected.sweep_id is not None:
-        from gdexp.insight.pictures.of_sweep import of_sweep
-        from gdexp.sweep.rows import losses_of, rows_of
+        from gdexp.sweep.pictures import pictures_of
 
         heading = f"sweep {selected.sweep_id}: {counted(len(runs), 'run')}"
-        pictures = [*of_sweep(rows_of(runs), losses_of(store), axes)]
+        pictures = [*pictures_of(store, runs, axes)]
         return pictures, heading, f"sweep-{selected.sweep_id}"
     if axes:
         raise GdexpError("--axes: only a sweep has a map. Leave --axes out, or name a sweep.")

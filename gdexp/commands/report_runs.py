@@ -99,12 +99,11 @@ def _notes(chosen: Selection, rows: Sequence[Row]) -> list[str]:
 
 
 def _pictures(store: Store, chosen: Selection) -> list[Block]:
-    from gdexp.insight.pictures.of_sweep import of_sweep
-    from gdexp.sweep.rows import losses_of, rows_of
+    from gdexp.sweep.pictures import pictures_of
 
     if chosen.sweep_id is None:
         return parts.pictures(_curves(store, chosen.runs))
-    return parts.pictures(of_sweep(rows_of(chosen.runs), losses_of(store)))
+    return parts.pictures(pictures_of(store, chosen.runs))
 
 
 def _curves(store: Store, runs: Sequence[RecordedRun]) -> Iterator[Picture]:

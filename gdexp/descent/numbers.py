@@ -36,6 +36,26 @@ def apart(value: float, mark: float, digits: int) -> str:
     return short(value, needed if needed == digits else needed + 1)
 
 
+def factor(value: float) -> str:
+    """A factor with three decimals, where they tell something.
+
+    >>> factor(4), factor(0.25), factor(30000), factor(1.0002)
+    ('4.000', '0.250', '30000', '1.0002')
+    """
+    text = f"{value:.3f}"
+    return text if 0.01 <= abs(value) < 1000 and text != "1.000" else short(value, 7)
+
+
+def told_apart(one: float, other: float) -> tuple[str, str]:
+    """Two numbers with four digits, or as many as it takes to tell them apart.
+
+    >>> told_apart(3.0, 5.0), told_apart(-8424.1, -8424.25)
+    (('3', '5'), ('-8424.1', '-8424.2'))
+    """
+    digits = next((k for k in range(4, 12) if short(one, k) != short(other, k)), 12)
+    return short(one, digits), short(other, digits)
+
+
 def _plain(text: str) -> str:
     """A number as Python prints it, with a short exponent: 1e6 for 1e+06."""
     number, is_power, exponent = text.partition("e")

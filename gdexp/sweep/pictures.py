@@ -1,24 +1,53 @@
-"""The pictures of a sweep among the artifacts of its summary run: ``plots/map.svg`` and others."""
+"""The pictures of a recorded sweep, also as artifacts of its summary run: ``plots/map.svg``, …."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from gdexp.config import __version__
 from gdexp.insight.pictures.of_sweep import of_sweep
-from gdexp.sweep.rows import losses_of, rows_of
+from gdexp.insight.pictures.picture import Picture
+from gdexp.sweep.summary import row_of
 from gdexp.tracking import environment
 from gdexp.tracking.query import summaries_of
 from gdexp.tracking.run_record import RecordedRun
 from gdexp.tracking.selection import Selection
 from gdexp.tracking.store import Store
-from gdexp.tracking.tags import USER
+from gdexp.tracking.tags import BEHAVIOUR, USER
 from gdexp.tracking.views import sweep_of
 
 FOLDER = "plots"
+LOSS = "train/loss"
 INDEX = f"{FOLDER}/pictures.json"  # titles and descriptions, and which state of the sweep is drawn
+
+
+def pictures_of(
+    store: Store, runs: Sequence[RecordedRun], axes: Sequence[str] = ()
+) -> Iterator[Picture]:
+    """Draw the runs of a sweep; see :func:`gdexp.insight.pictures.of_sweep.of_sweep`.
+
+    Args:
+        store: the store that has them.
+        runs: the runs.
+        axes: the settings of the map's axes.
+    """
+    return of_sweep(rows_of(runs), lambda run_ids: store.curves(run_ids, LOSS), axes)
+
+
+def rows_of(runs: Sequence[RecordedRun]) -> list[dict[str, Any]]:
+    """The rows of recorded runs, with their behaviour; those without a number are numbered."""
+    return [_row(run, number) for number, run in enumerate(runs)]
+
+
+def _row(run: RecordedRun, number: int) -> dict[str, Any]:
+    row = row_of(run)
+    if run.number is None:
+        row["job"] = number
+    if BEHAVIOUR in run.tags:
+        row["behaviour"] = run.tags[BEHAVIOUR]
+    return row
 
 
 def own_sweep(store: Store, runs: Sequence[RecordedRun]) -> Selection | None:
@@ -57,7 +86,7 @@ def log_pictures(store: Store, chosen: Selection) -> bool:
     if _index(store, summary).items() >= state.items():
         return False
     files, words = {}, []
-    for picture in of_sweep(rows_of(chosen.runs), losses_of(store)):
+    for picture in pictures_of(store, chosen.runs):
         files[f"{FOLDER}/{picture.name}.svg"] = picture.svg()
         about = {"title": picture.title, "description": picture.description}
         words.append({"name": picture.name, **about})

@@ -12,10 +12,10 @@ from test_gradient_check import BIAS, checked, composed, job_of
 
 from gdexp import run
 from gdexp.descent.build import build
+from gdexp.descent.numbers import factor, told_apart
 from gdexp.descent.result import FORECAST, Result
 from gdexp.insight.checks import every_epoch, gradient
 from gdexp.insight.checks import updater as updater_check
-from gdexp.insight.checks.wording import number, told_apart
 from gdexp.insight.dynamics.forecast import forecast
 
 STUDENTS = """
@@ -253,7 +253,7 @@ def test_faults_that_nobody_has_planted_yet(
 
 
 def test_factors_and_differences_in_words() -> None:
-    assert [number(value) for value in (4, 1.0002, 1.002, 30000, 0.001)] == [
+    assert [factor(value) for value in (4, 1.0002, 1.002, 30000, 0.001)] == [
         "4.000",
         "1.0002",
         "1.002",

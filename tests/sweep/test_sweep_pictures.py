@@ -15,7 +15,7 @@ from sweep_helpers import summary
 
 from gdexp.commands import ui
 from gdexp.sweep import pictures
-from gdexp.sweep.rows import losses_of, rows_of
+from gdexp.sweep.pictures import LOSS, rows_of
 from gdexp.tracking import environment, query
 from gdexp.tracking.client_store import ClientStore
 from gdexp.tracking.connect import client_of, open_existing
@@ -103,7 +103,7 @@ def test_what_is_drawn_is_what_was_recorded(store: Store) -> None:
     rows = rows_of(chosen.runs)
     assert [row["job"] for row in rows] == [0, 1, 2, 3]
     ids = [run.run_id for run in chosen.runs]
-    curves = losses_of(store)(ids)
+    curves = store.curves(ids, LOSS)
     for run, row in zip(chosen.runs, rows, strict=True):
         assert (row["lr"], row["final/loss"]) == (run.params["lr"], run.metrics["final/loss"])
         history = client(Path.cwd()).get_metric_history(run.run_id, "train/loss")

@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gdexp.descent.numbers import factor, told_apart
 from gdexp.insight.checks.factors import explained
 from gdexp.insight.checks.reference import Floats, Values
-from gdexp.insight.checks.wording import number, told_apart
 
 Indices = NDArray[np.int64]
 
@@ -131,7 +131,7 @@ def _in_words(multiple: float, e: Evidence, of: str) -> Cause:
         names = " and ".join(e.right[0])
         why = ": it may be zeroed after it is computed"
         return Cause(f"is 0, and the loss depends on {names}", why, 0.0)
-    return Cause(f"is {number(exact)} times the derivative of the loss{of}", why, exact)
+    return Cause(f"is {factor(exact)} times the derivative of the loss{of}", why, exact)
 
 
 def _by_parameter(e: Evidence, given: Floats, right: Floats) -> Cause | None:

@@ -15,7 +15,15 @@ from gdexp.insight.pictures.ends import name_ends
 from gdexp.insight.pictures.marks import key, legend_below
 from gdexp.insight.pictures.picture import Picture
 from gdexp.insight.pictures.scales import epoch_axis, log_axis, span
-from gdexp.insight.pictures.state import DIVERGED, GROWING, best_of, loss_of, state_of, summary
+from gdexp.insight.pictures.state import (
+    DIVERGED,
+    GROWING,
+    best_of,
+    loss_of,
+    sampled,
+    state_of,
+    summary,
+)
 from gdexp.insight.pictures.style import evenly, panels
 
 if TYPE_CHECKING:
@@ -34,7 +42,6 @@ PANELS = 4
 WIDTH = 3.6  # inches of each of several panels
 MARKERS = "os^Dv<>pP*"
 GROWN = (DIVERGED, GROWING)  # states whose curves leave the axis
-TABLE = 50  # rows of the table
 
 
 def curves_of(rows: Sequence[Row], axes: Sequence[Axis], losses: Losses) -> Picture | None:
@@ -181,8 +188,7 @@ def _table(
     rows: Sequence[Row], axes: Sequence[Axis], curves: Mapping[str, Curve]
 ) -> dict[str, list[Any]]:
     """First, smallest and last loss of the curves, evenly sampled if they are many."""
-    shown = [rows[i] for i in evenly(len(rows), TABLE)]
-    columns: dict[str, list[Any]] = {axis.key: [axis.of(row) for row in shown] for axis in axes}
+    shown, columns = sampled(rows, axes)
     own = [curves[row["run_id"]] for row in shown]
     columns["epochs"] = [int(epochs[-1]) for epochs, _ in own]
     columns["first loss"] = [float(values[0]) for _, values in own]

@@ -20,6 +20,7 @@ from gdexp.insight.pictures.state import (
     is_drawn,
     loss_of,
     rank,
+    sampled,
     scaled,
     state_of,
     summary,
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 DRAWN = 200  # lines at most
 AXES = 7  # settings at most
-TABLE = 50  # rows of the table
 
 
 def parallel_of(rows: Sequence[Row], axes: Sequence[Axis]) -> Picture:
@@ -136,8 +136,7 @@ def _ticks(axis: Axis) -> list[Any]:
 
 def _table(rows: Sequence[Row], axes: Sequence[Axis]) -> dict[str, list[Any]]:
     """The runs by final loss, evenly sampled if they are many."""
-    shown = [rows[i] for i in evenly(len(rows), TABLE)]
-    columns: dict[str, list[Any]] = {axis.key: [axis.of(row) for row in shown] for axis in axes}
+    shown, columns = sampled(rows, axes)
     columns[LOSS] = [row.get(LOSS) for row in shown]
     columns["outcome"] = [row["outcome"] for row in shown]
     return columns

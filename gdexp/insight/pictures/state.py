@@ -118,10 +118,15 @@ def best_of(rows: Sequence[Row]) -> Row | None:
     return min(filter(is_drawn, rows), key=rank, default=None)
 
 
-def table_of(rows: Sequence[Row], axes: Sequence[Axis]) -> dict[str, list[Any]]:
-    """The numbers of these runs by column, evenly sampled if they are many."""
+def sampled(rows: Sequence[Row], axes: Sequence[Axis]) -> tuple[list[Row], dict[str, list[Any]]]:
+    """The runs of a picture's table, evenly sampled if they are many, and their settings."""
     shown = [rows[i] for i in evenly(len(rows), TABLE)]
-    columns: dict[str, list[Any]] = {axis.key: [axis.of(row) for row in shown] for axis in axes}
+    return shown, {axis.key: [axis.of(row) for row in shown] for axis in axes}
+
+
+def table_of(rows: Sequence[Row], axes: Sequence[Axis]) -> dict[str, list[Any]]:
+    """The settings, losses and forecasts of these runs, by column."""
+    shown, columns = sampled(rows, axes)
     columns[LOSS] = [row.get(LOSS) for row in shown]
     columns["behaviour"] = [state_of(row) for row in shown]
     if any(BOUND in row for row in rows):
