@@ -205,8 +205,15 @@ CASES: list[tuple[str, tuple[str, ...], Edit, str]] = [
 ]
 
 
+ALIKE = ("iters=2.5", "iters=²", "epochs (1, 1, 1)", "epochs (0, 1, 2)", "no place", "not text")
+
+
 @pytest.mark.parametrize(
-    ("commands", "edit", "sentence"), [each[1:] for each in CASES], ids=[each[0] for each in CASES]
+    ("commands", "edit", "sentence"),
+    [
+        pytest.param(*case, id=name, marks=[pytest.mark.slow] if name in ALIKE else [])
+        for name, *case in CASES
+    ],
 )
 def test_an_edited_record_is_told_in_a_sentence(
     commands: tuple[str, ...], edit: Edit, sentence: str, record: Record, cli: CLI
@@ -218,7 +225,8 @@ def test_an_edited_record_is_told_in_a_sentence(
         assert ended.err == f"gdexp: {sentence.format(run=record.run_id)}\n"
 
 
-@pytest.mark.parametrize("value", first_quick(["abc", "null", "-1"], quick=1))
+@pytest.mark.slow
+@pytest.mark.parametrize("value", ["abc", "null", "-1"])
 def test_settings_that_no_run_can_have(value: str, record: Record, cli: CLI) -> None:
     configured("  lr: 0.01\n", f"  lr: {value}\n")(record)
     for command in ("explain", "replay"):

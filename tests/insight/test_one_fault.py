@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import first_quick
 from test_gradient_check import BIAS, checked, composed, job_of
 
 from gdexp import run
@@ -232,17 +233,32 @@ LATE = "is late: in epoch 2 it gives the gradient of epoch 1. Compute it from th
 
 @pytest.mark.parametrize(
     ("fault", "words", "sentence"),
-    [
-        ("Halved", "step=autograd", "is 0.500 times the derivative of the loss: the factor 2 of"),
-        ("Ddof", "gradient=manual", "is 1.333 times the derivative of the loss, n = 4: it is div"),
-        ("Stale", "step=autograd", f"{LATE} of the same epoch; gradient=autograd gives"),
-        ("Stale", "step=model predictor=mlp", f"{LATE} of the same epoch; gradient=autograd gives"),
-        (
-            "Stale",
-            "step=model data=diabetes data.standardize=true",
-            f"{LATE} of the same epoch, and give y_pred and y the same shape: (n, 1) - (n,) has",
-        ),
-    ],
+    first_quick(
+        [
+            (
+                "Halved",
+                "step=autograd",
+                "is 0.500 times the derivative of the loss: the factor 2 of",
+            ),
+            (
+                "Ddof",
+                "gradient=manual",
+                "is 1.333 times the derivative of the loss, n = 4: it is div",
+            ),
+            ("Stale", "step=autograd", f"{LATE} of the same epoch; gradient=autograd gives"),
+            (
+                "Stale",
+                "step=model predictor=mlp",
+                f"{LATE} of the same epoch; gradient=autograd gives",
+            ),
+            (
+                "Stale",
+                "step=model data=diabetes data.standardize=true",
+                f"{LATE} of the same epoch, and give y_pred and y the same shape: (n, 1) - (n,)",
+            ),
+        ],
+        quick=3,
+    ),
 )
 def test_faults_that_nobody_has_planted_yet(
     fault: str, words: str, sentence: str, students: str
