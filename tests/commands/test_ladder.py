@@ -255,7 +255,8 @@ def test_the_command_that_records_is_quoted_and_records(workdir: Path, cli: CLI)
          "'autogradd' is not a command. Did you mean step=autograd or gradient=autograd?"),
         ("updater.momentum=0.9",
          "with step=manual gradient=manual, updater.momentum: updater=manual has no setting "
-         "'momentum'. It has: lr. Choose one updater for all, as in updater=SGD."),
+         "'momentum'. It has: lr. updater.momentum is a setting of updater=Muon, RMSprop, SGD, "
+         "manual_momentum, manual_nesterov. Choose one updater for all, as in updater=SGD."),
         ("--all loss=L1Loss",
          "with predictor=manual gradient=manual updater=manual, gradient=manual: the formula is "
          "derived for the mean squared error of a linear predictor, not for loss=L1Loss. "

@@ -39,7 +39,7 @@ def test_a_device_that_is_not_there(workdir: Path, cli: CLI) -> None:
 
 def test_a_device_that_is_none(workdir: Path, cli: CLI) -> None:
     assert cli("device=gpu").err == (
-        "gdexp: device: 'gpu' is not one of cpu, auto, cuda, mps. Type for example device=cpu.\n"
+        "gdexp: device: 'gpu' is not one of cpu, auto, cuda, mps. Did you mean device=cuda?\n"
     )
 
 
