@@ -55,7 +55,7 @@ def meanings_of(value: Any, words: Iterable[Any]) -> Iterator[Any]:
         yield [value]
     with contextlib.suppress(ValueError):
         number, is_share = float(word.removesuffix("%")), word.endswith("%")
-        if is_share or 1 < number <= 100:
+        if is_share or 10 <= number <= 100:
             yield number / 100
 
 

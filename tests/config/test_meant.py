@@ -51,6 +51,7 @@ def test_a_list_of_allowed_values_is_a_sweep() -> None:
         (SIZE, 2.5),
         (SHARE, -1),
         (SHARE, 200),
+        (SHARE, 2),
         (SHARE, "nan%"),
         (Literal["float32", "float64"], "float16"),
         (Literal["float32", None], "zebra"),

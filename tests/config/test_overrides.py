@@ -43,12 +43,21 @@ def test_an_override_that_adds_removes_or_sweeps_is_no_assignment(text: str) -> 
     assert assignment(text) is None
 
 
-@pytest.mark.parametrize("text", ["lr", "=3", "", "lr=0.1,", "lr=[1", "lr=choice()", "l r=1"])
+UNREADABLE = {
+    **dict.fromkeys(("lr", "=3", "", "lr=choice()", "l r=1"), "as in lr=0.05"),
+    "lr=0.1,": "since a value is missing beside a comma",
+    "lr=[1": "since a bracket is not closed",
+    "lr='1": "since a quote is not closed",
+    "data.decimal=,": "since a comma is typed as a word: data.decimal=comma",
+}
+
+
+@pytest.mark.parametrize("text", UNREADABLE)
 @pytest.mark.parametrize("reader", [parse, assignment])
 def test_what_hydra_cannot_parse_is_refused(reader: Callable[[str], object], text: str) -> None:
     with pytest.raises(ConfigError) as refused:
         reader(text)
-    assert str(refused.value) == f"{text!r} cannot be read as key=value, as in lr=0.05."
+    assert str(refused.value) == f"{text!r} cannot be read as key=value, {UNREADABLE[text]}."
 
 
 def test_only_a_loader_knows_the_options_of_a_glob() -> None:

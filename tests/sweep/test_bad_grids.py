@@ -215,7 +215,10 @@ TYPED: dict[tuple[str, ...], tuple[dict[str, Any], str]] = {
         "sweep.low=1 sweep.high=9 sweep.num=5.",
     ),
     ("lr",): (sweep_of("grid"), "'lr' cannot be read as key=value, as in lr=0.05."),
-    ("lr=0.1,",): (sweep_of("grid"), "'lr=0.1,' cannot be read as key=value, as in lr=0.05."),
+    ("lr=0.1,",): (
+        sweep_of("grid"),
+        "'lr=0.1,' cannot be read as key=value, since a value is missing beside a comma.",
+    ),
     ("sweep.repeat=1,2",): (
         sweep_of("grid"),
         "sweep.repeat=1,2 names several values: start one sweep for each of them.",
@@ -276,7 +279,8 @@ FILES = {
     "lr,iters\n1,\n": "jobs.csv, line 2: iters has no value. Type one, or '' for an empty string.",
     'lr\n"1,2"\n': "jobs.csv, line 2: lr=1,2 names several values. Give each a line.",
     'lr\n"range(1,3)"\n': "jobs.csv, line 2: lr=range(1,3) names several values. Give each a line.",
-    "data.x\n[1\n": "jobs.csv, line 2: 'data.x=[1' cannot be read as key=value, as in lr=0.05.",
+    "data.x\n[1\n": "jobs.csv, line 2: 'data.x=[1' cannot be read as key=value, since a "
+    "bracket is not closed.",
 }
 
 
