@@ -16,6 +16,7 @@ from gdexp.descent.numbers import exact, short
 from gdexp.descent.result import GREW, Result
 from gdexp.errors import GdexpError, brief
 from gdexp.insight.report.view import Block, Code, Section, Sentence, Table, View
+from gdexp.tracking.reading import files_of
 from gdexp.tracking.restore import CHECK, COEF, CONFIG, FORECAST, TRAJECTORY, result_of
 from gdexp.tracking.run_record import RecordedRun
 from gdexp.tracking.store import Store
@@ -65,7 +66,7 @@ def view(store: Store, run: RecordedRun, trust: Trust, *, uri: str | None = None
 def _result(store: Store, run: RecordedRun, trust: Trust) -> tuple[Result | None, str]:
     """The result with its job, as far as they can be read, and why not."""
     try:
-        if TRAJECTORY not in store.files(run):
+        if TRAJECTORY not in files_of(store, run):
             return None, f"The run has no {TRAJECTORY} among its artifacts"
         result = result_of(store, run)
     except GdexpError as error:
