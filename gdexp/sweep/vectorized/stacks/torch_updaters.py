@@ -12,7 +12,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from gdexp.sweep.vectorized.stacks.stack import Floats
@@ -91,16 +90,21 @@ class Updater:
         power: Floats = self._settings[name] ** self.t
         return power
 
-    def moves(self) -> NDArray[np.bool_]:
-        """Which curves have momentum; a scheduler may take it away for some epochs."""
-        moves: NDArray[np.bool_] = self._settings["momentum"] != 0
-        return moves
+    def running(self, p: Tensor, g: Tensor) -> Tensor:
+        """``buffer = momentum * buffer + g``; torch leaves it as it is in epochs without momentum.
 
-    def running(self, p: Tensor, g: Tensor, kept: Floats) -> Tensor:
-        """``buffer = momentum * buffer + kept * g``; without momentum, torch leaves it as it is."""
-        moves = self.moves()
-        decay = self.column(np.where(moves, self._settings["momentum"], 1.0))
-        return self.state("buffer", p).mul_(decay).add_(self.column(np.where(moves, kept, 0.0)) * g)
+        A scheduler may take a curve's momentum away for some epochs.
+        """
+        buffer, momentum = self.state("buffer", p), self.number("momentum")
+        if self._settings["momentum"].all():
+            return buffer.mul_(momentum).add_(g)
+        return buffer.copy_(self.moving(momentum * buffer + g, buffer))
+
+    def moving(self, moved: Tensor, resting: Tensor) -> Tensor:
+        """The first where a curve has momentum, else the second."""
+        if self._settings["momentum"].all():
+            return moved
+        return torch.where(self.number("momentum") != 0, moved, resting)
 
     def directed(self, p: Tensor, g: Tensor) -> Tensor:
         """``-g`` where a curve ascends; plus ``weight_decay * p``."""
@@ -147,13 +151,13 @@ class SGD(Updater):
         """The parameters after update ``t``."""
         g = self.directed(p, g)
         if self.any("momentum"):
-            settings, moves = self._settings, self.moves()
+            settings, momentum = self._settings, self.number("momentum")
             begun = settings.get("begun", np.zeros(len(p)))
             kept = np.where(begun, 1 - settings["dampening"], 1.0)  # the first gradient is whole
-            settings["begun"] = np.maximum(begun, moves)
-            buffer = self.running(p, g, kept)
-            ahead = self.column(np.where(moves, settings["nesterov"], 1.0)) != 0
-            g = torch.where(ahead, g + self.number("momentum") * buffer, buffer)
+            settings["begun"] = np.where(settings["momentum"], 1.0, begun)
+            buffer = self.running(p, self.column(kept) * g)
+            ahead = torch.where(self.number("nesterov") != 0, g + momentum * buffer, buffer)
+            g = self.moving(ahead, g)
         return torch.addcmul(p, self.number("lr"), g, value=-1)
 
 
@@ -217,8 +221,7 @@ class RMSprop(Updater):
         if not self.any("momentum"):
             return p + -self.number("lr") * g / root
         step = g / root
-        buffer = self.running(p, step, np.ones(len(p)))
-        return p + -self.number("lr") * torch.where(self.number("momentum") != 0, buffer, step)
+        return p + -self.number("lr") * self.moving(self.running(p, step), step)
 
 
 UPDATERS: dict[str, type[Updater]] = {
