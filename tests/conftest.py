@@ -92,7 +92,7 @@ def store(workdir: Path, migrated: Path, tmp_path_factory: pytest.TempPathFactor
     """A working folder whose outputs/ has a store already, with one run of step=manual in it."""
     (workdir / "outputs").mkdir()
     shutil.copy(migrated, workdir / "outputs" / "mlflow.db")
-    move_artifacts(workdir, tmp_path_factory.mktemp("artifacts"))
+    move_artifacts(workdir, tmp_path_factory.mktemp("of-store") / "outputs" / "artifacts")
     return workdir
 
 
