@@ -65,9 +65,9 @@ def view(store: Store, run: RecordedRun, trust: Trust, *, uri: str | None = None
 
 def _result(store: Store, run: RecordedRun, trust: Trust) -> tuple[Result | None, str]:
     """The result with its job, as far as they can be read, and why not."""
+    if TRAJECTORY not in files_of(store, run):
+        return None, f"The run has no {TRAJECTORY} among its artifacts"
     try:
-        if TRAJECTORY not in files_of(store, run):
-            return None, f"The run has no {TRAJECTORY} among its artifacts"
         result = result_of(store, run)
     except GdexpError as error:
         return None, brief(error)

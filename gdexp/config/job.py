@@ -49,7 +49,7 @@ class Job:
         number: its index in the sweep, from 0; None for a single run.
         following: the settings whose value is ``${iters}``.
         folders: the user's own folders of options, as ``--config-dir`` names one.
-        shared: the overrides of all runs of its sweep, which its name leaves out.
+        shared: overrides of all runs of its sweep, which lines on stderr leave out.
     """
 
     settings: dict[str, Any]
@@ -80,7 +80,7 @@ class Job:
 
     @property
     def words(self) -> list[str]:
-        """The overrides that name this run, in a sweep those in which its runs differ."""
+        """The overrides that lines on stderr show: those in which the runs of a sweep differ."""
         return [word for word in self.typed if word not in self.shared]
 
     @property

@@ -24,7 +24,7 @@ from gdexp.config.settings import is_float, switched, with_words
 Compose: TypeAlias = Callable[[list[str]], DictConfig]
 """Composes overrides into a configuration that includes Hydra's own node."""
 
-LONG = 40  # characters of what all runs of a sweep share, up to which their names have it too
+LONG = 40  # characters of what all runs of a sweep share, up to which their lines show it
 COMPUTING = ("vectorize", "memory")  # settings of a sweep that say how it is computed
 
 _REFERENCE = re.compile(r"\$\{(\w+(?:\.\w+)*)\}")
@@ -126,7 +126,7 @@ class Plan:
     Args:
         compose: called once for each combination of options.
         groups: the names of the config groups.
-        shared: the overrides that no job is named by.
+        shared: the overrides that the lines of no job show.
     """
 
     def __init__(
@@ -171,12 +171,12 @@ class Plan:
         return self._templates[choices]
 
 
-def unnamed(words: Iterable[str]) -> frozenset[str]:
-    """Of the overrides that all jobs have, those that names leave out: all but the step, if long.
+def unshown(words: Iterable[str]) -> frozenset[str]:
+    """Of the overrides that all jobs have, those that lines leave out: all but the step, if long.
 
-    >>> sorted(unnamed(["step=model", "data=csv", "data.path=measurements/houses.csv"]))
+    >>> sorted(unshown(["step=model", "data=csv", "data.path=measurements/houses.csv"]))
     ['data.path=measurements/houses.csv', 'data=csv']
-    >>> unnamed(["step=model", "iters=50"])
+    >>> unshown(["step=model", "iters=50"])
     frozenset()
     """
     rest = frozenset(word for word in words if not word.lstrip("+").startswith("step="))
@@ -199,7 +199,7 @@ def planned(
     compose = functools.partial(loader.load_sweep_config, config)
     if shared is None:
         shared = set(overrides[0]).intersection(*overrides[1:]) if len(overrides) > 1 else ()
-    plan = Plan(compose, loader.list_groups(""), unnamed(shared))
+    plan = Plan(compose, loader.list_groups(""), unshown(shared))
     sweep_id = Path(config.hydra.sweep.dir).name
     jobs = [plan.job(texts, sweep_id, number) for number, texts in enumerate(overrides, first)]
     own = {name: config.sweep[name] for name in COMPUTING if name in config.sweep}

@@ -94,10 +94,10 @@ def opening(job: Job, data: Prepared, started: float) -> RunRecord:
 
 
 def run_name(job: Job) -> str:
-    """MLFLOW_RUN_NAME, else the overrides that name it, with the step if they do not."""
+    """MLFLOW_RUN_NAME, else the overrides as typed, with the step if they do not name one."""
     if name := environment.run_name(job.number):
         return cut(name, LONGEST_NAME)
-    words = [word for word in job.words if not word.startswith(("hydra", "tracking"))]
+    words = [word for word in job.typed if not word.startswith(("hydra", "tracking"))]
     if not any(word.lstrip("+").startswith("step=") for word in words):
         words.insert(0, f"step={job.choices['step']}")
     return cut(" ".join(words), LONGEST_NAME)

@@ -1,4 +1,4 @@
-"""The runs of a sweep are named by what differs, if what they share is long."""
+"""Lines on stderr name the runs of a sweep by what differs, if what they share is long."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from helpers import CLI, client
 from sweep_helpers import members
 
-from gdexp.sweep.jobs import LONG, unnamed
+from gdexp.sweep.jobs import LONG, unshown
 
 OWN = ("gradient=manual", "data.x=[1,2,3,4,5,6]", "data.y=[2,4,6,8,10,12]", "predictor.bias=true")
 
@@ -31,19 +31,22 @@ def test_what_all_runs_share_is_left_out_of_their_lines(workdir: Path, cli: CLI)
     ],
 )
 def test_only_if_it_is_long(words: list[str], left_out: bool) -> None:
-    assert unnamed(words) == (frozenset(words) if left_out else frozenset())
+    assert unshown(words) == (frozenset(words) if left_out else frozenset())
 
 
-def test_a_sweep_of_one_run_is_named_by_all_of_it(workdir: Path, cli: CLI) -> None:
+def test_a_sweep_of_one_run_shows_all_of_it(workdir: Path, cli: CLI) -> None:
     ended = cli("-m", "tracking=off", *OWN, "iters=3")
     assert f"#0 tracking=off {' '.join(OWN)} iters=3: " in ended.err.replace("=True", "=true")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sweeper", ["grid", "basic"])
-def test_names_in_the_record_and_in_the_summary(store: Path, cli: CLI, sweeper: str) -> None:
+def test_the_record_and_the_summary_have_whole_names(store: Path, cli: CLI, sweeper: str) -> None:
     ended = cli("-m", f"hydra/sweeper={sweeper}", *OWN, "lr=0.001,0.002", "iters=3")
     assert ended.code == 0, ended.err
-    (name,) = {run.info.run_name for run in members(client(store))} - {"step=manual lr=0.001"}
-    assert name == "step=manual lr=0.002"
-    assert "Best: step=manual lr=0.002, loss " in ended.err
+    assert "#1 lr=0.002: " in ended.err
+    names = {run.info.run_name for run in members(client(store))}
+    assert len(names) == 2
+    assert all(set(OWN[:3]) < set(name.split()) for name in names)
+    (best,) = (name for name in names if "lr=0.002" in name)
+    assert f"Best: {best}, loss " in ended.err
