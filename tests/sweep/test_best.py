@@ -121,4 +121,4 @@ def test_optunas_sweep_ends_with_the_best_run(store: Path) -> None:
     ended = process("-m", "hydra/sweeper=optuna", *trials, *words, cwd=store)
     losses = {r.data.metrics["final/loss"] for r in members(client(store))}
     (loss,) = re.findall(r" Best: .*\blr=\S+ iters=5, loss (\S+)\. The sweep took", ended.err)
-    assert loss == f"{min(losses):.6g}"
+    assert float(loss) == float(f"{min(losses):.6g}")
