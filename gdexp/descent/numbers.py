@@ -11,7 +11,7 @@ def short(value: float, digits: int = 6) -> str:
     """A number with six significant digits, or as many as given.
 
     >>> short(0.25), short(-1e6), short(3.59e31), short(28860.4, 3), short(1e-6)
-    ('0.25', '-1e6', '3.59e31', '2.89e4', '1e-6')
+    ('0.25', '-1e6', '3.59e31', '2.89e4', '1e-06')
     """
     return _plain(f"{value:.{digits}g}")
 
@@ -20,7 +20,7 @@ def exact(value: float) -> str:
     """A setting, with every digit that was typed.
 
     >>> exact(0.05), exact(10.0), exact(1e-08), exact(0.133333333333), exact(20)
-    ('0.05', '10', '1e-8', '0.133333333333', '20')
+    ('0.05', '10', '1e-08', '0.133333333333', '20')
     """
     return _plain(f"{value}".removesuffix(".0"))
 
@@ -57,9 +57,9 @@ def told_apart(one: float, other: float) -> tuple[str, str]:
 
 
 def _plain(text: str) -> str:
-    """A number as Python prints it, with a short exponent: 1e6 for 1e+06."""
-    number, is_power, exponent = text.partition("e")
-    return f"{number}e{int(exponent)}" if is_power else number
+    """A number as Python prints it, but 1e6 for 1e+06."""
+    number, is_large, exponent = text.partition("e+")
+    return f"{number}e{int(exponent)}" if is_large else number
 
 
 def plus_minus(mean: float | None, deviation: float | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from tempfile import TemporaryDirectory
-from typing import Annotated, Literal
+from typing import Annotated
 
 from annotated_types import Ge, Le
 from hydra._internal.callbacks import Callbacks
@@ -18,7 +18,6 @@ from gdexp.errors import ConfigError, brief, cause
 
 ALL, AT_ONCE = "n_trials", "n_jobs"  # the sweeper's settings
 PLUGINS_DEFAULT = 2  # of n_jobs
-MINIMIZE = Annotated[str, Literal["minimize"]]  # the final loss
 SHARE = Annotated[float, Ge(0), Le(1)]
 
 
@@ -39,7 +38,11 @@ def check(config: DictConfig) -> None:
         key = f"hydra.sweeper.{name}"
         schema.check(key, sweeper[name], Annotated[int, Ge(1)], f"{key}=20")
     direction = getattr(sweeper.direction, "name", sweeper.direction)
-    schema.check(key := "hydra.sweeper.direction", direction, MINIMIZE, f"{key}=minimize")
+    if direction != "minimize":
+        raise ConfigError(
+            f"hydra.sweeper.direction: {direction!r} cannot be, since what is compared is the "
+            "final loss. Type hydra.sweeper.direction=minimize."
+        )
     schema.check(
         key := "hydra.sweeper.max_failure_rate", sweeper.max_failure_rate, SHARE, f"{key}=0.5"
     )

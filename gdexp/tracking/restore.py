@@ -185,7 +185,7 @@ def fitted_of(store: Store, run: RecordedRun, trust: Trust = ONLY_OURS) -> Fitte
     if FILE in names:
         with reading(FILE, run):
             return read_fitted(store.read(run, FILE), trust)
-    needed, last = FILE, dict[str, float]()
+    nor, last = "", dict[str, float]()
     if CONFIG in names:
         with reading(CONFIG, run):
             settings = _settings(store, run, trust)
@@ -194,9 +194,9 @@ def fitted_of(store: Store, run: RecordedRun, trust: Trust = ONLY_OURS) -> Fitte
             with reading(TRAJECTORY, run):
                 last = _last_epoch(store, run, settings)
         elif is_enough:
-            needed = TRAJECTORY
+            nor = f", nor {TRAJECTORY}"
     elif TRAJECTORY in names:
-        needed = f"{FILE} and no {CONFIG}"
+        nor = f", nor {CONFIG}"
     if last:
         try:
             return Fitted.rebuilt(settings, last)
@@ -204,8 +204,8 @@ def fitted_of(store: Store, run: RecordedRun, trust: Trust = ONLY_OURS) -> Fitte
             with reading(CONFIG if isinstance(error, ConfigError) else TRAJECTORY, run):
                 raise
     raise GdexpError(
-        f"run {run.run_id} ({run.outcome}) has no {needed} among its artifacts, so its predictor "
-        "is lost. Run it again, to its end."
+        f"run {run.run_id} ({run.outcome}) has no {FILE} among its artifacts{nor}, so its "
+        "predictor is lost. Run it again, to its end."
     )
 
 

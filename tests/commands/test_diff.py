@@ -197,6 +197,6 @@ def test_records_of_an_older_version(workdir: Path, cli: CLI) -> None:
     codes = [cli("diff", ids[0], other).code for other in ids[1:]]
     assert len(codes) == 3
     out = cli("diff", ids[0], ids[1]).out
-    assert "\n  lr      1e-5  2e-5\n" in out
+    assert "\n  lr      1e-05  2e-05\n" in out
     assert "\nnot recorded of A and B: the libraries' versions and the machine\n" in out
-    assert out.endswith("it can be explained by:\n  lr: A 1e-5, B 2e-5\n")
+    assert out.endswith("it can be explained by:\n  lr: A 1e-05, B 2e-05\n")

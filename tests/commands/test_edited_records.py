@@ -105,15 +105,15 @@ CASES: list[tuple[str, tuple[str, ...], Edit, str]] = [
         "no config to rebuild from",
         ("predict",),
         without("config.yaml"),
-        GONE.replace("{name}", "predictor.npz and no config.yaml")
-        + ", so its predictor is lost. Run it again, to its end.",
+        GONE.replace("{name}", "predictor.npz")
+        + ", nor config.yaml, so its predictor is lost. Run it again, to its end.",
     ),
     (
         "no trajectory to rebuild from",
         ("predict",),
         without("trajectory.parquet"),
-        GONE.replace("{name}", "trajectory.parquet")
-        + ", so its predictor is lost. Run it again, to its end.",
+        GONE.replace("{name}", "predictor.npz")
+        + ", nor trajectory.parquet, so its predictor is lost. Run it again, to its end.",
     ),
     (
         "nothing to draw",

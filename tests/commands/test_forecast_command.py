@@ -25,7 +25,7 @@ lr=0.1 step=optimizer    0.1      0.1333          0.5      11
 PAGES = {
     "step=autograd stop.tolerance=1e-5": [
         "lr=0.01     converges: in each epoch, the distance from the optimum is multiplied by 0.85",
-        "            the loss meets stop.tolerance=1e-5 in epoch 47, beyond iters=20",
+        "            the loss meets stop.tolerance=1e-05 in epoch 47, beyond iters=20",
     ],
     "gradient=manual stop.tolerance=1e-3 data.y=[1,2,3,5]": [
         "            the loss does not come down to stop.tolerance=0.001",
@@ -110,7 +110,7 @@ def test_the_page_is_that_of_the_choices(
 
 
 ROUNDED = {
-    "lr=1e-9": ("converges", "0.99999994"),  # 1 - 60 lr
+    "lr=1e-09": ("converges", "0.99999994"),  # 1 - 60 lr
     "lr=0.0333333332": ("converges", "0.999999992"),
     "lr=0.0333333335": ("diverges", "1.00000001"),
     "lr=1e-30": ("neither converges nor diverges", "1"),
@@ -130,7 +130,7 @@ def test_a_factor_that_is_not_1_is_not_rounded_to_1(lr: str, workdir: Path, cli:
 def test_nor_is_it_in_the_table(workdir: Path, cli: CLI) -> None:
     lines = cli("forecast", "step=manual", "lr=1e-9,0.0333333335").out.splitlines()[1:]
     assert [line.split()[2:5] for line in lines] == [
-        ["1e-9", "0.03333", "0.99999994"],
+        ["1e-09", "0.03333", "0.99999994"],
         ["0.0333333335", "0.03333", "1.00000001"],
     ]
 

@@ -148,8 +148,8 @@ def test_numbers_look_alike_in_tables_and_reports(value: float) -> None:
 
 def test_numbers_are_short() -> None:
     assert [formats.cell("lr", v) for v in (10.0, 1e-08, 1e200, 0.13333334)] == [
-        *("10", "1e-8", "1e200", "0.13333334")
+        *("10", "1e-08", "1e200", "0.13333334")
     ]
     assert [formats.cell("final/loss", v) for v in (10.0, 1e-8, 0.13333334)] == [
-        *("10", "1e-8", "0.133333")
+        *("10", "1e-08", "0.133333")
     ]

@@ -45,7 +45,7 @@ def test_the_right_digits_are_those_of_the_printed_coefficients(epochs: int) -> 
     worst = [*result.coefficients][int(errors.argmax())]
     count = {0: "no right digit yet", 1: "1 right digit"}.get(digits, f"{digits} right digits")
     gradient = np.linalg.norm([*result.trajectory.gradients.values()], axis=0)
-    ratio = f"{gradient[-1] / gradient[0]:.2g}".replace("e-0", "e-")
+    ratio = f"{gradient[-1] / gradient[0]:.2g}"
     assert result.note.startswith(
         f"not converged: the gradient is {ratio} of its size at the "
         f"start, and {worst} has {count} (condition number 470); type iters="
@@ -116,13 +116,13 @@ def test_float32_is_named_where_it_is_the_limit() -> None:
     ("words", "sentence"),
     {
         "gradient=manual lr=0.002 iters=200 stop.tolerance=1e-6": "not converged: the loss is "
-        "0.000163 after 200 epochs, above stop.tolerance=1e-6; the gradient is 0.0023 of its size "
+        "0.000163 after 200 epochs, above stop.tolerance=1e-06; the gradient is 0.0023 of its size "
         "at the start, and w has 2 right digits; type iters=460, or lr=0.066.",
         "gradient=manual lr=0.1 iters=400 data.y=[2,4,6,9] stop.tolerance=1e-6": "not converged: "
-        "the loss is 0.117 after 400 epochs, above stop.tolerance=1e-6, but cannot be below "
+        "the loss is 0.117 after 400 epochs, above stop.tolerance=1e-06, but cannot be below "
         "0.116667, unlike stop.watch=gradient.",
         "step=model predictor=mlp iters=1 stop.tolerance=1e-9 stop.watch=gradient": (
-            "after 1 epoch, above stop.tolerance=1e-9."
+            "after 1 epoch, above stop.tolerance=1e-09."
         ),
     }.items(),
 )
@@ -133,7 +133,7 @@ def test_a_tolerance_that_was_not_met_is_named(words: str, sentence: str) -> Non
 def test_a_larger_step_and_standardizing_are_offered_where_they_help() -> None:
     note = fit("gradient=manual", "data=diabetes", "lr=1e-6", "iters=50").note
     assert note.rpartition("; type ")[2] == (
-        "lr=6.7e-6, or data.standardize=true predictor.bias=true, or run more epochs."
+        "lr=6.7e-06, or data.standardize=true predictor.bias=true, or run more epochs."
     )
 
 

@@ -220,7 +220,7 @@ def test_a_numerical_gradient_is_not_blamed(students: str) -> None:
 def test_a_small_difference_is_told_with_enough_digits(students: str, words: str) -> None:
     typed = ("step=manual", "data=diabetes", BIAS, "lr=1e-5", "iters=2", *words.split())
     note = told(students, *typed, "gradient=Ddof").notes["gradient=Ddof"]
-    why = "n = 442: it is divided by n - 1, not by n, so lr=1e-5 acts like lr=1.00227e-5"
+    why = "n = 442: it is divided by n - 1, not by n, so lr=1e-05 acts like lr=1.00227e-05"
     assert f"is 1.002 times the derivative of the loss, {why}" in note
     note = told(students, *typed, "gradient=Penalized").notes.get("gradient=Penalized", "")
     if note:

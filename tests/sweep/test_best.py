@@ -77,7 +77,7 @@ def test_a_run_that_converged_can_be_the_best(store: Path) -> None:
     assert data.tags["gdexp.best_run"] == best.info.run_id
     assert data.metrics["best/loss"] == best.data.metrics["final/loss"] < 1e-6
     words = "step=manual gradient=manual lr=0.1 iters=200 stop.tolerance=1e-06"
-    expected = rf": 2 runs: 1 completed, 1 converged\. Best: {words}, loss 4\.47035e-7\. "
+    expected = rf": 2 runs: 1 completed, 1 converged\. Best: {words}, loss 4\.47035e-07\. "
     expected += r"The sweep took \d+\.\d s"
     assert re.search(expected + "\n", ended.err)
     assert re.search(expected + r"\.$", data.tags["mlflow.note.content"])

@@ -134,12 +134,12 @@ def test_what_another_sweeper_cannot_do_is_refused(
 
 OWN = {  # settings of the plugin, and what is said of them
     "direction=up": (
-        "hydra.sweeper.direction: 'up' is not minimize. "
-        "Type for example hydra.sweeper.direction=minimize."
+        "hydra.sweeper.direction: 'up' cannot be, since what is compared is the final loss. "
+        "Type hydra.sweeper.direction=minimize."
     ),
     "direction=maximize": (
-        "hydra.sweeper.direction: 'maximize' is not minimize. "
-        "Type for example hydra.sweeper.direction=minimize."
+        "hydra.sweeper.direction: 'maximize' cannot be, since what is compared is the final loss. "
+        "Type hydra.sweeper.direction=minimize."
     ),
     "max_failure_rate=2": (
         "hydra.sweeper.max_failure_rate: 2.0 is not a finite number from 0 to 1. "
