@@ -130,21 +130,15 @@ def test_a_bad_setting_is_one_line(
     assert not any(workdir.iterdir())
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        *(
-            "gdexp",
-            "gdexp.config.schema",
-            "gdexp.data.categories",
-            "gdexp.descent.loop",
-            "gdexp.errors",
-        ),
-        *("gdexp.tracking.artifacts", "gdexp.tracking.curves", "gdexp.tracking.metric_names"),
-        "gdexp.tracking.sql_rows",
-        *("gdexp.config.keywords", "gdexp.config.overrides"),
-    ],
-)
+def with_examples() -> list[str]:
+    """The modules of gdexp whose docstrings have examples."""
+    root = Path(gdexp.__file__).parent
+    files = [path for path in root.rglob("*.py") if ">>> " in path.read_text()]
+    names = (".".join(path.relative_to(root.parent).with_suffix("").parts) for path in files)
+    return sorted(name.removesuffix(".__init__") for name in names)
+
+
+@pytest.mark.parametrize("name", with_examples())
 def test_the_examples_in_docstrings(name: str) -> None:
     failures, examples = doctest.testmod(importlib.import_module(name))
     assert (failures, examples > 0) == (0, True)

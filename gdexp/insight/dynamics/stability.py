@@ -120,7 +120,7 @@ def rounded_down(number: float, digits: int = 2) -> str:
     """A positive number with so many significant digits, never above itself.
 
     >>> rounded_down(2 / 60), rounded_down(0.2484966, 4), rounded_down(0.3), rounded_down(8e-9)
-    ('0.033', '0.2484', '0.3', '8e-9')
+    ('0.033', '0.2484', '0.3', '8e-09')
     """
     unit = 10.0 ** (math.floor(math.log10(number)) + 1 - digits)
     return short(math.floor(number / unit * (1 + 1e-12)) * unit, digits)

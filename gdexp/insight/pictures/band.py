@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gdexp.descent.numbers import plus_minus
 from gdexp.errors import counted
 from gdexp.insight.pictures.axes import SEED, Axis, Row
 from gdexp.insight.pictures.cells import facets
@@ -15,7 +16,7 @@ from gdexp.insight.pictures.ends import name_ends
 from gdexp.insight.pictures.picture import Picture
 from gdexp.insight.pictures.scales import epoch_axis, log_axis, span
 from gdexp.insight.pictures.state import is_drawn
-from gdexp.insight.pictures.style import LARGE, canvas, evenly, look, number
+from gdexp.insight.pictures.style import LARGE, canvas, evenly, look
 from gdexp.insight.repetitions import moments
 
 BANDS = 6  # drawn at most, if there are more groups
@@ -108,7 +109,7 @@ def _description(table: dict[str, list[Any]], groups: int) -> str:
     if groups > len(table["runs"]):
         words += f" {len(table['runs'])} of {groups} settings are drawn."
     mean, deviation = table["last mean"][best], table["last standard deviation"][best]
-    words += f" The smallest mean ends at {number(mean, 3)} ± {number(deviation, 2)}"
+    words += f" The smallest mean ends at {plus_minus(mean, deviation)}"
     words += f", with {table['setting'][best]}." if table["setting"][best] != "all" else "."
     if lost := sum(table["left out"]):
         is_one = lost == 1

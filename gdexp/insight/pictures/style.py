@@ -131,7 +131,7 @@ def number(value: float, digits: int = 3) -> str:
     """
     if 1 <= abs(value) < 1e4:
         value, digits = float(f"{value:.{digits}g}"), max(digits, 4)
-    return short(value, digits)
+    return short(value, digits).replace("e-0", "e-")
 
 
 def evenly(count: int, most: int) -> list[int]:
