@@ -29,7 +29,7 @@ def recorded(
         purpose: what cannot be done without a trajectory, as in "compare with".
 
     Raises:
-        GdexpError: there is no such run, it has not ended, or it has no trajectory.
+        GdexpError: the run does not exist, has not ended, or has no trajectory.
     """
     from gdexp.commands.conditions import Conditions
     from gdexp.tracking.connect import open_existing

@@ -26,7 +26,7 @@ def exact(value: float) -> str:
 
 
 def apart(value: float, mark: float, digits: int) -> str:
-    """A number with so many digits, or with two more than a mark shares with it.
+    """A number with so many digits, or with as many as it takes not to be rounded to a mark.
 
     >>> apart(0.85, 1, 4), apart(1 - 6e-8, 1, 4), apart(1.00000015, 1, 4), apart(1, 1, 4)
     ('0.85', '0.99999994', '1.00000015', '1')
@@ -34,6 +34,15 @@ def apart(value: float, mark: float, digits: int) -> str:
     enough = (k for k in range(digits, 19) if float(f"{value:.{k}g}") != mark or value == mark)
     needed = next(enough)
     return short(value, needed if needed == digits else needed + 1)
+
+
+def whole(text: str) -> int | None:
+    """The whole number below 10⁹ that a text is; None for any other text.
+
+    >>> whole("12"), whole("-1"), whole("1.5"), whole("")
+    (12, None, None, None)
+    """
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None
 
 
 def factor(value: float) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from gdexp.descent.numbers import whole
 from gdexp.errors import ConfigError, GdexpError, UntrustedError, brief, excerpt
 from gdexp.tracking.run_record import RecordedRun
 from gdexp.tracking.store import Store
@@ -27,13 +28,13 @@ def iters_of(run: RecordedRun) -> int:
         GdexpError: it does not say so.
     """
     text = run.params.get("iters")
-    if text is None or not (text.isascii() and text.isdecimal() and len(text) < 10):
+    if (iters := whole(text or "")) is None:
         is_what = "no param iters" if text is None else f"the param iters={excerpt(text)[1:-1]}"
         raise GdexpError(
             f"run {run.run_id} has {is_what}, so its record has been changed and cannot be read. "
             "Run it again."
         )
-    return int(text)
+    return iters
 
 
 @contextmanager

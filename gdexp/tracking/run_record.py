@@ -10,6 +10,7 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
+from gdexp.descent.numbers import whole
 from gdexp.tracking.tags import JOB, OUTCOME
 
 STATUSES = ("RUNNING", "FINISHED", "FAILED", "KILLED")
@@ -154,8 +155,7 @@ class RecordedRun:
     @property
     def number(self) -> int | None:
         """Its number in its sweep; None if it has none, or one that somebody has edited."""
-        text = self.tags.get(JOB, "")
-        return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None
+        return whole(self.tags.get(JOB, ""))
 
     @property
     def outcome(self) -> str:
